@@ -1,0 +1,2 @@
+//! The klipsd daemon.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `ipsec` command: a thin front, one file a subcommand.
+fn main() {}

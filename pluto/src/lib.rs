@@ -1,0 +1,1 @@
+//! Pluto: the IKE keying daemon. `engine` decides, `io` does.

@@ -1,0 +1,2 @@
+//! The pluto daemon.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The testbed: hosts, links and captures for end-to-end tests.

@@ -1,0 +1,1 @@
+//! The control protocol between whack, `ipsec auto` and pluto.

@@ -1,0 +1,2 @@
+//! The raw client of pluto.
+fn main() {}
