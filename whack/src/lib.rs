@@ -1,1 +1,23 @@
-//! The control protocol between whack, `ipsec auto` and pluto.
+//! The control protocol between whack, `ipsec auto` and pluto: requests, replies, reply codes,
+//! framing, and the client side of the socket.
+//!
+//! What a request *means* is decided in pluto's engine; how options become a request is decided in
+//! the `whack` binary and in `ipsec auto`.
+
+pub mod client;
+pub mod frame;
+pub mod rc;
+pub mod reply;
+pub mod request;
+mod validate;
+
+pub use client::{Client, ClientError, Replies, rundir};
+pub use frame::{FrameError, MAX_FRAME};
+pub use ipsec_types::{ProtoPort, Subnet};
+pub use rc::{ExitStatus, Rc};
+pub use reply::Reply;
+pub use request::{
+    Connection, DebugClass, End, Failure, Host, Lifetimes, ListClass, Policy, PubkeyAlg, Request,
+    RereadClass, Shunt,
+};
+pub use validate::Invalid;
