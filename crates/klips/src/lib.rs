@@ -1,2 +1,42 @@
-//! The KLIPS data path: what happens to a packet, without I/O, without a clock. `no_std`, no `alloc`.
+//! KLIPS: everything that decides what happens to a packet under IPsec.
+//!
+//! `no_std`, without the `alloc` crate, without I/O and without a clock: whoever embeds this crate (the kernel module, the
+//! `klipsd` daemon, a test) implements [`Home`] and carries packets in and out. Nothing here opens, sends or waits.
+//!
+//! # How a home drives it
+//!
+//! One [`Klips`] is one host. The home keeps it behind a reader/writer lock: the packet calls take `&self` and run in
+//! parallel, the table calls take `&mut self`.
+//!
+//! | what came | call | needs |
+//! |---|---|---|
+//! | a packet routed to ipsecN | [`Klips::outbound`], then do what [`Outbound`] says | read |
+//! | … and the verdict was [`Outbound::Trap`] | [`Klips::trap`] with the same packet | write |
+//! | protocol 50, 51, 108, or 4/41 from a physical device | [`Klips::inbound`], then [`Inbound`] | read |
+//! | a PF_KEY message | [`Klips::pfkey`] | write |
+//! | a second passed | [`Klips::tick`] | write |
+//! | an ICMP "too big" about an outer packet | [`Klips::path_mtu`] | read |
+//! | `/proc/net/ipsec_*` | [`Klips::proc`] | read |
+//! | `ipsec tncfg` | [`Klips::attach`], [`Klips::detach`], [`Klips::clear`] | write |
+//!
+//! What the core wants said or sent besides the packet at hand goes to the [`Output`] that came in the [`Context`]:
+//! PF_KEY messages to listeners, and held packets to put through [`Klips::outbound`] again. An `Output` must only queue: it
+//! is called while the tables are locked.
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod device;
+pub mod home;
+pub mod packet;
+pub mod pfkey_seam;
+pub mod transform;
+pub mod verdict;
+
+mod klips;
+
+pub use device::{DeviceError, DeviceId, Physical};
+pub use home::{Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
+pub use klips::{Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
+pub use packet::Packet;
+pub use pfkey_seam::{Audience, Socket};
+pub use verdict::{DropReason, Inbound, Outbound};

@@ -1,0 +1,284 @@
+//! One host's KLIPS: the tables together, and the calls a home makes.
+//!
+//! Not here: what those calls do, which is in the module of the same name.
+
+use core::fmt;
+
+use crate::device::{Device, DeviceError, DeviceId, Physical};
+use crate::home::{Context, Home, NoMemory};
+use crate::packet::Packet;
+use crate::pfkey_seam::Socket;
+use crate::verdict::{DropReason, Inbound, Outbound};
+
+/// The texts of `/proc/net/ipsec_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcFile {
+    /// `ipsec_eroute`
+    Eroute,
+    /// `ipsec_spi`
+    Spi,
+    /// `ipsec_spigrp`
+    SpiGrp,
+    /// `ipsec_tncfg`
+    TnCfg,
+    /// `ipsec_version`
+    Version,
+    /// `ipsec_klipsdebug`
+    KlipsDebug,
+}
+
+impl ProcFile {
+    /// From a name such as `ipsec_eroute`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "ipsec_eroute" => Self::Eroute,
+            "ipsec_spi" => Self::Spi,
+            "ipsec_spigrp" => Self::SpiGrp,
+            "ipsec_tncfg" => Self::TnCfg,
+            "ipsec_version" => Self::Version,
+            "ipsec_klipsdebug" => Self::KlipsDebug,
+            _ => return None,
+        })
+    }
+}
+
+/// How far [`Klips::proc`] has got in a table; start with `default()`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcCursor(pub(crate) usize);
+
+/// A switch that is no such switch, or a value it does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysctlError {
+    /// No switch of that name.
+    UnknownName,
+    /// The value is not one it takes.
+    BadValue,
+}
+
+impl fmt::Display for SysctlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownName => "no such switch; known are inbound_policy_check, icmp, tos, hidetos, fragicmp, debug_*",
+            Self::BadValue => "value not taken: 0 or 1, or for debug_* a number",
+        })
+    }
+}
+
+impl core::error::Error for SysctlError {}
+
+/// The switches of `/proc/sys/net/ipsec`.
+#[derive(Clone, Debug)]
+pub struct Sysctl {
+    /// Drop packets whose inner addresses are outside the SA's policy. Default on.
+    pub inbound_policy_check: bool,
+    /// Answer `%reject` and undeliverable packets with ICMP. Default on.
+    pub icmp: bool,
+    /// `tos`, `hidetos`: outer TOS is 0; off copies the inner one. Default on.
+    pub hidetos: bool,
+    /// Answer too big packets that have DF with ICMP "fragmentation needed"; off sends them on in fragments. Default on.
+    pub fragicmp: bool,
+    /// What to log, by part ([`DEBUG_NAMES`]), a bit mask each.
+    pub debug: [u32; DEBUG_NAMES.len()],
+}
+
+/// The parts that `debug_*` switches name, in the order `/proc/net/ipsec_klipsdebug` prints them.
+pub const DEBUG_NAMES: [&str; 11] = [
+    "tunnel", "xform", "eroute", "spi", "radij", "esp", "ah", "rcv", "pfkey", "ipcomp", "verbose",
+];
+
+impl Default for Sysctl {
+    fn default() -> Self {
+        Self {
+            inbound_policy_check: true,
+            icmp: true,
+            hidetos: true,
+            fragicmp: true,
+            debug: [0; DEBUG_NAMES.len()],
+        }
+    }
+}
+
+/// One host's KLIPS.
+pub struct Klips<H: Home> {
+    devices: [Device; crate::device::MAX_DEVICES],
+    sysctl: Sysctl,
+    _home: core::marker::PhantomData<fn() -> H>,
+}
+
+impl<H: Home> Klips<H> {
+    /// Empty tables. Takes randomness for hash keys, and little memory until something is put in.
+    pub fn new(home: &H) -> Result<Self, NoMemory> {
+        let _ = home;
+        Ok(Self {
+            devices: Default::default(),
+            sysctl: Sysctl::default(),
+            _home: core::marker::PhantomData,
+        })
+    }
+
+    /// Decides about `packet`, an IP packet from its first header byte, that was routed to `device`, and transforms it in
+    /// place. Give it [`crate::packet::HEADROOM`] and [`crate::packet::TAILROOM`].
+    pub fn outbound(
+        &self,
+        cx: &mut Context<'_, H>,
+        device: DeviceId,
+        packet: &mut Packet<'_>,
+    ) -> Outbound {
+        let _ = (cx, device, packet);
+        Outbound::Drop(DropReason::NotAttached)
+    }
+
+    /// Finishes what [`Self::outbound`] answered [`Outbound::Trap`] to: asks the key manager (ACQUIRE) and keeps the packet
+    /// until the eroute is replaced. Looks again first, since another thread may have been here; never answers `Trap`.
+    pub fn trap(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        device: DeviceId,
+        packet: &mut Packet<'_>,
+    ) -> Outbound {
+        let _ = (cx, device, packet);
+        Outbound::Drop(DropReason::NotAttached)
+    }
+
+    /// Undoes the IPsec of `packet`, an IP packet from its first header byte that arrived on physical device `physical` and is
+    /// for this host, reassembled if it came in fragments.
+    pub fn inbound(
+        &self,
+        cx: &mut Context<'_, H>,
+        physical: u32,
+        packet: &mut Packet<'_>,
+    ) -> Inbound {
+        let _ = (cx, physical, packet);
+        Inbound::Drop(DropReason::NotAttached)
+    }
+
+    /// Handles one PF_KEY request from `socket`. Answers go to `cx.out`, errors as messages with `sadb_msg_errno` too; a
+    /// request too broken to be answered is dropped.
+    pub fn pfkey(&mut self, cx: &mut Context<'_, H>, socket: &mut Socket, message: &[u8]) {
+        let _ = (cx, socket, message);
+    }
+
+    /// Ages SAs and holds: sends EXPIRE, deletes what is over. Looks at `budget` entries at most and continues there next
+    /// time, so a second's call with a budget of the number of SAs sees every SA every second.
+    pub fn tick(&mut self, cx: &mut Context<'_, H>, budget: usize) {
+        let _ = (cx, budget);
+    }
+
+    /// Learns from an ICMP "fragmentation needed" or "packet too big" that `quoted`, the start of an outer packet we sent (IP
+    /// header and 8 bytes more), cannot pass a link of `mtu` bytes. Ignored unless it fits an SA of ours.
+    pub fn path_mtu(&self, quoted: &[u8], mtu: u32) {
+        let _ = (quoted, mtu);
+    }
+
+    /// Attaches ipsec device `device` to `physical`. `mtu`: what the ipsec device is to show and keep to (`overridemtu`).
+    pub fn attach(
+        &mut self,
+        device: DeviceId,
+        physical: Physical,
+        mtu: Option<u32>,
+    ) -> Result<(), DeviceError> {
+        if physical.mtu < 68 || mtu.is_some_and(|m| m < 68) {
+            return Err(DeviceError::BadMtu);
+        }
+        let slot = &mut self.devices[device.index()];
+        if slot.physical.is_some() {
+            return Err(DeviceError::Busy);
+        }
+        slot.physical = Some(physical);
+        slot.override_mtu = mtu.unwrap_or(0);
+        Ok(())
+    }
+
+    /// Takes `device` off its physical device.
+    pub fn detach(&mut self, device: DeviceId) -> Result<(), DeviceError> {
+        let slot = &mut self.devices[device.index()];
+        slot.override_mtu = 0;
+        slot.physical
+            .take()
+            .map(drop)
+            .ok_or(DeviceError::NotAttached)
+    }
+
+    /// The home's news about an attached physical device: its MTU or addresses changed. Found by `physical.index`.
+    pub fn physical_changed(&mut self, physical: Physical) {
+        for device in &mut self.devices {
+            if device.physical.is_some_and(|p| p.index == physical.index) {
+                device.physical = Some(physical);
+            }
+        }
+    }
+
+    /// Detaches all devices.
+    pub fn clear(&mut self) {
+        for device in &mut self.devices {
+            device.physical = None;
+            device.override_mtu = 0;
+        }
+    }
+
+    /// One ipsec device: what it is attached to, its MTU and counters.
+    pub fn device(&self, device: DeviceId) -> &Device {
+        &self.devices[device.index()]
+    }
+
+    /// The switches.
+    pub fn sysctl(&self) -> &Sysctl {
+        &self.sysctl
+    }
+
+    /// Reads a switch by its name in `/proc/sys/net/ipsec`, such as `inbound_policy_check` or `debug_esp`.
+    pub fn sysctl_get(&self, name: &str) -> Result<u32, SysctlError> {
+        let s = &self.sysctl;
+        Ok(match name {
+            "inbound_policy_check" => s.inbound_policy_check.into(),
+            "icmp" => s.icmp.into(),
+            "tos" | "hidetos" => s.hidetos.into(),
+            "fragicmp" => s.fragicmp.into(),
+            _ => s.debug[debug_index(name)?],
+        })
+    }
+
+    /// Sets a switch by its name.
+    pub fn sysctl_set(&mut self, name: &str, value: u32) -> Result<(), SysctlError> {
+        let s = &mut self.sysctl;
+        let switch = match name {
+            "inbound_policy_check" => &mut s.inbound_policy_check,
+            "icmp" => &mut s.icmp,
+            "tos" | "hidetos" => &mut s.hidetos,
+            "fragicmp" => &mut s.fragicmp,
+            _ => {
+                s.debug[debug_index(name)?] = value;
+                return Ok(());
+            }
+        };
+        *switch = match value {
+            0 => false,
+            1 => true,
+            _ => return Err(SysctlError::BadValue),
+        };
+        Ok(())
+    }
+
+    /// Writes a bounded part of `/proc/net/<file>` to `out`, from `cursor` on. `Ok(true)`: call again for more (the tables
+    /// may be unlocked in between; entries that come and go then may be missed, none appears twice). `now` as in [`Context`].
+    pub fn proc(
+        &self,
+        file: ProcFile,
+        cursor: &mut ProcCursor,
+        now: u64,
+        out: &mut dyn fmt::Write,
+    ) -> Result<bool, fmt::Error> {
+        let _ = (file, cursor, now, out);
+        Ok(false)
+    }
+}
+
+fn debug_index(name: &str) -> Result<usize, SysctlError> {
+    let part = name
+        .strip_prefix("debug_")
+        .ok_or(SysctlError::UnknownName)?;
+    DEBUG_NAMES
+        .iter()
+        .position(|n| *n == part)
+        .ok_or(SysctlError::UnknownName)
+}

@@ -1,0 +1,137 @@
+//! What becomes of a packet, in both directions, with a name for every reason to drop one.
+
+use core::fmt;
+
+use crate::device::DeviceId;
+
+/// What to do with a packet that was routed to an ipsecN device. The packet may have been changed in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// Send the packet, now protected, by physical device `physical`; with [`crate::packet::transmit`], which fragments where
+    /// `mtu` asks for it.
+    Transmit {
+        /// The home's number of the physical device.
+        physical: u32,
+        /// Its MTU, or the path's where that is known to be smaller, in bytes.
+        mtu: u32,
+    },
+    /// Send the packet unprotected by physical device `physical` (`%pass`, or IKE's own traffic).
+    Pass {
+        /// The home's number of the physical device.
+        physical: u32,
+        /// Its MTU in bytes.
+        mtu: u32,
+    },
+    /// The core has kept a copy until the eroute is replaced; forget the packet.
+    Held,
+    /// The packet now holds an ICMP error for its sender: give it to the host's stack as received on the ipsec device.
+    Icmp,
+    /// A trap or hold is to be set up, which needs the tables for writing: call [`crate::Klips::trap`] with this packet.
+    Trap,
+    /// Forget the packet; it is counted already.
+    Drop(DropReason),
+}
+
+/// What to do with an IPsec packet that arrived. The packet may have been changed in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// The packet now holds the inner packet: give it to the host's stack as received on ipsec device `device`.
+    Deliver {
+        /// The ipsec device it appears on.
+        device: DeviceId,
+    },
+    /// Forget the packet; it is counted already.
+    Drop(DropReason),
+}
+
+/// Why a packet was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The ipsec device has no physical device attached.
+    NotAttached,
+    /// Not a well-formed IPv4 or IPv6 packet.
+    Malformed,
+    /// A fragment where a whole packet is needed.
+    Fragment,
+    /// No eroute covers the packet.
+    NoEroute,
+    /// A `%drop` eroute.
+    Shunt,
+    /// A `%reject` eroute, and the packet is one that no ICMP error may answer.
+    Reject,
+    /// Too big for the path and not to be fragmented, and no ICMP error may answer it.
+    TooBig,
+    /// No SA of this destination, SPI and protocol.
+    NoSa,
+    /// The SA is larval, expired, or being deleted.
+    SaNotReady,
+    /// The SA reached a hard lifetime with this packet.
+    Expired,
+    /// The sequence number space of the SA is used up.
+    SequenceWrapped,
+    /// The packet was seen already, or is older than the replay window.
+    Replay,
+    /// The authenticator does not match.
+    BadAuthenticator,
+    /// The encrypted part is no whole number of blocks, or too short.
+    BadCiphertext,
+    /// The padding is not 1, 2, 3, … (RFC 2406 section 2.4).
+    BadPadding,
+    /// The compressed payload does not decompress within bounds.
+    BadCompression,
+    /// The outer source address is not that of the SA.
+    WrongSource,
+    /// The SA belongs to a group and the packet did not come through its other members in order.
+    WrongGroup,
+    /// The addresses inside are not within the SA's policy.
+    PolicyMismatch,
+    /// A protocol that has no place here.
+    WrongProtocol,
+    /// The SA group nests deeper than [`crate::packet::MAX_TRANSFORMS`].
+    TooDeep,
+    /// The buffer has no room for the headers to add.
+    NoRoom,
+    /// The home's cipher, MAC or memory failed.
+    Home,
+    /// The time to live ended.
+    HopLimit,
+}
+
+impl DropReason {
+    /// A short text for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAttached => "no physical device attached",
+            Self::Malformed => "malformed packet",
+            Self::Fragment => "fragment where a whole packet is needed",
+            Self::NoEroute => "no eroute",
+            Self::Shunt => "%drop eroute",
+            Self::Reject => "%reject eroute",
+            Self::TooBig => "too big for the path",
+            Self::NoSa => "no such SA",
+            Self::SaNotReady => "SA not in a usable state",
+            Self::Expired => "SA expired",
+            Self::SequenceWrapped => "sequence numbers used up",
+            Self::Replay => "replayed or too old",
+            Self::BadAuthenticator => "authentication failed",
+            Self::BadCiphertext => "encrypted part has a wrong length",
+            Self::BadPadding => "bad padding",
+            Self::BadCompression => "does not decompress",
+            Self::WrongSource => "source is not the SA's",
+            Self::WrongGroup => "not through its SA group",
+            Self::PolicyMismatch => "inner addresses outside the SA's policy",
+            Self::WrongProtocol => "protocol has no place here",
+            Self::TooDeep => "too many transforms",
+            Self::NoRoom => "no room for headers",
+            Self::Home => "cipher or memory failure",
+            Self::HopLimit => "time to live ended",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
