@@ -1,1 +1,23 @@
-//! The testbed: hosts, links and captures for end-to-end tests.
+//! The testbed: hosts, links and captures, for tests that are a few lines long.
+//!
+//! A [`Testbed`] is a small internet of its own (namespaces that vanish with the test); [`Segment`]s are
+//! its wires, [`Host`]s its machines. A host has its own `/etc`, `/run`, process ids and network, so
+//! `/etc/ipsec.conf` and `ipsec setup start` mean in it what they mean on a real machine. Nothing here needs
+//! root where user namespaces are allowed.
+//!
+//! Assertions about IPsec itself belong in `tests/`; this crate only makes the world they look at.
+
+mod capture;
+mod gateways;
+mod host;
+mod output;
+mod shell;
+mod stage;
+mod testbed;
+
+pub use capture::{Capture, Captured};
+pub use gateways::{Gateways, Keys, NET_TO_NET};
+pub use host::Host;
+pub use output::Output;
+pub use stage::Stage;
+pub use testbed::{Segment, Testbed};

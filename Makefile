@@ -1,0 +1,75 @@
+# make demo    two gateways and a tunnel between them, shown from nothing to pings and down again
+# make check   all tests
+# make install, make uninstall   with PREFIX= and DESTDIR=
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+CARGO ?= cargo
+
+SBIN = $(DESTDIR)$(PREFIX)/sbin
+LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/ipsec
+MAN = $(DESTDIR)$(PREFIX)/share/man
+ETC = $(DESTDIR)$(SYSCONFDIR)
+UNITS = $(DESTDIR)$(UNITDIR)
+
+TARGET = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+MAN5 = $(notdir $(wildcard man/*.5))
+MAN8 = $(notdir $(wildcard man/*.8))
+
+.PHONY: all build demo check lint test install uninstall fuzz bench clean
+
+all: build
+
+build:
+	testing/prereqs build
+	$(CARGO) build --release --locked --workspace --bins
+
+demo:
+	testing/prereqs test
+	$(CARGO) build --locked --workspace --bins
+	HOLD=$(HOLD) $(TARGET)/debug/demo
+
+check: lint test
+
+lint:
+	testing/prereqs test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	for script in conf/_updown testing/prereqs; do sh -n $$script || exit 1; done
+	mandoc -T lint -W error man/*.[58]
+
+test:
+	testing/prereqs test
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace
+
+# Seconds for each target; `cargo install cargo-fuzz` first.
+TIME ?= 60
+fuzz:
+	cd testing/fuzz && for target in $$(RUSTC_BOOTSTRAP=1 $(CARGO) fuzz list --fuzz-dir .); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$target -- -max_total_time=$(TIME) -max_len=4096 || exit 1; \
+	done
+
+bench:
+	$(CARGO) bench --locked --workspace
+	for bench in testing/bench/*.sh; do sh $$bench || exit 1; done
+
+install: build
+	install -d $(SBIN) $(LIBEXEC) $(MAN)/man5 $(MAN)/man8 $(ETC)/ipsec.d/policies $(UNITS)
+	install -m 755 $(TARGET)/release/ipsec $(SBIN)/ipsec
+	install -m 755 $(TARGET)/release/pluto $(TARGET)/release/klipsd $(TARGET)/release/whack conf/_updown $(LIBEXEC)
+	install -m 644 $(addprefix man/,$(MAN5)) $(MAN)/man5
+	install -m 644 $(addprefix man/,$(MAN8)) $(MAN)/man8
+	sed 's,@PREFIX@,$(PREFIX),' conf/ipsec.service >$(UNITS)/ipsec.service
+	[ -e $(ETC)/ipsec.conf ] || install -m 644 conf/ipsec.conf $(ETC)/ipsec.conf
+	[ -e $(ETC)/ipsec.secrets ] || install -m 600 conf/ipsec.secrets $(ETC)/ipsec.secrets
+
+# The configuration is the administrator's and stays.
+uninstall:
+	rm -f $(SBIN)/ipsec $(addprefix $(LIBEXEC)/,pluto klipsd whack _updown) $(UNITS)/ipsec.service
+	rm -f $(addprefix $(MAN)/man5/,$(MAN5)) $(addprefix $(MAN)/man8/,$(MAN8))
+	-rmdir $(LIBEXEC)
+
+clean:
+	$(CARGO) clean

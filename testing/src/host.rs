@@ -1,0 +1,159 @@
+//! One machine of the testbed.
+
+use std::time::{Duration, Instant};
+
+use crate::shell::Holder;
+use crate::{Output, Segment, Testbed};
+
+/// A host: its own network, process ids, name, `/etc`, `/run` and `/proc`.
+pub struct Host {
+    name: String,
+    holder: Holder,
+    env: Vec<(String, String)>,
+}
+
+/// `/etc` is the machine's own with a private layer on top, so tests write into it freely.
+const SETUP: &str = "mount -t tmpfs run /run && mkdir -p /run/etc/up /run/etc/work \
+    && mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc/up,workdir=/run/etc/work /etc \
+    && rm -rf /etc/ipsec.conf /etc/ipsec.secrets /etc/ipsec.d \
+    && mount -t proc proc /proc && { mount -t sysfs sys /sys 2>/dev/null || true; } \
+    && ip link set lo up \
+    && echo 1 >/proc/sys/net/ipv4/ip_forward && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding \
+    && echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter && echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter \
+    && echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad";
+
+impl Host {
+    pub(crate) fn new(testbed: &Testbed, name: &str) -> Host {
+        let flags = ["--net", "--mount", "--pid", "--uts"];
+        let setup = format!("{SETUP} && hostname {name}");
+        let holder = Holder::new(name, Some(&testbed.world), &flags, &setup);
+        let stage = &testbed.stage;
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", stage.sbin().display());
+        let env = vec![
+            ("PATH".to_owned(), path),
+            (
+                "IPSEC_EXECDIR".to_owned(),
+                stage.execdir().display().to_string(),
+            ),
+            ("LC_ALL".to_owned(), "C".to_owned()),
+        ];
+        Host {
+            name: name.to_owned(),
+            holder,
+            env,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.holder.pid()
+    }
+
+    /// The host's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds an interface on a segment, up, with addresses (`192.1.2.45/24`; several separated by blanks).
+    pub fn attach(&self, segment: &Segment<'_>, interface: &str, addresses: &str) -> &Host {
+        let bridge = &segment.bridge;
+        let port = format!("{}-{interface}", self.name);
+        assert!(
+            port.len() < 16,
+            "{port} is too long for an interface's name"
+        );
+        segment.testbed.run(&format!(
+            "ip link add {port} type veth peer name {interface} netns {pid} && ip link set {port} master {bridge} up",
+            pid = self.holder.pid()
+        ));
+        let mut script = format!("ip link set {interface} up");
+        for address in addresses.split_whitespace() {
+            let nodad = if address.contains(':') { "nodad" } else { "" };
+            script += &format!(" && ip addr add {address} dev {interface} {nodad}");
+        }
+        self.run(&script).ok();
+        self
+    }
+
+    /// The default route.
+    pub fn gateway(&self, address: &str) -> &Host {
+        self.run(&format!("ip route replace default via {address}"))
+            .ok();
+        self
+    }
+
+    /// Writes a file; directories on the way are made.
+    pub fn write(&self, path: &str, text: &str) -> &Host {
+        let script = format!("mkdir -p \"$(dirname {path})\" && umask 077 && cat >{path}");
+        self.holder
+            .run(&self.env, &script, text.as_bytes(), Duration::from_secs(10))
+            .ok();
+        self
+    }
+
+    /// Reads a file.
+    pub fn read(&self, path: &str) -> String {
+        self.run(&format!("cat {path}")).ok().stdout
+    }
+
+    /// Writes `/etc/ipsec.conf`.
+    pub fn conf(&self, text: &str) -> &Host {
+        self.write("/etc/ipsec.conf", text)
+    }
+
+    /// Writes `/etc/ipsec.secrets`.
+    pub fn secrets(&self, text: &str) -> &Host {
+        self.write("/etc/ipsec.secrets", text)
+    }
+
+    /// Runs a shell script to its end, a minute at most.
+    pub fn run(&self, script: &str) -> Output {
+        self.run_for(script, Duration::from_secs(60))
+    }
+
+    /// Runs a shell script with another time limit.
+    pub fn run_for(&self, script: &str, limit: Duration) -> Output {
+        self.holder.run(&self.env, script, b"", limit)
+    }
+
+    /// Starts a command that goes on in the background until it ends or the host does.
+    pub fn spawn(&self, script: &str) -> std::process::Child {
+        self.holder
+            .command(&self.env, script)
+            .spawn()
+            .expect("nsenter(1) can be run")
+    }
+
+    /// Runs the script again and again until it succeeds; panics with its last output after `limit`.
+    #[track_caller]
+    pub fn wait_for(&self, script: &str, limit: Duration) -> Output {
+        let end = Instant::now() + limit;
+        loop {
+            let output = self.run(script);
+            if output.status == 0 {
+                return output;
+            }
+            assert!(
+                Instant::now() < end,
+                "not within {limit:?}: {output}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The daemons' logs, for messages of failed assertions.
+    pub fn log(&self) -> String {
+        let script = "for f in /run/pluto/*.log; do [ -f $f ] && echo \"--- $f\" && tail -n 60 $f; done; true";
+        format!("logs of {}:\n{}", self.name, self.run(script).stdout)
+    }
+
+    /// What a person types to run a command in this host, with the testbed's `ipsec` first on the path.
+    pub fn how_to_enter(&self) -> String {
+        let env: Vec<String> = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        format!("{} env {}", self.holder.how_to_enter(), env.join(" "))
+    }
+}
