@@ -2,23 +2,13 @@
 //! may say what to whom. The exchanges themselves are `ike::v1`; connections, routes and the
 //! kernel belong to the rest of the engine.
 
-use core::fmt;
-
-/// The number of a state, as in `#1`: given in order, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Serial(pub u64);
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
+use super::connection::StateId;
 
 /// The timers of the IKE part, fired as `Engine::ike_timer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IkeTimer {
     /// The one event of a state: retransmit, replace, expire, discard.
-    State(Serial),
+    State(StateId),
     /// Forget half-open exchanges that never returned their cookie.
     HalfOpen,
     /// Draw a new secret for responder cookies (EVENT_REINIT_SECRET).
