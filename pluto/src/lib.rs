@@ -1,1 +1,3 @@
 //! Pluto: the IKE keying daemon. `engine` decides, `io` does.
+
+pub mod engine;

@@ -1,0 +1,189 @@
+//! Searches for the connection that something is about: a first message, a peer's identity, the
+//! clients of a Quick Mode, a packet that hit a trap.
+
+use core::net::SocketAddr;
+
+use ipsec_types::{Port, ProtoPort, Subnet};
+
+use super::store::{Client, HostPair};
+use super::{ConnId, Connection, Connections, Id, Kind};
+
+/// What a Quick Mode is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Clients {
+    /// Behind us.
+    pub ours: Subnet,
+    /// Protocol and port at our side.
+    pub our_protoport: ProtoPort,
+    /// Behind the peer.
+    pub theirs: Subnet,
+    /// Protocol and port at the peer's side.
+    pub their_protoport: ProtoPort,
+}
+
+fn pair_of(local: SocketAddr, remote: SocketAddr) -> HostPair {
+    (local.ip(), local.port(), Some(remote.ip()), remote.port())
+}
+
+impl Connections {
+    /// Those between these two gateways, oldest first; no templates for `%any`.
+    pub fn between(&self, local: SocketAddr, remote: SocketAddr) -> impl Iterator<Item = &Connection> {
+        self.in_pair(pair_of(local, remote))
+    }
+
+    /// Those at our gateway for a peer of any address, oldest first.
+    pub fn for_any_peer(&self, local: SocketAddr) -> impl Iterator<Item = &Connection> {
+        // A road warrior's port is as unknown as its address, so templates are kept under any.
+        self.in_any(local).flat_map(|pair| self.in_pair(pair))
+    }
+
+    /// For a first message: a connection between the gateways, else one for any peer, that can
+    /// authenticate as `auth` says. Only something to start with; see [`Connections::refine`].
+    pub fn for_first_message(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        acceptable: impl Fn(&Connection) -> bool,
+    ) -> Option<&Connection> {
+        let fits = |conn: &&Connection| {
+            !conn.policy.never_negotiate() && conn.kind != Kind::Group && acceptable(conn)
+        };
+        self.between(local, remote).find(fits).or_else(|| self.for_any_peer(local).find(fits))
+    }
+
+    /// The connection for a peer that has shown its identity, when the exchange has been carried
+    /// out under `current`: `current` itself if it fits, else another with the same gateways, else one for any
+    /// peer; an exact identity before none. Only those that are `acceptable` (same way to authenticate and
+    /// same secret). A template in the answer is to be instantiated.
+    pub fn refine(
+        &self,
+        current: ConnId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        peer_id: &Id,
+        acceptable: impl Fn(&Connection) -> bool,
+    ) -> Option<&Connection> {
+        let started = self.get(current)?;
+        if started.that.id.same(peer_id) && acceptable(started) {
+            return Some(started);
+        }
+        let fits = |conn: &&Connection| {
+            conn.this.id.same(&started.this.id)
+                && !conn.policy.never_negotiate()
+                && conn.kind != Kind::Group
+                && acceptable(conn)
+        };
+        let normal = peer_id.normal();
+        for wanted in [normal, Id::None] {
+            let pairs = core::iter::once(pair_of(local, remote)).chain(self.in_any(local));
+            for pair in pairs {
+                let found = self
+                    .by_hosts_and_peer_id
+                    .get(&(pair, wanted.clone()))
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|id| self.get(*id))
+                    .find(fits);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
+    }
+
+    /// The connection for a Quick Mode of these clients under the ISAKMP SA of `phase1`: same
+    /// gateways and same identities first, then templates for any peer or any client within
+    /// a range. A template in the answer is to be instantiated.
+    pub fn for_clients(&self, phase1: ConnId, clients: &Clients) -> Option<&Connection> {
+        let base = self.get(phase1)?;
+        let pair = base.host_pair()?;
+        let peer = pair.2?;
+        let same_ids = |conn: &&Connection| {
+            conn.this.id.same(&base.this.id)
+                && (conn.that.id.same(&base.that.id)
+                    || (conn.kind == Kind::Template && conn.that.id.is_none()))
+                && !conn.policy.never_negotiate()
+                && conn.kind != Kind::Group
+        };
+        let ours: Client = (Some(clients.ours), clients.our_protoport);
+        let theirs: Client = (Some(clients.theirs), clients.their_protoport);
+        // A road warrior without a subnet is its own client, at whatever address it has.
+        let itself = (clients.theirs == Subnet::host(peer)).then_some((None, clients.their_protoport));
+        let local = SocketAddr::new(pair.0, pair.1);
+        let exact = |pair: HostPair, theirs: Client| {
+            let mut found: Vec<&Connection> = self
+                .by_hosts_and_clients
+                .get(&(pair, (ours, theirs)))
+                .into_iter()
+                .flatten()
+                .filter_map(|id| self.get(*id))
+                .filter(same_ids)
+                .collect();
+            // The one that is already negotiating, then complete ones, then templates.
+            found.sort_by_key(|conn| (conn.id != phase1, conn.kind == Kind::Template, conn.id));
+            found.into_iter().find(|conn| !conn.that.client_wildcard)
+        };
+        let pairs = || core::iter::once(pair).chain(self.in_any(local));
+        pairs()
+            .find_map(|pair| exact(pair, theirs).or_else(|| exact(pair, itself?)))
+            .or_else(|| pairs().find_map(|pair| self.within_range(pair, clients, same_ids)))
+    }
+
+    /// The routed connection whose clients hold a packet that hit a trap; the narrowest wins.
+    pub fn for_packet(&self, packet: &Clients) -> Option<&Connection> {
+        let v6 = packet.ours.addr().is_ipv6();
+        // Narrow prefixes are last in order.
+        for (&(shape_v6, ours, theirs), _) in self.routed_shapes.iter().rev() {
+            if shape_v6 != v6 {
+                continue;
+            }
+            let ours = Subnet::new(packet.ours.addr(), ours).ok();
+            let theirs = Subnet::new(packet.theirs.addr(), theirs).ok();
+            for our_pp in widen(packet.our_protoport) {
+                for their_pp in widen(packet.their_protoport) {
+                    let pair = ((ours, our_pp), (theirs, their_pp));
+                    let found = self
+                        .routed_by_clients
+                        .get(&pair)
+                        .and_then(|set| set.last())
+                        .and_then(|(_, id)| self.get(*id));
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn within_range(
+        &self,
+        pair: HostPair,
+        clients: &Clients,
+        fits: impl Fn(&&Connection) -> bool,
+    ) -> Option<&Connection> {
+        self.wild_clients.get(&pair).into_iter().flatten().filter_map(|id| self.get(*id)).find(|conn| {
+            conn.this.client == Some(clients.ours)
+                && conn.this.protoport == clients.our_protoport
+                && conn.that.protoport == clients.their_protoport
+                && conn.that.client.is_some_and(|range| range.contains_subnet(&clients.theirs))
+                && fits(conn)
+        })
+    }
+
+    pub(super) fn in_pair(&self, pair: HostPair) -> impl Iterator<Item = &Connection> {
+        self.by_hosts.get(&pair).into_iter().flatten().filter_map(|id| self.get(*id))
+    }
+
+    fn in_any(&self, local: SocketAddr) -> impl Iterator<Item = HostPair> + use<> {
+        core::iter::once((local.ip(), local.port(), None, super::IKE_PORT))
+    }
+}
+
+/// The protocol and port themselves, then the port opened, then the protocol.
+fn widen(exact: ProtoPort) -> impl Iterator<Item = ProtoPort> {
+    let any_port = ProtoPort { port: Port::ANY, ..exact };
+    let steps = [Some(exact), (any_port != exact).then_some(any_port), (exact.proto != 0).then_some(ProtoPort::ANY)];
+    steps.into_iter().flatten()
+}

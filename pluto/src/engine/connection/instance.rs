@@ -1,0 +1,69 @@
+//! Instances: what a template becomes for one peer.
+
+use core::net::SocketAddr;
+
+use ipsec_types::Subnet;
+
+use super::orient::{Addresses, orient};
+use super::{ConnId, Connections, Id, Kind, Live, Routing};
+
+impl Connections {
+    /// Makes an instance of `template` for the peer at `peer`; `their_client` fills in a client from a
+    /// range, `peer_id` an identity that the template left open. `None` if there is no such template.
+    pub fn instantiate(
+        &mut self,
+        template: ConnId,
+        peer: SocketAddr,
+        peer_id: Option<&Id>,
+        their_client: Option<Subnet>,
+    ) -> Option<ConnId> {
+        let mut conn = self.get(template).filter(|conn| conn.kind == Kind::Template)?.clone();
+        conn.kind = Kind::Instance;
+        conn.template = Some(template);
+        conn.instance_serial = self.next_serial(&conn.name);
+        conn.routing = Routing::Unrouted;
+        conn.live = Live::default();
+        let end = &mut conn.that;
+        if end.host.is_none() {
+            end.host = Some(peer.ip());
+            end.host_port = peer.port();
+        }
+        if end.id.is_none() {
+            end.id = peer_id.cloned().unwrap_or_else(|| Id::from(peer.ip()));
+        }
+        if !end.has_client {
+            end.client = end.host.map(Subnet::host);
+        } else if end.client_wildcard && let Some(client) = their_client {
+            end.client = Some(client);
+            end.client_wildcard = false;
+        }
+        // Our next hop to a peer that was unknown is that peer, unless another was given.
+        if conn.this.nexthop.is_none() {
+            conn.this.nexthop = conn.that.host;
+        }
+        Some(self.insert(conn))
+    }
+
+    /// Whether an instance has nothing left to live for.
+    pub(crate) fn instance_is_idle(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|conn| {
+            conn.kind == Kind::Instance
+                && conn.live.states == 0
+                && conn.live.eroute_owner.is_none()
+                && conn.routing == Routing::Unrouted
+        })
+    }
+
+    /// Puts a checked connection into the table, oriented if one of its ends is ours.
+    ///
+    /// # Errors
+    /// The orientation's, with the connection added all the same, not oriented.
+    pub(super) fn admit(
+        &mut self,
+        mut conn: super::Connection,
+        ours: &Addresses,
+    ) -> (ConnId, Result<(), super::orient::OrientError>) {
+        let oriented = orient(&mut conn, ours);
+        (self.insert(conn), oriented)
+    }
+}

@@ -1,0 +1,218 @@
+//! What goes into the engine and what comes out of it. The driver (`io`) turns
+//! sockets, netlink, the clock and child processes into [`Event`]s and carries out
+//! [`Action`]s in the order given. Nothing here does anything.
+
+use core::any::Any;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use ipsec_keys::Secrets;
+
+/// A whack client on the control socket, numbered by the driver, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// A computation that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// An updown command that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpdownId(pub u64);
+
+/// One address of one physical device that an ipsecN device is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The virtual device, `ipsec0`.
+    pub virt: String,
+    /// The physical device, `eth0`.
+    pub phys: String,
+    /// An address of the physical device. The driver has port 500 bound on it.
+    pub addr: IpAddr,
+}
+
+/// How an updown command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdownStatus {
+    /// It exited by itself with this status; 0 is success.
+    Exited(i32),
+    /// A signal of this number ended it.
+    Signalled(i32),
+    /// It could not be started, and why.
+    NotStarted(String),
+}
+
+/// Something long that a worker thread computes for the engine: a Diffie-Hellman
+/// exponentiation, an RSA signature. Pure; owns all it needs.
+pub struct Job {
+    /// What it is, for the log.
+    pub what: &'static str,
+    run: Box<dyn FnOnce() -> JobResult + Send>,
+}
+
+impl Job {
+    /// A job named `what` that computes `run`.
+    pub fn new<T, F>(what: &'static str, run: F) -> Self
+    where
+        T: Any + Send,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        Self { what, run: Box::new(move || JobResult(Box::new(run()))) }
+    }
+
+    /// Computes. The driver calls this on a worker thread, a simulation in place.
+    pub fn run(self) -> JobResult {
+        (self.run)()
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Job({})", self.what)
+    }
+}
+
+/// What a [`Job`] computed. Only whoever made the job knows the type inside.
+pub struct JobResult(Box<dyn Any + Send>);
+
+impl JobResult {
+    /// The value, if it is a `T`.
+    pub fn into<T: Any>(self) -> Option<Box<T>> {
+        self.0.downcast().ok()
+    }
+}
+
+impl fmt::Debug for JobResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JobResult(..)")
+    }
+}
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Event {
+    /// An IKE datagram came in on one of our addresses.
+    Datagram {
+        /// Where it arrived: our address and port.
+        local: SocketAddr,
+        /// Who sent it.
+        remote: SocketAddr,
+        /// The UDP payload.
+        bytes: Vec<u8>,
+    },
+    /// Time has passed [`Engine::next_timeout`](super::Engine::next_timeout).
+    Tick,
+    /// A whack client sent its request.
+    Whack {
+        /// Who asks.
+        client: ClientId,
+        /// What it asks.
+        request: Box<whack::Request>,
+    },
+    /// A whack client went away; nothing more can be said to it.
+    WhackGone(ClientId),
+    /// The kernel sent one whole PF_KEY message: an answer, an ACQUIRE, an EXPIRE.
+    PfKey(Vec<u8>),
+    /// The PF_KEY socket is open (`true`), or was lost (`false`). The engine registers when it opens.
+    KernelUp(bool),
+    /// A job is done.
+    JobDone {
+        /// Which.
+        id: JobId,
+        /// What it computed.
+        result: JobResult,
+    },
+    /// The interfaces as they are now, all of them; the answer to [`Action::Listen`], and sent
+    /// again whenever they change.
+    Interfaces(Vec<Interface>),
+    /// An updown command ended.
+    UpdownDone {
+        /// Which.
+        id: UpdownId,
+        /// What it wrote to standard output and standard error, by line.
+        output: Vec<String>,
+        /// How it ended.
+        status: UpdownStatus,
+    },
+    /// The secrets file was read; the answer to [`Action::ReadSecrets`].
+    Secrets {
+        /// What could be read of it.
+        secrets: Box<Secrets>,
+        /// What could not, each with its file and line.
+        problems: Vec<String>,
+    },
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Only with `--debug-…`.
+    Debug,
+    /// What pluto always writes.
+    Info,
+    /// Something that a person should act on.
+    Warning,
+}
+
+/// Something that the driver must do, in the order given.
+#[derive(Debug)]
+pub enum Action {
+    /// Send an IKE datagram.
+    Send {
+        /// Our address and port to send from.
+        local: SocketAddr,
+        /// To whom.
+        remote: SocketAddr,
+        /// The UDP payload.
+        bytes: Vec<u8>,
+    },
+    /// Send one PF_KEY message to the kernel.
+    PfKey(Vec<u8>),
+    /// Compute on a worker thread, and answer with [`Event::JobDone`].
+    StartJob {
+        /// Which.
+        id: JobId,
+        /// What.
+        job: Job,
+    },
+    /// Run `sh -c command` with `env` added to the environment, and answer with
+    /// [`Event::UpdownDone`]. The engine keeps them in order itself.
+    RunUpdown {
+        /// Which.
+        id: UpdownId,
+        /// A shell command: `ipsec _updown`, or the one of the connection.
+        command: String,
+        /// The `PLUTO_*` variables.
+        env: Vec<(String, String)>,
+    },
+    /// Say a line to a whack client: `NNN text`.
+    Reply {
+        /// To whom.
+        client: ClientId,
+        /// whack's three-digit code.
+        code: u16,
+        /// The line, without the code.
+        text: String,
+    },
+    /// Tell a whack client to exit, and close.
+    Finish {
+        /// Who.
+        client: ClientId,
+        /// Its exit status.
+        status: u8,
+    },
+    /// Write to the log.
+    Log {
+        /// How much it matters.
+        level: LogLevel,
+        /// The line.
+        text: String,
+    },
+    /// Start (or stop) listening on port 500 of all our addresses. When starting, find the interfaces
+    /// (again), bind, and answer with [`Event::Interfaces`].
+    Listen(bool),
+    /// Read the secrets file (again), and answer with [`Event::Secrets`].
+    ReadSecrets,
+    /// All is taken down: leave, with this exit status.
+    Exit(u8),
+}

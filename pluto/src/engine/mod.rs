@@ -1,0 +1,166 @@
+//! Pluto's engine: events in, actions out. It owns no socket, no clock, no file and no thread,
+//! so that any number of engines can be run against each other in simulated time.
+//!
+//! The IKE part provides, for the rest to call: `ike_datagram(now, local, remote, &bytes)`,
+//! `ike_initiate(now, conn, client: Option<ClientId>)`, `ike_timer(now, IkeTimer)`, `ike_job_done(now, JobId, JobResult)`,
+//! `ike_terminate(now, conn)` (delete all states of a connection, telling the peer), `ike_delete_state(now, StateId) -> bool`,
+//! `ike_crash(now, peer)`, `ike_status() -> Vec<String>`, `ike_whack_gone(client)`,
+//! `ike_sa_installed(now, StateId, Installed, Result<(), InstallError>)`, `ike_sa_expired(now, StateId, hard: bool)`,
+//! `ike_shutdown(now)` (delete everything, telling the peers).
+//!
+//! The parts: `connection` (what is configured), `route` (who owns which route and eroute, and updown),
+//! `kernel` (PF_KEY), `command` (what whack asks), `ike` (the exchanges), `log` (words to people).
+
+pub mod command;
+pub mod connection;
+pub mod event;
+pub mod ike;
+pub mod kernel;
+pub mod log;
+pub mod route;
+pub mod time;
+pub mod timers;
+
+use std::collections::HashMap;
+
+use ipsec_keys::{PublicKey, Secrets};
+use rand::CryptoRng;
+
+pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
+pub use event::{Action, ClientId, Event, Interface, Job, JobId, JobResult, LogLevel, UpdownId, UpdownStatus};
+pub use kernel::{InstallError, Installed, SaParams};
+pub use log::About;
+pub use time::Time;
+pub use timers::{Timer, Timers};
+
+use command::Clients as WhackClients;
+use connection::Addresses;
+use kernel::Kernel;
+use log::DebugSet;
+use route::Updowns;
+
+/// What the daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A peer identity is in one place at a time: a new ISAKMP SA frees what it had elsewhere (`uniqueids=`).
+    pub unique_ids: bool,
+    /// What to log beyond the usual.
+    pub debug: DebugSet,
+    /// Negotiate only, and tell no kernel (`--noklips`).
+    pub no_klips: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { unique_ids: false, debug: DebugSet::default(), no_klips: false }
+    }
+}
+
+/// Public keys of peers, by identity ([`Id::normal`]).
+pub type PublicKeys = HashMap<Id, Vec<PublicKey>>;
+
+/// The engine.
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) rng: Box<dyn CryptoRng + Send>,
+    pub(crate) conns: Connections,
+    pub(crate) timers: Timers,
+    pub(crate) secrets: Secrets,
+    pub(crate) public_keys: PublicKeys,
+    /// What `%myid` stands for.
+    pub(crate) my_id: Id,
+    pub(crate) ike: ike::Ike,
+    pub(crate) listening: bool,
+    interfaces: Vec<Interface>,
+    addresses: Addresses,
+    kernel: Kernel,
+    updowns: Updowns,
+    clients: WhackClients,
+    actions: Vec<Action>,
+    jobs: u64,
+    shutting_down: bool,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet. `rng` must be seeded from the system's; a simulation gives its own.
+    pub fn new(config: Config, rng: Box<dyn CryptoRng + Send>) -> Self {
+        Self {
+            config,
+            rng,
+            conns: Connections::default(),
+            timers: Timers::default(),
+            secrets: Secrets::default(),
+            public_keys: PublicKeys::default(),
+            my_id: Id::None,
+            ike: ike::Ike::default(),
+            listening: false,
+            interfaces: Vec::new(),
+            addresses: Addresses::default(),
+            kernel: Kernel::default(),
+            updowns: Updowns::default(),
+            clients: WhackClients::default(),
+            actions: Vec::new(),
+            jobs: 0,
+            shutting_down: false,
+        }
+    }
+
+    /// Takes one event, and tells what must be done about it, in this order.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        match event {
+            Event::Datagram { local, remote, bytes } => self.ike_datagram(now, local, remote, &bytes),
+            Event::Tick => {}
+            Event::Whack { client, request } => self.whack(now, client, &request),
+            Event::WhackGone(client) => self.whack_gone(client),
+            Event::PfKey(message) => self.kernel_message(now, &message),
+            Event::KernelUp(up) => self.kernel_up(now, up),
+            Event::JobDone { id, result } => self.ike_job_done(now, id, result),
+            Event::Interfaces(interfaces) => self.interfaces_changed(now, interfaces),
+            Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
+            Event::Secrets { secrets, problems } => self.secrets_read(*secrets, &problems),
+        }
+        self.run_timers(now);
+        core::mem::take(&mut self.actions)
+    }
+
+    /// When the driver must send [`Event::Tick`], unless something else happens before.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.timers.next_deadline()
+    }
+
+    /// The connections.
+    pub fn connections(&self) -> &Connections {
+        &self.conns
+    }
+
+    fn run_timers(&mut self, now: Time) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Ike(timer) => self.ike_timer(now, timer),
+                Timer::ShuntScan => self.scan_shunts(now),
+                Timer::KernelSilent(seq) => self.kernel_silent(now, seq),
+            }
+        }
+    }
+
+    /// Asks the driver for something.
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Hands a computation out; its result comes to `ike_job_done`.
+    pub(crate) fn start_job(&mut self, job: Job) -> JobId {
+        self.jobs += 1;
+        let id = JobId(self.jobs);
+        self.act(Action::StartJob { id, job });
+        id
+    }
+
+    /// The identity of an end with `%myid` resolved, in the form of `ipsec-keys`; `None` if it has none.
+    pub(crate) fn resolve_id(&self, id: &Id) -> Option<KnownId> {
+        match id {
+            Id::MyId => self.my_id.known().cloned(),
+            other => other.known().cloned(),
+        }
+    }
+}
