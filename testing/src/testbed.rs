@@ -109,9 +109,10 @@ impl Segment<'_> {
 
     /// Loses this share of the packets that hosts send into the segment, at random; 0 ends it.
     ///
-    /// By nftables where each host's cable enters, which kernels without netem have too.
+    /// By nftables where each host's cable enters, which kernels without netem have too. What is lost of ESP is
+    /// counted, so that a test can tell the wire's losses from everybody else's.
     pub fn lose(&self, percent: f64) {
-        let table = format!("loss-{}", self.bridge);
+        let table = self.loss_table();
         self.testbed.run(&format!(
             "nft delete table netdev {table} 2>/dev/null; true"
         ));
@@ -119,13 +120,35 @@ impl Segment<'_> {
             return;
         }
         let last = (percent * 10.0).round().clamp(1.0, 1000.0) as u32 - 1;
+        let chance = format!("numgen random mod 1000 <= {last}");
         self.testbed.run(&format!(
             "nft add table netdev {table} || exit 1; \
              ip -o link show master {bridge} | sed 's/^[0-9]*: //; s/[@:].*//' | while read -r port; do \
                nft \"add chain netdev {table} $port {{ type filter hook ingress device $port priority 0; }}\" \
-               && nft \"add rule netdev {table} $port numgen random mod 1000 <= {last} drop\" || exit 1; \
+               && nft \"add rule netdev {table} $port ip protocol esp {chance} counter drop\" \
+               && nft \"add rule netdev {table} $port ip protocol != esp {chance} drop\" || exit 1; \
              done",
             bridge = self.bridge
         ));
+    }
+
+    /// How many ESP packets [`Segment::lose`] has lost since it was called.
+    pub fn lost_esp(&self) -> u32 {
+        let listed = self
+            .testbed
+            .run(&format!("nft list table netdev {}", self.loss_table()));
+        let counts = listed.lines().filter_map(|line| {
+            line.split_once("counter packets ")?
+                .1
+                .split(' ')
+                .next()?
+                .parse::<u32>()
+                .ok()
+        });
+        counts.sum()
+    }
+
+    fn loss_table(&self) -> String {
+        format!("loss-{}", self.bridge)
     }
 }

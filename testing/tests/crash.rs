@@ -1,0 +1,40 @@
+//! A gateway that dies without a word and comes back.
+
+use std::time::Duration;
+
+use testing::{Gateways, Keys, NET_TO_NET, Testbed};
+
+fn comes_back(victims: &str) {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let conns = NET_TO_NET.replace("auto=add", "auto=start\n\tkeyingtries=3");
+    net.configure("", &conns).start();
+    net.west.wait_for(
+        "ipsec auto --status | grep -q 'IPsec SA established'",
+        Duration::from_secs(30),
+    );
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
+
+    net.east.run(&format!("pkill -9 -x '{victims}'")).ok();
+    net.east.run("sleep 0.3; ipsec setup start").ok();
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
+    assert_eq!(
+        net.pings(10, "0.1", "ff"),
+        10,
+        "{}\n{}",
+        net.west.log(),
+        net.east.log()
+    );
+}
+
+#[test]
+fn a_gateway_killed_and_restarted_has_its_tunnel_back() {
+    comes_back("pluto|klipsd");
+}
+
+#[test]
+fn a_pluto_killed_and_restarted_has_its_tunnel_back() {
+    comes_back("pluto");
+}

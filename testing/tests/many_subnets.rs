@@ -1,0 +1,98 @@
+//! 3 subnets on one side, 2 on the other: six connections over one ISAKMP SA.
+
+use testing::{Gateways, Keys, Testbed};
+
+const WEST: [&str; 3] = ["192.0.1.0/24", "10.1.1.0/24", "10.1.2.0/24"];
+const EAST: [&str; 2] = ["192.0.2.0/24", "10.2.1.0/24"];
+
+fn conns() -> String {
+    let mut text = "conn gateways\n\tleft=192.1.2.45\n\tleftid=@west\n\tleftnexthop=192.1.2.254\n\
+                    \tright=192.1.2.23\n\trightid=@east\n\trightnexthop=192.1.2.254\n\n"
+        .to_owned();
+    for (w, west) in WEST.iter().enumerate() {
+        for (e, east) in EAST.iter().enumerate() {
+            text += &format!(
+                "conn w{w}-e{e}\n\tleftsubnet={west}\n\trightsubnet={east}\n\talso=gateways\n\tauto=add\n\n"
+            );
+        }
+    }
+    text
+}
+
+/// The `.1` of a subnet.
+fn first(subnet: &str) -> String {
+    subnet.replace(".0/24", ".1")
+}
+
+#[test]
+fn all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    for (gateway, host, inner, subnets) in [
+        (&net.west, &net.sunset, "192.0.1.1", &WEST[1..]),
+        (&net.east, &net.sunrise, "192.0.2.1", &EAST[1..]),
+    ] {
+        for subnet in subnets {
+            host.run(&format!("ip addr add {}/32 dev eth0", first(subnet)))
+                .ok();
+            gateway
+                .run(&format!("ip route add {subnet} via {inner}"))
+                .ok();
+        }
+    }
+    // The conn named "gateways" has no auto= and so is only there to be included.
+    net.configure("", &conns()).start();
+    for w in 0..WEST.len() {
+        for e in 0..EAST.len() {
+            net.up(&format!("w{w}-e{e}"));
+        }
+    }
+    let status = net.west.run("ipsec auto --status").ok();
+    assert_eq!(
+        status
+            .lines()
+            .filter(|line| line.contains("ISAKMP SA established"))
+            .count(),
+        1,
+        "{status}"
+    );
+    assert_eq!(
+        status
+            .lines()
+            .filter(|line| line.contains("IPsec SA established"))
+            .count(),
+        6,
+        "{status}"
+    );
+
+    let answered = |w: usize, e: usize| {
+        let ping = format!(
+            "ping -n -q -c 2 -i 0.1 -W 1 -I {} {}",
+            first(WEST[w]),
+            first(EAST[e])
+        );
+        net.sunset.run(&ping).contains(" 0% packet loss")
+    };
+    for w in 0..WEST.len() {
+        for e in 0..EAST.len() {
+            assert!(
+                answered(w, e),
+                "w{w}-e{e}\n{}\n{}",
+                net.west.log(),
+                net.east.log()
+            );
+        }
+    }
+    net.west.run("ipsec auto --down w1-e1").ok();
+    for w in 0..WEST.len() {
+        for e in 0..EAST.len() {
+            assert_eq!(
+                answered(w, e),
+                (w, e) != (1, 1),
+                "w{w}-e{e}\n{}\n{}",
+                net.west.log(),
+                net.east.log()
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What a connection can be besides the quickstart's.
+
+use testing::{Gateways, Keys, NET_TO_NET, Testbed};
+
+/// Brings net-to-net up with more lines in it and pings across; gives the capture's packets for `filter`.
+fn tunnel_with(lines: &str, filter: &str) -> usize {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", &format!("{NET_TO_NET}{lines}")).start();
+    let capture = net.public.capture("");
+    net.up("net-to-net");
+    assert_eq!(
+        net.pings(10, "0.05", "ff"),
+        10,
+        "{}\n{}",
+        net.west.log(),
+        net.east.log()
+    );
+    // Large enough to be fragmented on the way.
+    net.sunset
+        .run("ping -n -q -c 3 -i 0.1 -s 3000 192.0.2.1")
+        .ok()
+        .says(" 0% packet loss");
+    capture.stop().packets(filter).len()
+}
+
+#[test]
+fn without_pfs() {
+    assert!(tunnel_with("\tpfs=no\n", "esp") >= 26);
+}
+
+#[test]
+fn aes_256_with_modp2048() {
+    assert!(tunnel_with("\tike=aes256-sha1-modp2048\n\tesp=aes256-sha1\n", "esp") >= 26);
+}
+
+#[test]
+fn triple_des_with_md5() {
+    assert!(tunnel_with("\tike=3des-md5-modp1536\n\tesp=3des-md5\n", "esp") >= 26);
+}
+
+#[test]
+fn authentication_by_ah() {
+    assert!(tunnel_with("\tauth=ah\n", "ip proto 51") >= 26);
+}
+
+#[test]
+fn compressed() {
+    assert!(tunnel_with("\tcompress=yes\n", "esp") >= 20);
+}
+
+#[test]
+fn host_to_host_in_transport_mode() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let conn = "conn hosts\n\tleft=192.1.2.45\n\tleftid=@west\n\tright=192.1.2.23\n\trightid=@east\n\
+                \ttype=transport\n\tauto=add\n";
+    net.configure("", conn).start();
+    let capture = net.public.capture("not arp and not icmp6 and not igmp");
+    net.up("hosts");
+    net.west
+        .run("ping -n -q -c 10 -i 0.05 192.1.2.23")
+        .ok()
+        .says(" 0% packet loss");
+    net.east
+        .run("ping -n -q -c 10 -i 0.05 192.1.2.45")
+        .ok()
+        .says(" 0% packet loss");
+    let captured = capture.stop();
+    assert!(captured.packets("esp").len() >= 40);
+    assert_eq!(
+        captured.packets("not esp and not udp port 500"),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn road_warriors_are_instances_of_one_connection() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let secret = "\"a secret for everybody on the road\"";
+    let road = |right: &str| {
+        format!(
+            "version 2.0\n\nconfig setup\n\tinterfaces=\"ipsec0=eth1\"\n\nconn road\n\tleft=192.1.2.45\n\tleftid=@west\n\
+             \tleftsubnet=192.0.1.0/24\n\tright={right}\n\tauthby=secret\n\tauto=add\n"
+        )
+    };
+    net.west
+        .conf(&road("%any"))
+        .secrets(&format!(": PSK {secret}\n"));
+    net.west.run("ipsec setup start").ok();
+    for (host, address) in [
+        (&net.east, "192.1.2.23"),
+        (&testbed.host("north"), "192.1.2.33"),
+    ] {
+        if host.name() == "north" {
+            host.attach(&net.public, "eth1", "192.1.2.33/24")
+                .gateway("192.1.2.254");
+        }
+        host.conf(&road(address))
+            .secrets(&format!(": PSK {secret}\n"));
+        host.run("ipsec setup start").ok();
+        let up = host.run("ipsec auto --up road");
+        assert!(up.status == 0, "{up}\n{}\n{}", net.west.log(), host.log());
+        host.run("ping -n -q -c 5 -i 0.1 192.0.1.1")
+            .ok()
+            .says(" 0% packet loss");
+    }
+    let status = net.west.run("ipsec auto --status").ok();
+    for instance in ["\"road\"[1] 192.1.2.23", "\"road\"[2] 192.1.2.33"] {
+        assert!(status.contains(instance), "{instance}: {status}");
+    }
+    net.east
+        .run("ipsec auto --down road && ipsec setup stop")
+        .ok();
+    net.west
+        .run("sleep 1; ipsec auto --status")
+        .ok()
+        .never_says("192.1.2.23")
+        .says("192.1.2.33");
+}
