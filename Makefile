@@ -53,7 +53,8 @@ fuzz:
 
 bench:
 	$(CARGO) bench --locked --workspace
-	for bench in testing/bench/*.sh; do sh $$bench || exit 1; done
+	$(CARGO) build --release --locked --workspace --bins
+	$(TARGET)/release/bench
 
 install: build
 	install -d $(SBIN) $(LIBEXEC) $(MAN)/man5 $(MAN)/man8 $(ETC)/ipsec.d/policies $(UNITS)

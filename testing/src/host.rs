@@ -1,5 +1,7 @@
 //! One machine of the testbed.
 
+use std::io::Read;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::shell::Holder;
@@ -116,11 +118,9 @@ impl Host {
     }
 
     /// Starts a command that goes on in the background until it ends or the host does.
-    pub fn spawn(&self, script: &str) -> std::process::Child {
-        self.holder
-            .command(&self.env, script)
-            .spawn()
-            .expect("nsenter(1) can be run")
+    pub fn spawn(&self, script: &str) -> Background {
+        let child = self.holder.command(&self.env, script).spawn();
+        Background(child.expect("nsenter(1) can be run"))
     }
 
     /// Runs the script again and again until it succeeds; panics with its last output after `limit`.
@@ -155,5 +155,27 @@ impl Host {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         format!("{} env {}", self.holder.how_to_enter(), env.join(" "))
+    }
+}
+
+/// A command that goes on in the background; dropping this ends it.
+pub struct Background(Child);
+
+impl Background {
+    /// Waits for its end, and gives what it wrote.
+    pub fn finish(mut self) -> String {
+        let mut said = String::new();
+        if let Some(mut out) = self.0.stdout.take() {
+            out.read_to_string(&mut said).ok();
+        }
+        self.0.wait().ok();
+        said
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }

@@ -17,7 +17,7 @@ mod testbed;
 
 pub use capture::{Capture, Captured};
 pub use gateways::{Gateways, Keys, NET_TO_NET};
-pub use host::Host;
+pub use host::{Background, Host};
 pub use output::Output;
 pub use stage::Stage;
 pub use testbed::{Segment, Testbed};

@@ -1,0 +1,151 @@
+//! `make bench`: what IPsec costs between whole programs, as ratios measured in one run. Prints a Markdown table.
+//!
+//! What one function costs is in each crate's `benches/`.
+
+use std::time::Duration;
+
+use testing::{Gateways, Host, Keys, NET_TO_NET, Testbed};
+
+/// Seconds of each iperf3 run.
+const SECONDS: u32 = 5;
+/// Tunnels for the memory figures.
+const TUNNELS: usize = 200;
+/// Connections for the loading figures.
+const CONNECTIONS: usize = 5000;
+
+fn main() {
+    println!("| what | figure |\n|---|---|");
+    throughput();
+    memory();
+    loading();
+}
+
+/// iperf3 from sunset to sunrise, TCP, one flow: plainly routed, then through each tunnel.
+fn throughput() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.west
+        .run("ip route add 192.0.2.0/24 via 192.1.2.23")
+        .ok();
+    net.east
+        .run("ip route add 192.0.1.0/24 via 192.1.2.45")
+        .ok();
+    let _server = net.sunrise.spawn("exec iperf3 -s >/dev/null 2>&1");
+    net.sunrise
+        .wait_for("ss -ltn | grep -q :5201", Duration::from_secs(5));
+    let plain = iperf(&net.sunset);
+    println!("| TCP, one flow, routed without IPsec | {plain:.0} Mbit/s |");
+    net.west.run("ip route del 192.0.2.0/24").ok();
+    net.east.run("ip route del 192.0.1.0/24").ok();
+
+    for esp in ["aes128-sha1", "aes256-sha1", "3des-md5"] {
+        net.configure("", &format!("{NET_TO_NET}\tesp={esp}\n"))
+            .start();
+        net.up("net-to-net");
+        let through = iperf(&net.sunset);
+        let share = 100.0 * through / plain;
+        println!(
+            "| the same through two klipsd, esp={esp} | {through:.0} Mbit/s, {share:.1}% of plain |"
+        );
+        net.west.run("ipsec setup stop").ok();
+        net.east.run("ipsec setup stop").ok();
+    }
+}
+
+fn iperf(client: &Host) -> f64 {
+    let run = client
+        .run(&format!("iperf3 -c 192.0.2.1 -t {SECONDS} -f m"))
+        .ok();
+    let line = run
+        .lines()
+        .find(|line| line.ends_with("receiver"))
+        .expect("iperf3 sums up");
+    let mut words = line
+        .split_whitespace()
+        .rev()
+        .skip_while(|word| *word != "Mbits/sec")
+        .skip(1);
+    words
+        .next()
+        .and_then(|figure| figure.parse().ok())
+        .expect("iperf3 tells Mbits/sec")
+}
+
+/// Resident memory of pluto and klipsd before and after 200 tunnels over one ISAKMP SA.
+fn memory() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", &many(TUNNELS)).start();
+    net.up("c0");
+    let before = ["pluto", "klipsd"].map(|program| resident(&net.west, program));
+    let script =
+        format!("for i in $(seq 1 {TUNNELS}); do ipsec auto --up c$i >/dev/null || exit 1; done");
+    net.west.run_for(&script, Duration::from_secs(600)).ok();
+    for (program, before) in ["pluto", "klipsd"].into_iter().zip(before) {
+        let each = (resident(&net.west, program) - before) / TUNNELS as f64;
+        println!(
+            "| memory of {program} for one more established tunnel ({TUNNELS} measured) | {each:.1} KiB |"
+        );
+    }
+}
+
+/// The time whack takes to add connections to a pluto that has more and more of them.
+fn loading() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET).start();
+    let script = |from: usize, to: usize| {
+        format!(
+            "start=$(date +%s%N); for i in $(seq {from} {to}); do \
+               $IPSEC_EXECDIR/whack --name c$i --host 192.1.2.45 --client 10.$((i/256)).$((i%256)).0/24 \
+                 --to --host 192.1.2.23 --client 192.0.2.0/24 --psk --encrypt --tunnel --pfs >/dev/null || exit 1; \
+             done; echo $(( ($(date +%s%N) - start) / 1000 ))"
+        )
+    };
+    let step = 500;
+    let mut times = Vec::new();
+    for from in (0..CONNECTIONS).step_by(step) {
+        let took = net
+            .west
+            .run_for(&script(from, from + step - 1), Duration::from_secs(300))
+            .ok();
+        times.push(took.stdout.trim().parse::<f64>().expect("date counts") / step as f64);
+    }
+    let (first, last) = (times[0], times[times.len() - 1]);
+    println!(
+        "| one connection added by whack, the first {step} | {first:.0} us, the whole process |"
+    );
+    println!(
+        "| the same, the last {step} of {CONNECTIONS} | {last:.0} us, {:.2} x the first |",
+        last / first
+    );
+}
+
+/// `c0` … `cN`, each a host of its own behind west.
+fn many(last: usize) -> String {
+    let mut text =
+        "conn ends\n\tleft=192.1.2.45\n\tleftid=@west\n\tright=192.1.2.23\n\trightid=@east\n\
+                    \trightsubnet=192.0.2.0/24\n\n"
+            .to_owned();
+    for i in 0..=last {
+        text += &format!(
+            "conn c{i}\n\tleftsubnet=10.1.{}.{}/32\n\talso=ends\n\tauto=add\n\n",
+            i / 256,
+            i % 256
+        );
+    }
+    text
+}
+
+/// Resident memory of a program in KiB.
+fn resident(host: &Host, program: &str) -> f64 {
+    let status = host
+        .run(&format!("grep VmRSS /proc/$(pgrep -x {program})/status"))
+        .ok()
+        .stdout;
+    status
+        .split_whitespace()
+        .nth(1)
+        .and_then(|figure| figure.parse().ok())
+        .expect("VmRSS is a number")
+}
