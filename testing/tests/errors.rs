@@ -1,0 +1,175 @@
+//! What goes wrong in practice is said with its place and its remedy.
+
+use testing::{Gateways, Keys, NET_TO_NET, Output, Testbed};
+
+/// A gateway's ipsec.conf with this conn section, through `ipsec auto --add`.
+fn adding(conn: &str) -> Output {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.west.run("ipsec setup start").ok();
+    net.west.conf(&format!(
+        "version 2.0\n\nconfig setup\n\tinterfaces=\"ipsec0=eth1\"\n\n{conn}"
+    ));
+    let output = net.west.run("ipsec auto --add broken");
+    // One bad section must not cost what is already there.
+    net.west
+        .run("ipsec auto --status")
+        .ok()
+        .says("\"net-to-net\"");
+    output.fails()
+}
+
+#[test]
+fn a_misspelt_keyword_is_pointed_at_and_the_right_one_proposed() {
+    let conn = "conn broken\n\tleft=192.1.2.45\n\tleftsubnte=192.0.1.0/24\n\tright=192.1.2.23\n";
+    adding(conn)
+        .says("/etc/ipsec.conf:8")
+        .says("leftsubnte")
+        .says("leftsubnet");
+}
+
+#[test]
+fn a_bad_address_is_pointed_at() {
+    let conn = "conn broken\n\tleft=192.1.2.256\n\tright=192.1.2.23\n";
+    adding(conn).says("/etc/ipsec.conf:7").says("192.1.2.256");
+}
+
+#[test]
+fn a_missing_also_target_is_named_with_what_exists() {
+    let conn = "conn broken\n\talso=gatewasy\n\tauto=add\n\nconn gateways\n\tleft=192.1.2.45\n\tright=192.1.2.23\n";
+    adding(conn)
+        .says("/etc/ipsec.conf:7")
+        .says("gatewasy")
+        .says("gateways");
+}
+
+#[test]
+fn subnets_that_overlap_are_refused() {
+    let conn = "conn broken\n\tleft=192.1.2.45\n\tleftsubnet=192.0.0.0/16\n\tright=192.1.2.23\n\trightsubnet=192.0.2.0/24\n";
+    adding(conn)
+        .says("192.0.0.0/16")
+        .says("192.0.2.0/24")
+        .says("overlap");
+}
+
+#[test]
+fn an_unknown_connection_is_named() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.west.run("ipsec setup start").ok();
+    net.west
+        .run("ipsec auto --add net2net")
+        .fails()
+        .says("net2net")
+        .says("net-to-net");
+    net.west
+        .run("ipsec auto --up net2net")
+        .exits(21)
+        .says("no connection named \"net2net\"");
+}
+
+#[test]
+fn no_secret_for_the_peer_names_both_and_the_file() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.west.secrets("@north @south : PSK \"not for us\"\n");
+    net.start();
+    let up = net.west.run("ipsec auto --up net-to-net").fails();
+    up.says("ipsec.secrets")
+        .says("@west")
+        .says("@east")
+        .never_says("not for us");
+}
+
+#[test]
+fn another_secret_is_called_a_probable_mismatch() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.east.secrets("@west @east : PSK \"another secret\"\n");
+    net.start();
+    net.west.run("timeout 8 ipsec auto --up net-to-net").fails();
+    let log = net.east.log();
+    assert!(log.contains("mismatch of preshared secrets"), "{log}");
+    assert!(!log.contains("another secret"), "{log}");
+}
+
+#[test]
+fn another_rsa_key_is_refused_by_name() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Rsa);
+    net.configure("", NET_TO_NET);
+    net.west.run("ipsec newhostkey --output /etc/new.secrets --bits 2048 && mv /etc/new.secrets /etc/ipsec.secrets").ok();
+    net.start();
+    net.west.run("timeout 8 ipsec auto --up net-to-net").fails();
+    let log = net.east.log();
+    assert!(
+        log.contains("@west") && log.to_lowercase().contains("signature"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_peer_without_a_connection_is_told_apart() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.east
+        .conf("version 2.0\n\nconfig setup\n\tinterfaces=\"ipsec0=eth1\"\n");
+    net.start();
+    net.west.run("timeout 5 ipsec auto --up net-to-net").fails();
+    let log = net.east.log();
+    assert!(
+        log.contains("192.1.2.45") && log.contains("no connection"),
+        "{log}"
+    );
+}
+
+#[test]
+fn port_500_taken_says_by_whom_to_look() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    let _taker = net.west.spawn("exec nc -u -l -s 192.1.2.45 -p 500");
+    net.west.run("sleep 0.5; ss -ulpn | grep -q ':500 '").ok();
+    let start = net.west.run("ipsec setup start");
+    let log = format!("{start}{}", net.west.log());
+    assert!(
+        log.contains("192.1.2.45") && log.contains("500") && log.contains("ss -ulpn"),
+        "{log}"
+    );
+}
+
+#[test]
+fn no_permission_for_tun_says_what_is_needed() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    let start = net
+        .west
+        .run("setpriv --bounding-set -net_admin --inh-caps -net_admin ipsec setup start")
+        .fails();
+    start.says("CAP_NET_ADMIN");
+    net.west.run("pgrep -x 'pluto|klipsd'").fails();
+    net.west
+        .run("mount --bind /dev/null /dev/net/tun 2>/dev/null; ipsec setup start")
+        .fails()
+        .says("/dev/net/tun");
+}
+
+#[test]
+fn an_interface_that_is_not_there_or_down_is_named() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.west.run("ip link set eth1 down").ok();
+    net.west.run("ipsec setup start").says("eth1").says("down");
+    net.west.run("ipsec setup stop").ok();
+    net.west
+        .run("sed -i 's/ipsec0=eth1/ipsec0=eth7/' /etc/ipsec.conf; ipsec setup start")
+        .fails()
+        .says("eth7");
+}
