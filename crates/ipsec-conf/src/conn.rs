@@ -1,0 +1,507 @@
+//! A connection with its values converted and its contradictions found.
+
+use crate::Version;
+use crate::diagnostic::Diagnostic;
+use crate::keyword::{self, SectionKind};
+use crate::settings::{Setting, Settings};
+use crate::source::Span;
+use crate::value::{self, BadValue, Host, NextHop, RsaKey};
+use ipsec_types::{ProtoPort, Subnet};
+
+/// `type=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnType {
+    /// Subnets through a tunnel.
+    Tunnel,
+    /// The two hosts themselves.
+    Transport,
+    /// Packets pass in the clear.
+    Passthrough,
+    /// Packets are discarded.
+    Drop,
+    /// Packets are discarded and their senders told.
+    Reject,
+}
+
+/// `failureshunt=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureShunt {
+    /// As before negotiation.
+    None,
+    /// In the clear.
+    Passthrough,
+    /// Discarded.
+    Drop,
+    /// Discarded, senders told.
+    Reject,
+}
+
+/// `auto=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Auto {
+    /// Nothing.
+    Ignore,
+    /// Added.
+    Add,
+    /// Added and routed.
+    Route,
+    /// Added, routed and initiated.
+    Start,
+    /// Manually keyed.
+    Manual,
+}
+
+/// Which participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// `left…`.
+    Left,
+    /// `right…`.
+    Right,
+}
+
+impl Side {
+    /// `left` or `right`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Left => "left",
+            Side::Right => "right",
+        }
+    }
+
+    /// The other one.
+    pub const fn flip(self) -> Self {
+        match self {
+            Side::Left => Side::Right,
+            Side::Right => Side::Left,
+        }
+    }
+
+    fn key(self, rest: &str) -> String {
+        format!("{}{rest}", self.name())
+    }
+}
+
+/// One participant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Public address.
+    pub host: Host,
+    /// Subnet behind it.
+    pub subnet: Option<Subnet>,
+    /// The peer may propose any subnet within this.
+    pub subnet_within: Option<Subnet>,
+    /// Next hop towards the other one.
+    pub next_hop: NextHop,
+    /// Updown command, with ` ipfwadm` appended for `firewall=yes`.
+    pub updown: String,
+    /// Identity as written; none for the address.
+    pub id: Option<String>,
+    /// Public key.
+    pub rsasigkey: Option<RsaKey>,
+    /// Second public key.
+    pub rsasigkey2: Option<RsaKey>,
+    /// Protocol and port.
+    pub protoport: Option<ProtoPort>,
+}
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub struct Conn {
+    /// Name.
+    pub name: String,
+    /// `left…`.
+    pub left: End,
+    /// `right…`.
+    pub right: End,
+    /// `type=`.
+    pub conn_type: ConnType,
+    /// `failureshunt=`.
+    pub failure_shunt: FailureShunt,
+    /// `auto=`.
+    pub auto: Auto,
+    /// RSA signatures authenticate.
+    pub rsasig: bool,
+    /// A preshared key authenticates.
+    pub psk: bool,
+    /// `auth=ah`.
+    pub ah: bool,
+    /// Perfect forward secrecy.
+    pub pfs: bool,
+    /// IPCOMP.
+    pub compress: bool,
+    /// `rekey=`.
+    pub rekey: bool,
+    /// `disablearrivalcheck=`.
+    pub disable_arrival_check: bool,
+    /// Life of an IPsec SA, seconds.
+    pub keylife: u32,
+    /// Life of an ISAKMP SA, seconds.
+    pub ikelifetime: u32,
+    /// Seconds before expiry.
+    pub rekeymargin: u32,
+    /// Per cent.
+    pub rekeyfuzz: u32,
+    /// Attempts; 0 for ever.
+    pub keyingtries: u32,
+    /// `ike=` as written.
+    pub ike: Option<String>,
+    /// `esp=` as written.
+    pub esp: Option<String>,
+    /// The merged section, for places.
+    pub settings: Settings,
+}
+
+const LONGEST_LIFE: u32 = 86_400;
+
+/// Takes values out of settings and gathers complaints.
+pub(crate) struct Taker<'a> {
+    pub settings: &'a Settings,
+    pub problems: Vec<Diagnostic>,
+}
+
+impl<'a> Taker<'a> {
+    pub fn complain(&mut self, key: &str, setting: Option<&Setting>, error: BadValue) {
+        let span = setting
+            .map(|s| s.span.clone())
+            .or(Some(self.settings.header.clone()));
+        let label = setting.map_or(String::new(), |_| format!("value of {key}"));
+        self.problems.push(
+            Diagnostic::error(error.message, span)
+                .label(label)
+                .help(error.help),
+        );
+    }
+
+    pub fn take<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, BadValue>) -> Option<T> {
+        let setting = self.settings.get(key)?;
+        match read(&setting.value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.complain(key, Some(setting), error);
+                None
+            }
+        }
+    }
+
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.settings.get(key).map(|s| s.value.as_str())
+    }
+
+    pub fn span(&self, key: &str) -> Option<Span> {
+        Some(
+            self.settings
+                .get(key)
+                .map_or(&self.settings.header, |s| &s.span)
+                .clone(),
+        )
+    }
+
+    fn contradiction(&mut self, keys: [&str; 2], message: &str, help: &str) {
+        let mut error = Diagnostic::error(message, self.span(keys[0])).help(help);
+        if let Some(other) = self.settings.get(keys[1]) {
+            error = error.other(&other.span, format!("and this is {}", keys[1]));
+        }
+        self.problems.push(error);
+    }
+}
+
+/// Converts a connection. It is usable if no complaint is an error.
+pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagnostic>) {
+    let mut t = Taker {
+        settings,
+        problems: Vec::new(),
+    };
+    for side in [Side::Left, Side::Right] {
+        if settings.get(side.name()).is_none() {
+            let error = Diagnostic::error(
+                format!("conn \"{}\" has no {}=", settings.name, side.name()),
+                Some(settings.header.clone()),
+            );
+            t.problems.push(error.help(format!(
+                "add {}=ADDRESS, or %defaultroute for this host, or %any for a road warrior",
+                side.name()
+            )));
+        }
+    }
+    check_words(&mut t);
+    let (rsasig, psk) = authby(t.text("authby"), version);
+    let conn = Conn {
+        name: settings.name.clone(),
+        left: end(&mut t, Side::Left, rsasig, version),
+        right: end(&mut t, Side::Right, rsasig, version),
+        conn_type: match t.text("type") {
+            Some("transport") => ConnType::Transport,
+            Some("passthrough") => ConnType::Passthrough,
+            Some("drop") => ConnType::Drop,
+            Some("reject") => ConnType::Reject,
+            _ => ConnType::Tunnel,
+        },
+        failure_shunt: match t.text("failureshunt") {
+            Some("passthrough") => FailureShunt::Passthrough,
+            Some("drop") => FailureShunt::Drop,
+            Some("reject") => FailureShunt::Reject,
+            _ => FailureShunt::None,
+        },
+        auto: auto(t.text("auto")),
+        rsasig,
+        psk,
+        ah: t.text("auth") == Some("ah"),
+        pfs: t.take("pfs", value::yes_no).unwrap_or(true),
+        compress: t.take("compress", value::yes_no).unwrap_or(false),
+        rekey: t.take("rekey", value::yes_no).unwrap_or(true),
+        disable_arrival_check: t
+            .take("disablearrivalcheck", value::yes_no)
+            .unwrap_or(false),
+        keylife: t.take("keylife", value::duration).unwrap_or(28_800),
+        ikelifetime: t.take("ikelifetime", value::duration).unwrap_or(3600),
+        rekeymargin: t.take("rekeymargin", value::duration).unwrap_or(540),
+        rekeyfuzz: t.take("rekeyfuzz", value::percent).unwrap_or(100),
+        // 1.x gave up after three attempts unless told otherwise.
+        keyingtries: t
+            .take("keyingtries", value::tries)
+            .unwrap_or(if version == Version::V1 { 3 } else { 0 }),
+        ike: t.text("ike").map(str::to_string),
+        esp: t.text("esp").map(str::to_string),
+        settings: settings.clone(),
+    };
+    check_together(&mut t, &conn);
+    (conn, t.problems)
+}
+
+fn check_words(t: &mut Taker<'_>) {
+    for (name, setting) in t.settings.iter() {
+        if let Some(keyword) = keyword::find(SectionKind::Conn, name)
+            && let keyword::Kind::OneOf(words) = keyword.kind
+            && let Err(error) = value::one_of(&setting.value, words)
+        {
+            t.complain(name, Some(setting), error);
+        }
+    }
+}
+
+/// What `auto=` says; anything unknown counts as `ignore`, since it has been complained about.
+pub(crate) fn auto(text: Option<&str>) -> Auto {
+    match text {
+        Some("add") => Auto::Add,
+        Some("route") => Auto::Route,
+        Some("start") => Auto::Start,
+        Some("manual") => Auto::Manual,
+        _ => Auto::Ignore,
+    }
+}
+
+fn authby(text: Option<&str>, version: Version) -> (bool, bool) {
+    match text {
+        Some("rsasig") => (true, false),
+        Some("secret") => (false, true),
+        Some("never") => (false, false),
+        Some("secret|rsasig" | "rsasig|secret") => (true, true),
+        // 1.x took preshared keys unless told otherwise.
+        _ if version == Version::V1 => (false, true),
+        _ => (true, false),
+    }
+}
+
+fn end(t: &mut Taker<'_>, side: Side, rsasig: bool, version: Version) -> End {
+    let key = |rest| side.key(rest);
+    let firewall = t.take(&key("firewall"), value::yes_no).unwrap_or(false);
+    let updown = t.text(&key("updown"));
+    if firewall && updown.is_some() {
+        let help = "let your own updown command open the firewall, and remove firewall=";
+        t.contradiction(
+            [&key("firewall"), &key("updown")],
+            "cannot have both firewall=yes and updown=",
+            help,
+        );
+    }
+    let mut updown = updown.unwrap_or("ipsec _updown").to_string();
+    if firewall {
+        updown.push_str(" ipfwadm");
+    }
+    let on_demand = (rsasig && version == Version::V2).then_some(RsaKey::DnsOnDemand);
+    End {
+        host: t.take(side.name(), value::host).unwrap_or(Host::Any),
+        subnet: t.take(&key("subnet"), value::subnet),
+        subnet_within: t.take(&key("subnetwithin"), value::subnet),
+        next_hop: t
+            .take(&key("nexthop"), value::next_hop)
+            .unwrap_or(NextHop::Direct),
+        updown,
+        id: t.take(&key("id"), value::id),
+        rsasigkey: t.take(&key("rsasigkey"), value::rsa_key).or(on_demand),
+        rsasigkey2: t.take(&key("rsasigkey2"), value::rsa_key),
+        protoport: t.take(&key("protoport"), value::proto_port),
+    }
+}
+
+fn check_together(t: &mut Taker<'_>, conn: &Conn) {
+    // What does not parse has been complained about; more would only confuse.
+    if t.problems.iter().any(Diagnostic::is_error) {
+        return;
+    }
+    check_hosts(t, conn);
+    for (side, end) in [(Side::Left, &conn.left), (Side::Right, &conn.right)] {
+        check_end(t, conn, side, end);
+    }
+    check_subnets(t, conn);
+    check_lives(t, conn);
+    if conn.left.protoport.map(|p| p.proto) != conn.right.protoport.map(|p| p.proto)
+        && conn.left.protoport.is_some()
+        && conn.right.protoport.is_some()
+    {
+        let message = "leftprotoport and rightprotoport name different protocols";
+        t.contradiction(
+            ["leftprotoport", "rightprotoport"],
+            message,
+            "use one protocol; the ports may differ",
+        );
+    }
+}
+
+fn check_hosts(t: &mut Taker<'_>, conn: &Conn) {
+    let (left, right) = (&conn.left.host, &conn.right.host);
+    let fixed = |h: &Host| matches!(h, Host::Address(_) | Host::Name(_) | Host::DefaultRoute);
+    if left == right && *left == Host::DefaultRoute {
+        t.contradiction(
+            ["right", "left"],
+            "left and right cannot both be %defaultroute",
+            "give the other gateway's address",
+        );
+    } else if left == right && fixed(left) {
+        t.contradiction(
+            ["right", "left"],
+            "left and right are the same host",
+            "one of them is the other gateway",
+        );
+    } else if !fixed(left) && !fixed(right) {
+        t.contradiction(
+            ["right", "left"],
+            "neither left nor right is a known host",
+            "give this host's address, or %defaultroute",
+        );
+    }
+    if let (Host::Address(l), Host::Address(r)) = (left, right)
+        && l.is_ipv4() != r.is_ipv4()
+    {
+        t.contradiction(
+            ["right", "left"],
+            "left and right are of different address families",
+            "use IPv4 or IPv6 on both sides",
+        );
+    }
+}
+
+fn check_end(t: &mut Taker<'_>, conn: &Conn, side: Side, end: &End) {
+    let (hop, subnet) = (side.key("nexthop"), side.key("subnet"));
+    if end.host == Host::DefaultRoute && !matches!(end.next_hop, NextHop::Direct) {
+        let help = "remove the nexthop; %defaultroute brings it along";
+        t.contradiction(
+            [&hop, side.name()],
+            &format!("{hop} contradicts {}=%defaultroute", side.name()),
+            help,
+        );
+    }
+    if let (Host::Address(host), NextHop::Address(next)) = (&end.host, &end.next_hop)
+        && host == next
+    {
+        let message = format!("{} and {hop} must not be the same", side.name());
+        t.contradiction(
+            [&hop, side.name()],
+            &message,
+            "give the router that this gateway uses, or leave it out",
+        );
+    }
+    if conn.conn_type == ConnType::Transport && end.subnet.is_some() {
+        let message = format!("type=transport is incompatible with {subnet}");
+        t.contradiction(
+            [&subnet, "type"],
+            &message,
+            "transport mode is for the two hosts alone: remove the subnet, or use type=tunnel",
+        );
+    }
+    let nobody = match (&end.id, &end.host) {
+        (Some(id), _) => id == "%any",
+        (None, host) => matches!(host, Host::Any),
+    };
+    let unknowable = matches!(
+        end.rsasigkey,
+        Some(RsaKey::Key(_) | RsaKey::DnsOnDemand | RsaKey::DnsOnLoad)
+    );
+    if conn.rsasig && !conn.psk && nobody && unknowable {
+        let id = side.key("id");
+        let error = Diagnostic::error(
+            format!("{}=%any cannot have an RSA key without {id}=", side.name()),
+            t.span(side.name()),
+        );
+        t.problems.push(error.help(format!(
+            "add {id}=@NAME, the identity that this road warrior will show"
+        )));
+    }
+}
+
+fn check_subnets(t: &mut Taker<'_>, conn: &Conn) {
+    let (Some(left), Some(right)) = (conn.left.subnet, conn.right.subnet) else {
+        return;
+    };
+    let ported = conn.left.protoport.is_some() || conn.right.protoport.is_some();
+    if left.addr().is_ipv4() != right.addr().is_ipv4() {
+        t.contradiction(
+            ["rightsubnet", "leftsubnet"],
+            "leftsubnet and rightsubnet are of different address families",
+            "use IPv4 or IPv6 on both sides",
+        );
+    } else if left == right && !ported {
+        let help = "the two sites need distinct networks: renumber one of them";
+        t.contradiction(
+            ["rightsubnet", "leftsubnet"],
+            "leftsubnet and rightsubnet are the same",
+            help,
+        );
+    } else if left.overlaps(&right) && !left.is_all() && !right.is_all() {
+        let (inner, outer) = if left.contains_subnet(&right) {
+            (right, left)
+        } else {
+            (left, right)
+        };
+        let mut warning = Diagnostic::warning(format!("leftsubnet and rightsubnet overlap: {inner} lies within {outer}"), t.span("rightsubnet"))
+            .help("packets from the inner subnet to itself must not pass this gateway; else renumber one of them");
+        if let Some(other) = t.settings.get("leftsubnet") {
+            warning = warning.other(&other.span, "and this is leftsubnet");
+        }
+        t.problems.push(warning);
+    }
+}
+
+fn check_lives(t: &mut Taker<'_>, conn: &Conn) {
+    for (name, life) in [("keylife", conn.keylife), ("ikelifetime", conn.ikelifetime)] {
+        let margin = u64::from(conn.rekeymargin) * (100 + u64::from(conn.rekeyfuzz)) / 100;
+        if life > LONGEST_LIFE {
+            t.contradiction(
+                [name, name],
+                &format!("{name} is longer than a day"),
+                "write at most 24h",
+            );
+        } else if life == 0 {
+            t.contradiction(
+                [name, name],
+                &format!("{name} is zero"),
+                "write a time such as 8h",
+            );
+        } else if conn.rekey && u64::from(life) <= margin {
+            let key = if t.settings.get(name).is_some() {
+                name
+            } else {
+                "rekeymargin"
+            };
+            let message = format!(
+                "{name} of {life}s leaves no time: rekeymargin with rekeyfuzz comes to {margin}s"
+            );
+            t.contradiction(
+                [key, "rekeymargin"],
+                &message,
+                "lengthen it, or shorten rekeymargin",
+            );
+        }
+    }
+}

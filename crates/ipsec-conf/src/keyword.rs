@@ -1,0 +1,537 @@
+//! The one table of keywords: which section has them, what they hold, their defaults, and what became of old ones.
+
+/// The kinds of section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SectionKind {
+    /// `config setup`.
+    Config,
+    /// `conn NAME`.
+    Conn,
+}
+
+/// What a value holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything printable.
+    Text,
+    /// `yes` or `no`.
+    YesNo,
+    /// `30s`, `1.5m`, `8h`, `1d`, or seconds.
+    Duration,
+    /// Digits.
+    Integer,
+    /// `100%`.
+    Percent,
+    /// Digits or `%forever`.
+    Tries,
+    /// One of some words.
+    OneOf(&'static [&'static str]),
+    /// A gateway: address, host name, `%defaultroute`, `%any`, `%opportunistic`, `%group`, `%opportunisticgroup`.
+    Host,
+    /// Address, `%direct`, `%defaultroute`.
+    NextHop,
+    /// `10.0.0.0/8`.
+    Subnet,
+    /// Address, `@fqdn`, `user@fqdn`, `%myid`, `%any`.
+    Id,
+    /// `0s…`, `0x…`, `%dns`, `%dnsondemand`, `%dnsonload`, `%none`, `%cert`.
+    RsaKey,
+    /// `17/1701`, `tcp/%any`.
+    ProtoPort,
+    /// The name of another section of the same kind.
+    Section,
+}
+
+/// Whether a keyword still does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// In use.
+    Active,
+    /// Read by `ipsec manual` only.
+    Manual,
+    /// Accepted so that old files load; a warning tells why it does nothing.
+    Obsolete(&'static str),
+}
+
+/// One keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyword {
+    /// Its name; the part after `left` or `right` if it is `sided`.
+    pub name: &'static str,
+    /// The section it belongs to.
+    pub section: SectionKind,
+    /// Whether it is written with `left` or `right` before it.
+    pub sided: bool,
+    /// What it holds.
+    pub kind: Kind,
+    /// What it is when it is not given; empty for none.
+    pub default: &'static str,
+    /// Whether it does something.
+    pub status: Status,
+    /// What it is for.
+    pub doc: &'static str,
+}
+
+const fn entry(
+    section: SectionKind,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Keyword {
+    Keyword {
+        name,
+        section,
+        sided: false,
+        kind,
+        default,
+        status: Status::Active,
+        doc,
+    }
+}
+const fn conn(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Keyword {
+    entry(SectionKind::Conn, name, kind, default, doc)
+}
+const fn side(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Keyword {
+    Keyword {
+        sided: true,
+        ..conn(name, kind, default, doc)
+    }
+}
+const fn setup(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Keyword {
+    entry(SectionKind::Config, name, kind, default, doc)
+}
+const fn manual(keyword: Keyword) -> Keyword {
+    Keyword {
+        status: Status::Manual,
+        ..keyword
+    }
+}
+const fn obsolete(keyword: Keyword, why: &'static str) -> Keyword {
+    Keyword {
+        status: Status::Obsolete(why),
+        ..keyword
+    }
+}
+
+use Kind::{
+    Duration, Host, Id, Integer, NextHop, OneOf, Percent, ProtoPort, RsaKey, Section, Subnet, Text,
+    Tries, YesNo,
+};
+
+/// Values of `auto=`.
+pub const AUTO: &[&str] = &["ignore", "add", "route", "start", "manual"];
+/// Values of `type=`.
+pub const TYPE: &[&str] = &["tunnel", "transport", "passthrough", "drop", "reject"];
+/// Values of `authby=`.
+pub const AUTHBY: &[&str] = &[
+    "rsasig",
+    "secret",
+    "secret|rsasig",
+    "rsasig|secret",
+    "never",
+];
+/// Values of `failureshunt=`.
+pub const FAILURE_SHUNT: &[&str] = &["none", "passthrough", "drop", "reject"];
+
+const X509: &str = "certificates are not supported: use raw keys (leftrsasigkey=, rightrsasigkey=)";
+
+/// Every keyword.
+pub const KEYWORDS: &[Keyword] = &[
+    conn(
+        "also",
+        Section,
+        "",
+        "append the parameters of another section",
+    ),
+    conn(
+        "alsoflip",
+        Section,
+        "",
+        "append another section with left and right exchanged",
+    ),
+    conn(
+        "type",
+        OneOf(TYPE),
+        "tunnel",
+        "tunnel, transport, or a shunt",
+    ),
+    conn(
+        "auto",
+        OneOf(AUTO),
+        "ignore",
+        "what ipsec setup does with the connection at startup",
+    ),
+    conn(
+        "authby",
+        OneOf(AUTHBY),
+        "rsasig",
+        "how the gateways authenticate each other",
+    ),
+    conn(
+        "keyexchange",
+        OneOf(&["ike"]),
+        "ike",
+        "method of key exchange",
+    ),
+    conn(
+        "auth",
+        OneOf(&["esp", "ah"]),
+        "esp",
+        "authentication within ESP or by AH",
+    ),
+    conn("pfs", YesNo, "yes", "perfect forward secrecy of keys"),
+    conn(
+        "keylife",
+        Duration,
+        "8h",
+        "life of an IPsec SA, at most 24h",
+    ),
+    conn(
+        "rekey",
+        YesNo,
+        "yes",
+        "negotiate again before an SA expires",
+    ),
+    conn(
+        "rekeymargin",
+        Duration,
+        "9m",
+        "how long before expiry to negotiate again",
+    ),
+    conn(
+        "rekeyfuzz",
+        Percent,
+        "100%",
+        "random lengthening of rekeymargin",
+    ),
+    conn(
+        "keyingtries",
+        Tries,
+        "%forever",
+        "attempts before giving up",
+    ),
+    conn(
+        "ikelifetime",
+        Duration,
+        "1h",
+        "life of an ISAKMP SA, at most 24h",
+    ),
+    conn("compress", YesNo, "no", "propose IPCOMP"),
+    conn(
+        "disablearrivalcheck",
+        YesNo,
+        "no",
+        "leave inner addresses of arriving packets unchecked",
+    ),
+    conn(
+        "failureshunt",
+        OneOf(FAILURE_SHUNT),
+        "none",
+        "what happens to packets when negotiation failed",
+    ),
+    conn(
+        "ike",
+        Text,
+        "",
+        "proposals for the ISAKMP SA, such as aes128-sha1-modp2048,3des-md5",
+    ),
+    conn(
+        "esp",
+        Text,
+        "",
+        "proposals for the IPsec SA, such as aes128-sha1,3des-md5; for manual keying the one transform",
+    ),
+    conn("_plutodevel", Text, "", "options for developers of pluto"),
+    side("", Host, "", "public address of the participant"),
+    side("subnet", Subnet, "", "subnet behind the participant"),
+    side(
+        "subnetwithin",
+        Subnet,
+        "",
+        "the peer may propose any subnet within this",
+    ),
+    side(
+        "nexthop",
+        NextHop,
+        "%direct",
+        "next hop towards the other participant",
+    ),
+    side(
+        "updown",
+        Text,
+        "ipsec _updown",
+        "command that adjusts routes and firewall",
+    ),
+    side(
+        "firewall",
+        YesNo,
+        "no",
+        "whether the default updown command opens a firewall",
+    ),
+    side(
+        "id",
+        Id,
+        "",
+        "identity for authentication, the address unless given",
+    ),
+    side("rsasigkey", RsaKey, "", "public key for RSA signatures"),
+    side(
+        "rsasigkey2",
+        RsaKey,
+        "",
+        "a second public key, for key rollover",
+    ),
+    side("protoport", ProtoPort, "", "only this protocol and port"),
+    obsolete(side("cert", Text, "", "certificate"), X509),
+    obsolete(side("ca", Text, "", "certification authority"), X509),
+    obsolete(
+        conn("lifetime", Duration, "", "old name of keylife"),
+        "write keylife=",
+    ),
+    obsolete(
+        conn("rekeystart", Duration, "", "old name of rekeymargin"),
+        "write rekeymargin=",
+    ),
+    obsolete(
+        conn("rekeytries", Integer, "", "old name of keyingtries"),
+        "write keyingtries=",
+    ),
+    manual(conn("spi", Text, "", "SPI of a manually keyed connection")),
+    manual(conn(
+        "spibase",
+        Text,
+        "",
+        "base of the SPIs of a manually keyed connection",
+    )),
+    manual(conn("espenckey", Text, "", "ESP encryption key")),
+    manual(conn("espauthkey", Text, "", "ESP authentication key")),
+    manual(conn("espreplay_window", Integer, "", "ESP replay window")),
+    manual(conn("ah", Text, "", "AH transform")),
+    manual(conn("ahkey", Text, "", "AH key")),
+    manual(conn("ahreplay_window", Integer, "", "AH replay window")),
+    manual(side(
+        "espenckey",
+        Text,
+        "",
+        "ESP encryption key of one direction",
+    )),
+    manual(side(
+        "espauthkey",
+        Text,
+        "",
+        "ESP authentication key of one direction",
+    )),
+    manual(side("ahkey", Text, "", "AH key of one direction")),
+    manual(side("espspi", Text, "", "ESP SPI of one direction")),
+    manual(side("ahspi", Text, "", "AH SPI of one direction")),
+    setup(
+        "also",
+        Section,
+        "",
+        "append the parameters of another section",
+    ),
+    setup(
+        "interfaces",
+        Text,
+        "%defaultroute",
+        "pairs ipsecN=device, %defaultroute or %none",
+    ),
+    setup(
+        "forwardcontrol",
+        YesNo,
+        "no",
+        "switch IP forwarding on at start and back at stop",
+    ),
+    setup(
+        "rp_filter",
+        OneOf(&["%unchanged", "0", "1", "2"]),
+        "0",
+        "reverse path filter of the physical devices",
+    ),
+    setup(
+        "syslog",
+        Text,
+        "daemon.error",
+        "facility and priority of messages at startup",
+    ),
+    setup(
+        "klipsdebug",
+        Text,
+        "none",
+        "classes of KLIPS debugging output",
+    ),
+    setup(
+        "plutodebug",
+        Text,
+        "none",
+        "classes of pluto debugging output",
+    ),
+    setup("plutoopts", Text, "", "more options for pluto"),
+    setup(
+        "plutostderrlog",
+        Text,
+        "",
+        "file for pluto's log instead of syslog",
+    ),
+    setup(
+        "plutorestartoncrash",
+        OneOf(&["yes", "no", "true", "false", "y", "n", "restart", "die"]),
+        "yes",
+        "start pluto again when it crashed",
+    ),
+    setup("dumpdir", Text, "", "directory for core dumps"),
+    setup(
+        "manualstart",
+        Text,
+        "",
+        "manually keyed connections to set up at start",
+    ),
+    setup("pluto", YesNo, "yes", "whether to start pluto"),
+    setup(
+        "plutowait",
+        YesNo,
+        "no",
+        "wait for each negotiation at startup",
+    ),
+    setup(
+        "plutoload",
+        Text,
+        "",
+        "1.x: connections to add at start, or %search for auto=",
+    ),
+    setup(
+        "plutostart",
+        Text,
+        "",
+        "1.x: connections to start, or %search for auto=",
+    ),
+    setup("prepluto", Text, "", "command to run before pluto starts"),
+    setup("postpluto", Text, "", "command to run after pluto started"),
+    setup(
+        "fragicmp",
+        YesNo,
+        "yes",
+        "answer a packet too large for a tunnel with ICMP",
+    ),
+    setup(
+        "hidetos",
+        YesNo,
+        "yes",
+        "set the TOS of tunnel packets to 0",
+    ),
+    setup(
+        "uniqueids",
+        YesNo,
+        "yes",
+        "a new connection of an ID from another address replaces the old",
+    ),
+    setup("overridemtu", Integer, "", "MTU of the ipsecN devices"),
+    setup("myid", Id, "", "what %myid stands for"),
+    obsolete(setup("nocrsend", YesNo, "", "certificate requests"), X509),
+    obsolete(
+        setup("strictcrlpolicy", YesNo, "", "revocation lists"),
+        X509,
+    ),
+    obsolete(
+        setup("crlcheckinterval", Text, "", "revocation lists"),
+        X509,
+    ),
+    obsolete(
+        setup("plutobackgroundload", Text, "", "loading in the background"),
+        "it has no effect since 1.9",
+    ),
+    obsolete(
+        setup("no_eroute_pass", YesNo, "", "packets without eroute"),
+        "it has no effect since 1.9: write a passthrough conn",
+    ),
+    obsolete(
+        setup("opportunistic", YesNo, "", "experimental opportunism"),
+        "it has no effect since 1.9",
+    ),
+    obsolete(
+        setup("packetdefault", Text, "", "packets without eroute"),
+        "it has no effect since 2.0: see the policy groups",
+    ),
+];
+
+/// Finds a keyword by the name that stands in a file. Sided ones match with `left` or `right` before them.
+pub fn find(section: SectionKind, name: &str) -> Option<&'static Keyword> {
+    let bare = name
+        .strip_prefix("left")
+        .or_else(|| name.strip_prefix("right"));
+    KEYWORDS.iter().find(|k| {
+        k.section == section
+            && if k.sided {
+                bare == Some(k.name)
+            } else {
+                k.name == name
+            }
+    })
+}
+
+/// All names that a section of a kind may hold.
+pub fn names(section: SectionKind) -> Vec<String> {
+    let mut all = Vec::new();
+    for keyword in KEYWORDS
+        .iter()
+        .filter(|k| k.section == section && !matches!(k.status, Status::Obsolete(_)))
+    {
+        if keyword.sided {
+            all.extend(["left", "right"].map(|side| format!("{side}{}", keyword.name)));
+        } else {
+            all.push(keyword.name.to_string());
+        }
+    }
+    all
+}
+
+/// Whether a name is reserved for users: `x-…`, `x_…`, in either case.
+pub fn is_private(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    matches!(
+        (bytes.next(), bytes.next()),
+        (Some(b'x' | b'X'), Some(b'-' | b'_'))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_are_symmetrical() {
+        for name in [
+            "left",
+            "right",
+            "leftsubnet",
+            "rightsubnet",
+            "rightrsasigkey2",
+        ] {
+            assert!(
+                find(SectionKind::Conn, name).is_some_and(|k| k.sided),
+                "{name}"
+            );
+        }
+        assert!(find(SectionKind::Conn, "subnet").is_none());
+        assert!(find(SectionKind::Config, "left").is_none());
+        assert!(find(SectionKind::Conn, "leftpfs").is_none());
+    }
+
+    #[test]
+    fn every_keyword_is_found_by_its_own_name() {
+        for k in KEYWORDS {
+            let name = if k.sided {
+                format!("left{}", k.name)
+            } else {
+                k.name.to_string()
+            };
+            assert_eq!(find(k.section, &name), Some(k));
+        }
+    }
+}
