@@ -464,12 +464,9 @@ fn check_subnets(t: &mut Taker<'_>, conn: &Conn) {
         } else {
             (left, right)
         };
-        let mut warning = Diagnostic::warning(format!("leftsubnet and rightsubnet overlap: {inner} lies within {outer}"), t.span("rightsubnet"))
-            .help("packets from the inner subnet to itself must not pass this gateway; else renumber one of them");
-        if let Some(other) = t.settings.get("leftsubnet") {
-            warning = warning.other(&other.span, "and this is leftsubnet");
-        }
-        t.problems.push(warning);
+        let message = format!("leftsubnet and rightsubnet overlap: {inner} lies within {outer}");
+        let help = "a packet must belong to one side only: renumber a site, or write 0.0.0.0/0 for \"everything else\"";
+        t.contradiction(["rightsubnet", "leftsubnet"], &message, help);
     }
 }
 

@@ -157,8 +157,8 @@ impl Loader {
         };
         let error = match texts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["version", number] => match self.version(number, &words[1]) {
-                Ok(()) => return,
-                Err(error) => error,
+                None => return,
+                Some(error) => error,
             },
             ["config", "setup" | "%default"] | ["conn", _] => {
                 let kind = if texts[0] == "conn" {
@@ -198,13 +198,12 @@ impl Loader {
         self.document.problems.push(error);
     }
 
-    fn version(&mut self, number: &str, span: &Span) -> Result<(), Diagnostic> {
+    fn version(&mut self, number: &str, span: &Span) -> Option<Diagnostic> {
         if !matches!(number, "2" | "2.0") {
-            return Err(Diagnostic::error(
-                format!("unknown version \"{number}\""),
-                Some(span.clone()),
-            )
-            .help("write \"version 2\"; files of 1.x have no such line"));
+            return Some(
+                Diagnostic::error(format!("unknown version \"{number}\""), Some(span.clone()))
+                    .help("write \"version 2\"; files of 1.x have no such line"),
+            );
         }
         if let Some(section) = self
             .document
@@ -212,14 +211,14 @@ impl Loader {
             .first()
             .filter(|_| self.document.version.is_none())
         {
-            return Err(
+            return Some(
                 Diagnostic::error("version after a section", Some(span.clone()))
                     .other(&section.header, "this section is read as 1.x")
                     .help("move the version line to the top of the file"),
             );
         }
         self.document.version.get_or_insert_with(|| span.clone());
-        Ok(())
+        None
     }
 
     fn section(&mut self, kind: SectionKind, name: &str, header: Span) {

@@ -95,13 +95,10 @@ fn gather(document: &Document, first: usize, gathered: &mut Gathered) {
         let mut wanted = Vec::new();
         for param in &section.params {
             match param.name.as_str() {
-                "also" | "alsoflip" => match target(document, section, param, gathered) {
-                    Ok(Some(number)) => {
-                        wanted.push((number, flipped != (param.name == "alsoflip")))
-                    }
-                    Ok(None) => {}
-                    Err(error) => gathered.problems.push(error),
-                },
+                "also" | "alsoflip" => {
+                    let found = target(document, section, param, gathered);
+                    wanted.extend(found.map(|n| (n, flipped != (param.name == "alsoflip"))));
+                }
                 name => gathered.params.push((orient(name, flipped), param.clone())),
             }
         }
@@ -114,28 +111,35 @@ fn target(
     section: &Section,
     param: &Param,
     gathered: &mut Gathered,
-) -> Result<Option<usize>, Diagnostic> {
+) -> Option<usize> {
     let name = &param.value;
+    let Gathered { problems, seen, .. } = gathered;
+    let mut fail = |error| {
+        problems.push(error);
+        None
+    };
     if name.is_empty() {
-        return Ok(None);
+        return None;
     }
     let span = Some(param.value_span.clone());
     if !is_section_name(name) {
-        return Err(
+        return fail(
             Diagnostic::error(format!("bad section name \"{name}\""), span)
                 .help("one name an also= line; several lines for several sections"),
         );
     }
     let Some(&number) = document.index.get(&(section.kind, name.clone())) else {
-        return Err(Diagnostic::error(
-            format!("also= asks for section \"{name}\", which does not exist"),
-            span,
-        )
-        .help_if(known_names(document, section.kind, name)));
+        return fail(
+            Diagnostic::error(
+                format!("also= asks for section \"{name}\", which does not exist"),
+                span,
+            )
+            .help_if(known_names(document, section.kind, name)),
+        );
     };
-    if !gathered.seen.insert(number) {
+    if !seen.insert(number) {
         let header = &document.sections[number].header;
-        return Err(Diagnostic::error(
+        return fail(Diagnostic::error(
             format!("also= takes section \"{name}\" a second time"),
             span,
         )
@@ -144,7 +148,7 @@ fn target(
             "a section may be appended once, and never to itself; remove one of the also= lines",
         ));
     }
-    Ok(Some(number))
+    Some(number)
 }
 
 /// The nearest name, or some of those that exist.

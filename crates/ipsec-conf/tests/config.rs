@@ -229,7 +229,7 @@ fn contradictions_are_found() {
     );
     says(
         &conn("\tleftsubnet=10.0.0.0/8\n\trightsubnet=10.0.1.0/24\n"),
-        &["warning: leftsubnet and rightsubnet overlap: 10.0.1.0/24 lies within 10.0.0.0/8"],
+        &["error: leftsubnet and rightsubnet overlap: 10.0.1.0/24 lies within 10.0.0.0/8"],
     );
     says(
         &conn("\ttype=transport\n\tleftsubnet=10.0.1.0/24\n"),
