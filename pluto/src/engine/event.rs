@@ -125,6 +125,9 @@ pub enum Event {
     /// The interfaces as they are now, all of them; the answer to [`Action::Listen`], and sent
     /// again whenever they change.
     Interfaces(Vec<Interface>),
+    /// Something about an interface or its socket is wrong: port 500 taken, a device down. Comes before the
+    /// [`Event::Interfaces`] that it explains.
+    InterfaceProblem(String),
     /// An updown command ended.
     UpdownDone {
         /// Which.

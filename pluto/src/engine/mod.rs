@@ -4,7 +4,7 @@
 //! The IKE part provides, for the rest to call: `ike_datagram(now, local, remote, &bytes)`,
 //! `ike_initiate(now, conn, client: Option<ClientId>)`, `ike_timer(now, IkeTimer)`, `ike_job_done(now, JobId, JobResult)`,
 //! `ike_terminate(now, conn)` (delete all states of a connection, telling the peer), `ike_delete_state(now, StateId) -> bool`,
-//! `ike_crash(now, peer)`, `ike_status() -> Vec<String>`, `ike_whack_gone(client)`,
+//! `ike_crash(now, peer)`, `ike_status(now) -> Vec<String>`, `ike_whack_gone(client)`,
 //! `ike_sa_installed(now, StateId, Installed, Result<(), InstallError>)`, `ike_sa_expired(now, StateId, hard: bool)`,
 //! `ike_shutdown(now)` (delete everything, telling the peers).
 //!
@@ -15,6 +15,7 @@ pub mod command;
 pub mod connection;
 pub mod event;
 pub mod ike;
+mod interfaces;
 pub mod kernel;
 pub mod log;
 pub mod route;
@@ -37,7 +38,7 @@ use command::Clients as WhackClients;
 use connection::Addresses;
 use kernel::Kernel;
 use log::DebugSet;
-use route::Updowns;
+use route::{Lanes, Shunts, Updowns};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -48,11 +49,13 @@ pub struct Config {
     pub debug: DebugSet,
     /// Negotiate only, and tell no kernel (`--noklips`).
     pub no_klips: bool,
+    /// Our process id, by which answers on PF_KEY are told from those to others.
+    pub pid: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { unique_ids: false, debug: DebugSet::default(), no_klips: false }
+        Self { unique_ids: false, debug: DebugSet::default(), no_klips: false, pid: 0 }
     }
 }
 
@@ -75,10 +78,15 @@ pub struct Engine {
     addresses: Addresses,
     kernel: Kernel,
     updowns: Updowns,
+    lanes: Lanes,
+    shunts: Shunts,
     clients: WhackClients,
+    waiting_for_interfaces: Vec<ClientId>,
+    waiting_for_secrets: Vec<ClientId>,
     actions: Vec<Action>,
     jobs: u64,
     shutting_down: bool,
+    exited: bool,
 }
 
 impl Engine {
@@ -98,10 +106,15 @@ impl Engine {
             addresses: Addresses::default(),
             kernel: Kernel::default(),
             updowns: Updowns::default(),
+            lanes: Lanes::default(),
+            shunts: Shunts::default(),
             clients: WhackClients::default(),
+            waiting_for_interfaces: Vec::new(),
+            waiting_for_secrets: Vec::new(),
             actions: Vec::new(),
             jobs: 0,
             shutting_down: false,
+            exited: false,
         }
     }
 
@@ -115,11 +128,16 @@ impl Engine {
             Event::PfKey(message) => self.kernel_message(now, &message),
             Event::KernelUp(up) => self.kernel_up(now, up),
             Event::JobDone { id, result } => self.ike_job_done(now, id, result),
+            Event::InterfaceProblem(problem) => self.interface_problem(&problem),
             Event::Interfaces(interfaces) => self.interfaces_changed(now, interfaces),
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
             Event::Secrets { secrets, problems } => self.secrets_read(*secrets, &problems),
         }
         self.run_timers(now);
+        if self.shutting_down && self.lanes.idle() && !self.exited {
+            self.exited = true;
+            self.act(Action::Exit(0));
+        }
         core::mem::take(&mut self.actions)
     }
 

@@ -1,47 +1,217 @@
 //! What whack asks. Each request is carried out here or handed to the part that can; replies go to the
 //! client that asked, and it is let go when nothing that it waits for is left.
 
-use std::collections::HashMap;
+mod clients;
+mod keys;
+mod status;
 
-use whack::{ExitStatus, Rc};
+use whack::{Rc, Request};
 
-use super::event::{Action, ClientId};
 use super::Engine;
+use super::connection::{ConnId, Kind, Routing, StateId};
+use super::event::{Action, ClientId};
+use super::log::{About, DebugSet};
+use super::time::Time;
 
-/// The clients that are waiting, and for how many things each.
-#[derive(Debug, Default)]
-pub struct Clients(HashMap<ClientId, Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    holds: usize,
-    status: ExitStatus,
-}
+pub(crate) use clients::Clients;
 
 impl Engine {
-    /// Says a line to a client, as it is.
-    pub(crate) fn reply(&mut self, client: ClientId, rc: Rc, text: String) {
-        let Some(waiting) = self.clients.0.get_mut(&client) else { return };
-        waiting.status.note(rc.code());
-        self.act(Action::Reply { client, code: rc.code(), text });
+    /// Carries out a request.
+    pub(super) fn whack(&mut self, now: Time, client: ClientId, request: &Request) {
+        self.clients.arrive(client);
+        match request.validate() {
+            Ok(()) => self.obey(now, client, request),
+            Err(invalid) => {
+                self.loglog(About::client(client), Rc::BadWhackMessage, format!("bad request from whack: {invalid}"));
+            }
+        }
+        self.release_client(client);
     }
 
-    /// The client waits for one more thing; pair with [`Engine::release_client`].
-    pub(crate) fn hold_client(&mut self, client: ClientId) {
-        if let Some(waiting) = self.clients.0.get_mut(&client) {
-            waiting.holds += 1;
+    /// A client has gone; nothing more is said to it.
+    pub(super) fn whack_gone(&mut self, client: ClientId) {
+        self.clients.leave(client);
+        self.forget_waiting(client);
+        self.ike_whack_gone(client);
+    }
+
+    fn obey(&mut self, now: Time, client: ClientId, request: &Request) {
+        let about = About::client(client);
+        match request {
+            Request::Connection(description) => self.add_connection(client, description),
+            Request::Delete { name } => {
+                if let Some(id) = self.named(client, name) {
+                    self.delete_connection(now, id, Some(client));
+                }
+            }
+            Request::Route { name } => self.whack_route(now, client, name),
+            Request::Unroute { name } => self.whack_unroute(now, client, name),
+            Request::Initiate { name, asynchronous } => self.whack_initiate(now, client, name, *asynchronous),
+            Request::Terminate { name } => self.whack_terminate(now, client, name),
+            Request::DeleteState { number } => {
+                if !self.ike_delete_state(now, StateId(*number)) {
+                    self.loglog(about, Rc::UnknownName, format!("no state #{number} to delete"));
+                }
+            }
+            Request::Crash { peer } => self.ike_crash(now, *peer),
+            Request::Listen => self.whack_listen(client),
+            Request::Unlisten => {
+                self.log(About::default(), "no longer listening for IKE messages");
+                self.listening = false;
+                self.act(Action::Listen(false));
+            }
+            Request::PublicKey { id, add, key, .. } => self.whack_key(client, id, *add, key.as_deref()),
+            Request::MyId { id } => self.whack_my_id(client, id),
+            Request::Reread { .. } => self.whack_reread(client),
+            Request::List { .. } => self.list_public_keys(client),
+            Request::Debug { name, classes } => {
+                self.whack_debug(client, name.as_deref(), classes.iter().copied().collect());
+            }
+            Request::OpportunisticInitiate { here, there } => {
+                if self.listening {
+                    let text = format!("Can not opportunistically initiate for {here} to {there}: no routed Template covers this pair");
+                    self.loglog(about, Rc::OppoFailure, text);
+                } else {
+                    self.whack_log(about, Rc::Deaf, "need --listen before opportunistic initiation");
+                }
+            }
+            Request::Status => self.whack_status(now, client),
+            Request::Shutdown => self.shut_down(now, client),
         }
     }
 
-    /// One thing that the client waited for is over; after the last one it is told to exit with the status that the lines
-    /// it got add up to.
-    pub(crate) fn release_client(&mut self, client: ClientId) {
-        let Some(waiting) = self.clients.0.get_mut(&client) else { return };
-        waiting.holds = waiting.holds.saturating_sub(1);
-        if waiting.holds == 0 {
-            let status = waiting.status.get();
-            self.clients.0.remove(&client);
-            self.act(Action::Finish { client, status });
+    /// The configured connection of a name; says so if there is none.
+    fn named(&mut self, client: ClientId, name: &str) -> Option<ConnId> {
+        let found = self.conns.configured(name).map(super::Connection::id);
+        if found.is_none() {
+            self.whack_log(About::client(client), Rc::UnknownName, format!("no connection named \"{name}\""));
         }
+        found
+    }
+
+    fn add_connection(&mut self, client: ClientId, description: &whack::Connection) {
+        let about = About::client(client);
+        let (id, oriented) = match self.conns.add(description, &self.addresses) {
+            Ok(added) => added,
+            Err(error) => {
+                self.loglog(about, error.rc(), error.to_string());
+                return;
+            }
+        };
+        if let Err(error) = oriented {
+            self.loglog(about, Rc::LogSerious, error.to_string());
+        }
+        if description.policy.compress && self.kernel_is_up() && !self.can_do_ipcomp() {
+            let text = format!(
+                "ignoring --compress in \"{}\" because KLIPS is not configured to do IPCOMP",
+                description.name
+            );
+            self.loglog(about, Rc::Comment, text);
+        }
+        let topology = self.conns.get(id).map(super::Connection::topology).unwrap_or_default();
+        self.log(About::default(), format!("added connection description \"{}\"", description.name));
+        self.debug(About::conn(id), whack::DebugClass::Control, || topology);
+    }
+
+    fn whack_route(&mut self, now: Time, client: ClientId, name: &str) {
+        let about = About::client(client);
+        if !self.listening {
+            self.whack_log(about, Rc::Deaf, "need --listen before --route");
+            return;
+        }
+        let Some(id) = self.named(client, name) else { return };
+        if self.conns.get(id).is_some_and(super::Connection::oriented) {
+            self.route_connection(now, id, Some(client));
+        } else {
+            self.whack_log(About::conn(id).watched_by(Some(client)), Rc::Orient, NOT_ORIENTED);
+        }
+    }
+
+    fn whack_unroute(&mut self, now: Time, client: ClientId, name: &str) {
+        let Some(id) = self.named(client, name) else { return };
+        if self.conns.get(id).is_some_and(|conn| conn.routing() == Routing::Tunnel) {
+            let about = About::conn(id).watched_by(Some(client));
+            self.whack_log(about, Rc::RtBusy, "cannot unroute: route busy");
+        } else {
+            self.unroute_connection(now, id, Some(client));
+        }
+    }
+
+    fn whack_initiate(&mut self, now: Time, client: ClientId, name: &str, asynchronous: bool) {
+        if !self.listening {
+            self.whack_log(About::client(client), Rc::Deaf, "need --listen before --initiate");
+            return;
+        }
+        let Some(id) = self.named(client, name) else { return };
+        let about = About::conn(id).watched_by(Some(client));
+        let Some(conn) = self.conns.get(id) else { return };
+        let problem = if !conn.oriented() {
+            Some((Rc::Orient, NOT_ORIENTED.to_owned()))
+        } else if conn.policy.never_negotiate() {
+            Some((Rc::InitShunt, "cannot initiate an authby=never connection".to_owned()))
+        } else if conn.kind != Kind::Permanent && conn.that.host.is_none() {
+            let text = format!("cannot initiate connection without knowing peer IP address (kind={})", conn.kind);
+            Some((Rc::NoPeerIp, text))
+        } else if conn.kind != Kind::Permanent {
+            let text = format!("cannot initiate connection with ID wildcards (kind={})", conn.kind);
+            Some((Rc::Wildcard, text))
+        } else {
+            None
+        };
+        if let Some((rc, text)) = problem {
+            self.loglog(about, rc, text);
+            return;
+        }
+        if let Some(live) = self.conns.live_mut(id) {
+            live.up = true;
+        }
+        self.ike_initiate(now, id, (!asynchronous).then_some(client));
+    }
+
+    fn whack_terminate(&mut self, now: Time, client: ClientId, name: &str) {
+        if self.named(client, name).is_none() {
+            return;
+        }
+        let all: Vec<ConnId> = self.conns.by_name(name).collect();
+        for id in all {
+            let negotiated = self.conns.get(id).is_some_and(|conn| {
+                matches!(conn.kind, Kind::Permanent | Kind::Instance) && !conn.policy.never_negotiate()
+            });
+            if negotiated {
+                self.log(About::conn(id), "terminating SAs using this connection");
+                if let Some(live) = self.conns.live_mut(id) {
+                    live.up = false;
+                }
+                self.ike_terminate(now, id);
+            }
+        }
+    }
+
+    fn whack_debug(&mut self, client: ClientId, name: Option<&str>, classes: DebugSet) {
+        let Some(name) = name else {
+            self.config.debug = classes;
+            return;
+        };
+        if let Some(id) = self.named(client, name)
+            && let Some(live) = self.conns.live_mut(id)
+        {
+            live.debug = classes;
+        }
+    }
+
+    /// Deletes everything; the daemon exits when the kernel and the updown commands have done their part.
+    fn shut_down(&mut self, now: Time, client: ClientId) {
+        if self.shutting_down {
+            return;
+        }
+        self.log(About::default(), "shutting down");
+        self.shutting_down = true;
+        let all: Vec<ConnId> = self.conns.iter().map(super::Connection::id).collect();
+        for id in all {
+            self.delete_connection(now, id, Some(client));
+        }
+        self.ike_shutdown(now);
     }
 }
+
+const NOT_ORIENTED: &str = "we have no ipsecN interface for either end of this connection";

@@ -44,16 +44,6 @@ impl Connections {
         Some(self.insert(conn))
     }
 
-    /// Whether an instance has nothing left to live for.
-    pub(crate) fn instance_is_idle(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(|conn| {
-            conn.kind == Kind::Instance
-                && conn.live.states == 0
-                && conn.live.eroute_owner.is_none()
-                && conn.routing == Routing::Unrouted
-        })
-    }
-
     /// Puts a checked connection into the table, oriented if one of its ends is ours.
     ///
     /// # Errors

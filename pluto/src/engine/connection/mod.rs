@@ -237,6 +237,16 @@ impl Connection {
         self.routing
     }
 
+    /// Whom it is for, if that is known.
+    pub fn clients(&self) -> Option<Clients> {
+        Some(Clients {
+            ours: self.this.client?,
+            our_protoport: self.this.protoport,
+            theirs: self.that.client?,
+            their_protoport: self.that.protoport,
+        })
+    }
+
     /// Whether we know which end is ours.
     pub fn oriented(&self) -> bool {
         self.interface.is_some()

@@ -30,7 +30,8 @@ pub struct Connections {
     by_peer_host: HashMap<IpAddr, BTreeSet<ConnId>>,
     /// Connections with an end at an address, oriented or not.
     pub(super) by_end_host: HashMap<IpAddr, BTreeSet<ConnId>>,
-    routed_by_peer_client: HashMap<Client, BTreeSet<(Routing, ConnId)>>,
+    /// A route knows only the peer's subnet, so all that go there share it.
+    routed_by_peer_client: HashMap<Option<Subnet>, BTreeSet<(Routing, ConnId)>>,
     pub(super) routed_by_clients: HashMap<ClientPair, BTreeSet<(Routing, ConnId)>>,
     /// How many routed pairs of clients have these prefix lengths.
     pub(super) routed_shapes: BTreeMap<(bool, u8, u8), usize>,
@@ -172,7 +173,7 @@ impl Connections {
 
     /// Of those routed to the same peer client as `conn`, the one that takes most care; itself where equal.
     pub fn route_owner(&self, conn: &Connection) -> Option<ConnId> {
-        let best = best(self.routed_by_peer_client.get(&conn.peer_client()), conn);
+        let best = best(self.routed_by_peer_client.get(&conn.that.client), conn);
         best.filter(|(routing, _)| routing.routed()).map(|(_, id)| id)
     }
 
@@ -182,17 +183,30 @@ impl Connections {
         best.filter(|(routing, _)| routing.erouted()).map(|(_, id)| id)
     }
 
+    /// Whether a connection other than `conn` holds the route that they would share.
+    pub fn route_is_shared(&self, conn: &Connection) -> bool {
+        let sharing = self.routed_by_peer_client.get(&conn.that.client);
+        sharing.is_some_and(|set| set.iter().any(|(routing, id)| routing.routed() && *id != conn.id))
+    }
+
+    /// A connection with the same clients that was eclipsed and can have its eroute back.
+    pub fn eclipsed_by(&self, conn: &Connection) -> Option<ConnId> {
+        let same = self.routed_by_clients.get(&conn.client_pair())?;
+        same.iter().find(|(routing, id)| *routing == Routing::Eclipsed && *id != conn.id).map(|(_, id)| *id)
+    }
+
     fn index(&mut self, conn: &Connection) {
         let id = conn.id;
+        // What goes away is found by its number only, so that its name and its clients are free at once.
+        if conn.kind == Kind::GoingAway {
+            return;
+        }
         add(&mut self.by_name, conn.name.clone(), id);
         for host in [conn.this.host, conn.that.host].into_iter().flatten() {
             add(&mut self.by_end_host, host, id);
         }
         if let Some(template) = conn.template {
             add(&mut self.instances, template, id);
-        }
-        if conn.kind == Kind::GoingAway {
-            return;
         }
         add(&mut self.by_peer_id, conn.that.id.normal(), id);
         if let Some(pair) = conn.host_pair() {
@@ -211,15 +225,15 @@ impl Connections {
 
     fn unindex(&mut self, conn: &Connection) {
         let id = conn.id;
+        if conn.kind == Kind::GoingAway {
+            return;
+        }
         drop_from(&mut self.by_name, &conn.name, &id);
         for host in [conn.this.host, conn.that.host].into_iter().flatten() {
             drop_from(&mut self.by_end_host, &host, &id);
         }
         if let Some(template) = conn.template {
             drop_from(&mut self.instances, &template, &id);
-        }
-        if conn.kind == Kind::GoingAway {
-            return;
         }
         drop_from(&mut self.by_peer_id, &conn.that.id.normal(), &id);
         if let Some(pair) = conn.host_pair() {
@@ -238,7 +252,7 @@ impl Connections {
         if conn.routing == Routing::Unrouted || conn.kind == Kind::GoingAway {
             return;
         }
-        add(&mut self.routed_by_peer_client, conn.peer_client(), (conn.routing, conn.id));
+        add(&mut self.routed_by_peer_client, conn.that.client, (conn.routing, conn.id));
         add(&mut self.routed_by_clients, conn.client_pair(), (conn.routing, conn.id));
         if let Some(shape) = conn.shape() {
             *self.routed_shapes.entry(shape).or_default() += 1;
@@ -249,7 +263,7 @@ impl Connections {
         if conn.routing == Routing::Unrouted || conn.kind == Kind::GoingAway {
             return;
         }
-        drop_from(&mut self.routed_by_peer_client, &conn.peer_client(), &(conn.routing, conn.id));
+        drop_from(&mut self.routed_by_peer_client, &conn.that.client, &(conn.routing, conn.id));
         drop_from(&mut self.routed_by_clients, &conn.client_pair(), &(conn.routing, conn.id));
         if let Some(shape) = conn.shape()
             && let Some(count) = self.routed_shapes.get_mut(&shape)

@@ -1,70 +1,283 @@
 //! The conversation with KLIPS over PF_KEY: requests with sequence numbers, what to do when each is answered, and
 //! what the kernel says by itself. Which eroute to set when is decided in `route`.
 
+mod install;
+mod receive;
+mod request;
 mod sa;
 
+use std::collections::{HashMap, HashSet};
+use core::time::Duration;
+
+use ipsec_types::{SaId, SaProto, Spi};
+use pfkey::SaType;
+use pfkey::request::Ids;
+use rand::Rng;
+use whack::{DebugClass, Rc};
+
+use super::Engine;
+use super::connection::StateId;
+use super::event::Action;
+use super::log::About;
+use super::route::{LaneKey, Op};
+use super::time::Time;
+use super::timers::Timer;
+
+pub(crate) use install::{Half, Path, Record};
+pub(crate) use request::Request;
 pub use sa::{InstallError, Installed, IpcompSa, Key, Keys, ProtocolSa, SaParams};
 
-use super::connection::StateId;
-use super::time::Time;
-use super::Engine;
-use ipsec_types::Spi;
+/// How long the kernel may take over one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// SPIs below are for manual keying.
+const FIRST_SPI: u32 = 0x1000;
+/// CPIs from 256 to 61439 are for negotiation (RFC 3173 section 3.3).
+const CPIS: core::ops::RangeInclusive<u16> = 256..=61439;
+/// What pluto can negotiate.
+const REGISTERED: [SaType; 4] = [SaType::Ah, SaType::Esp, SaType::Comp, SaType::IpIp];
+
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Asker {
+    Lane(LaneKey),
+    Registration(SaType),
+}
+
+#[derive(Debug)]
+struct Pending {
+    what: String,
+    asker: Asker,
+}
 
 /// What the engine knows about the kernel.
 #[derive(Debug, Default)]
 pub struct Kernel {
+    up: bool,
+    ipcomp: bool,
+    seq: u32,
+    pending: HashMap<u32, Pending>,
+    sas: HashMap<StateId, Record>,
+    by_said: HashMap<SaId, StateId>,
+    /// SPIs and CPIs that we chose and nothing has been installed for yet are not here: they are not repeated
+    /// soon, since they are given in sequence.
+    spis_in: HashSet<Spi>,
     last_spi: u32,
     last_cpi: u16,
+    last_tunnel: u32,
+}
+
+impl Kernel {
+    /// The SAs of a state.
+    pub(crate) fn record(&self, state: StateId) -> Option<&Record> {
+        self.sas.get(&state)
+    }
+
+    /// Remembers the SAs of a state before they are installed.
+    fn remember(&mut self, params: SaParams, path: Path) {
+        let mut tunnel = || {
+            self.last_tunnel = self.last_tunnel.wrapping_add(1).max(FIRST_SPI + 1);
+            Spi(self.last_tunnel)
+        };
+        let record = Record { tun_in: tunnel(), tun_out: tunnel(), params, path };
+        let state = record.params.state;
+        for said in record.saids(Half::In).into_iter().chain(record.saids(Half::Out)) {
+            self.by_said.insert(said, state);
+        }
+        self.spis_in.extend(record.saids(Half::In).iter().map(|said| said.spi));
+        self.sas.insert(state, record);
+    }
+
+    /// Forgets the SAs of a state once they are deleted.
+    pub(crate) fn forget(&mut self, state: StateId) {
+        let Some(record) = self.sas.remove(&state) else { return };
+        for said in record.saids(Half::In) {
+            self.spis_in.remove(&said.spi);
+            self.by_said.remove(&said);
+        }
+        for said in record.saids(Half::Out) {
+            self.by_said.remove(&said);
+        }
+    }
 }
 
 impl Engine {
     /// A new SPI for ESP or AH: random at first, then in sequence, never one in use. At least 0x1000, since
     /// smaller ones are for manual keying.
     pub(crate) fn new_spi(&mut self) -> Spi {
-        todo!()
+        loop {
+            let next = self.kernel.last_spi.wrapping_add(1);
+            self.kernel.last_spi = if next > FIRST_SPI { next } else { self.rng.next_u32() };
+            let spi = Spi(self.kernel.last_spi);
+            if spi.0 > FIRST_SPI && !self.kernel.spis_in.contains(&spi) {
+                return spi;
+            }
+        }
     }
 
-    /// A new CPI for IPCOMP, 256 to 61439.
-    pub(crate) fn new_cpi(&mut self) -> u16 {
-        todo!()
+    /// A new CPI for IPCOMP, 256 to 61439; `None` if all are in use.
+    pub(crate) fn new_cpi(&mut self) -> Option<u16> {
+        let (first, last) = (*CPIS.start(), *CPIS.end());
+        if !CPIS.contains(&self.kernel.last_cpi) {
+            let span = u32::from(last - first) + 1;
+            let offset = u16::try_from(self.rng.next_u32() % span).unwrap_or(0);
+            self.kernel.last_cpi = first + offset;
+        }
+        for _ in CPIS {
+            let cpi = if self.kernel.last_cpi == last { first } else { self.kernel.last_cpi + 1 };
+            self.kernel.last_cpi = cpi;
+            if !self.kernel.spis_in.contains(&Spi(cpi.into())) {
+                return Some(cpi);
+            }
+        }
+        None
     }
 
     /// Whether the kernel can do IPCOMP; known once it has answered the registration.
     pub(crate) fn can_do_ipcomp(&self) -> bool {
-        todo!()
+        self.kernel.ipcomp || self.config.no_klips
+    }
+
+    /// Whether there is a kernel to talk to.
+    pub(crate) fn kernel_is_up(&self) -> bool {
+        self.kernel.up
     }
 
     /// Installs the inbound half, by the responder of a Quick Mode before it sends its answer.
     /// When the kernel has answered, calls `ike_sa_installed(now, state, Installed::Inbound, result)`.
+    /// Whatever the result, end with [`Engine::delete_ipsec_sa`] when the state goes.
     ///
     /// # Errors
-    /// [`InstallError::Route`] at once, logged, if it could not be routed; nothing is done and nothing called.
+    /// [`InstallError`] at once, logged, if it cannot be routed at all; nothing is done and nothing called.
     pub(crate) fn install_inbound_ipsec_sa(&mut self, now: Time, params: SaParams) -> Result<(), InstallError> {
-        let _ = (now, params);
-        todo!()
+        self.begin_install(now, params, Installed::Inbound)
     }
 
     /// Installs the outbound half and the eroute, by the responder once the exchange is complete.
     /// Then calls `ike_sa_installed(now, state, Installed::Outbound, result)`.
     pub(crate) fn install_outbound_ipsec_sa(&mut self, now: Time, state: StateId) {
-        let _ = (now, state);
-        todo!()
+        let lane = self.lane_of_state(state);
+        self.enqueue(now, lane, Op::Install(state, Installed::Outbound));
     }
 
     /// Installs both halves and the eroute, by the initiator.
     /// Then calls `ike_sa_installed(now, state, Installed::Both, result)`.
     ///
     /// # Errors
-    /// [`InstallError::Route`] at once, logged; nothing is done and nothing called.
+    /// As [`Engine::install_inbound_ipsec_sa`].
     pub(crate) fn install_ipsec_sa(&mut self, now: Time, params: SaParams) -> Result<(), InstallError> {
-        let _ = (now, params);
-        todo!()
+        self.begin_install(now, params, Installed::Both)
     }
 
     /// Removes the SAs of a state, and its eroute if it owns one: what is left is a trap, the failure
     /// shunt or nothing, as the policy says. Nobody is told when it is done; a later installation waits its turn.
     pub(crate) fn delete_ipsec_sa(&mut self, now: Time, state: StateId) {
-        let _ = (now, state);
-        todo!()
+        if self.kernel.record(state).is_some() {
+            let lane = self.lane_of_state(state);
+            self.enqueue(now, lane, Op::DeleteSas(state));
+        }
+    }
+
+    fn begin_install(&mut self, now: Time, params: SaParams, what: Installed) -> Result<(), InstallError> {
+        let (id, state) = (params.conn, params.state);
+        let about = About::conn(id).state(state);
+        self.free_route_to_client(now, id);
+        let path = match self.path_of(id) {
+            Ok(path) => path,
+            Err(error) => {
+                self.loglog(about, Rc::Route, error.to_string());
+                return Err(error);
+            }
+        };
+        self.kernel.remember(params, path);
+        let lane = Some(path.flow.dst);
+        self.enqueue(now, lane, Op::Install(state, what));
+        Ok(())
+    }
+
+    fn lane_of_state(&self, state: StateId) -> LaneKey {
+        self.kernel.record(state).map(|record| record.path.flow.dst)
+    }
+
+    /// Sends a request for a lane; over at once if there is no kernel.
+    pub(crate) fn ask_kernel(&mut self, now: Time, lane: LaneKey, request: Request) -> Option<Result<(), InstallError>> {
+        if self.config.no_klips {
+            return Some(Ok(()));
+        }
+        if !self.kernel.up {
+            return Some(Err(InstallError::NoKernel));
+        }
+        match self.send_request(now, Asker::Lane(lane), &request) {
+            Ok(()) => None,
+            Err(error) => Some(Err(InstallError::Kernel { what: request.to_string(), error: error.to_string() })),
+        }
+    }
+
+    fn send_request(&mut self, now: Time, asker: Asker, request: &Request) -> Result<(), pfkey::Error> {
+        self.kernel.seq = self.kernel.seq.wrapping_add(1).max(1);
+        let seq = self.kernel.seq;
+        let bytes = request.encode(Ids { seq, pid: self.config.pid })?;
+        self.debug(About::default(), DebugClass::Klips, || format!("PF_KEY request {seq}: {request}"));
+        self.kernel.pending.insert(seq, Pending { what: request.to_string(), asker });
+        self.timers.set(now + PATIENCE, Timer::KernelSilent(seq));
+        self.act(Action::PfKey(bytes));
+        Ok(())
+    }
+
+    /// The PF_KEY socket was opened or lost.
+    pub(crate) fn kernel_up(&mut self, now: Time, up: bool) {
+        let was_up = core::mem::replace(&mut self.kernel.up, up);
+        if up == was_up {
+            return;
+        }
+        if up {
+            for satype in REGISTERED {
+                let sent = self.send_request(now, Asker::Registration(satype), &Request::Register(satype));
+                if let Err(error) = sent {
+                    self.loglog(About::default(), Rc::LogSerious, format!("cannot register with KLIPS: {error}"));
+                }
+            }
+        } else {
+            self.loglog(About::default(), Rc::LogSerious, "the connection to KLIPS is lost, and every SA and eroute with it");
+            self.kernel_lost(now);
+        }
+    }
+
+    /// All that the kernel knew is gone: requests fail, SAs have expired, routes are made anew by whoever wants them.
+    fn kernel_lost(&mut self, now: Time) {
+        let mut pending: Vec<u32> = self.kernel.pending.keys().copied().collect();
+        pending.sort_unstable();
+        for seq in pending {
+            self.answered(now, seq, Err(InstallError::NoKernel));
+        }
+        self.shunts.clear();
+        let mut states: Vec<StateId> = self.kernel.sas.keys().copied().collect();
+        states.sort_unstable();
+        for state in states {
+            self.ike_sa_expired(now, state, true);
+        }
+    }
+
+    /// The kernel did not answer in time.
+    pub(crate) fn kernel_silent(&mut self, now: Time, seq: u32) {
+        let Some(pending) = self.kernel.pending.get(&seq) else { return };
+        let what = pending.what.clone();
+        self.loglog(About::default(), Rc::LogSerious, format!("no answer from KLIPS to the request to {what}"));
+        self.answered(now, seq, Err(InstallError::Silent(what)));
+    }
+
+    /// A request is over.
+    fn answered(&mut self, now: Time, seq: u32, result: Result<(), InstallError>) {
+        let Some(pending) = self.kernel.pending.remove(&seq) else { return };
+        self.timers.cancel(&Timer::KernelSilent(seq));
+        match pending.asker {
+            Asker::Lane(lane) => self.step_done(now, lane, result),
+            Asker::Registration(satype) => {
+                if satype.proto() == Some(SaProto::Comp) {
+                    self.kernel.ipcomp = result.is_ok();
+                } else if let Err(error) = result {
+                    self.loglog(About::default(), Rc::LogSerious, error.to_string());
+                }
+            }
+        }
     }
 }

@@ -1,30 +1,318 @@
 //! Who owns which route and eroute, what shunt stands where there is no tunnel, and the updown commands that tell the
 //! system. PF_KEY messages themselves are made in `kernel`.
 
-use super::Engine;
-use super::connection::ConnId;
-use super::time::Time;
+mod lane;
+mod plan;
+mod shunt;
+mod updown;
 
-/// Updown commands: one at a time for each connection.
-#[derive(Debug, Default)]
-pub struct Updowns {}
+use whack::Rc;
+
+use super::connection::{Clients, ConnId, Connection, Kind, Routing, StateId};
+use super::event::ClientId;
+use super::kernel::{InstallError, Path};
+use super::log::About;
+use super::time::Time;
+use super::{Engine, Id};
+
+pub(crate) use lane::{Act, LaneKey, Lanes, Op, Step};
+pub(crate) use shunt::{Flow, Shunts, flow_of};
+pub(crate) use updown::Updowns;
+
+fn route_error(text: impl Into<String>) -> InstallError {
+    InstallError::Route(text.into())
+}
 
 impl Engine {
-    /// Deletes an instance if no state and no shunt is left of it. Call after a state is gone.
-    pub(crate) fn connection_discard(&mut self, now: Time, conn: ConnId) {
-        let _ = (now, conn);
-        todo!()
+    /// Gateways and clients of a connection, if it is one that can be routed.
+    pub(crate) fn path_of(&self, id: ConnId) -> Result<Path, InstallError> {
+        let conn = self.conns.get(id).ok_or(InstallError::Gone)?;
+        if !conn.policy.never_negotiate() && !conn.policy.has_ipsec() {
+            return Err(route_error("cannot route an ISAKMP-only connection"));
+        }
+        if conn.kind == Kind::Template && !conn.policy.opportunistic {
+            return Err(route_error(format!("cannot route template policy of {}", conn.policy)));
+        }
+        let local = conn.this.host.filter(|_| conn.oriented());
+        let local = local.ok_or_else(|| route_error("we have no ipsecN interface for either end of this connection"))?;
+        if conn.this.nexthop.is_none() {
+            return Err(route_error("cannot route connection without knowing our nexthop"));
+        }
+        let clients = conn.clients().ok_or_else(|| route_error("cannot route connection without knowing its clients"))?;
+        Ok(Path {
+            local,
+            remote: conn.that.host.unwrap_or_else(|| ipsec_types::unspecified(local)),
+            flow: flow_of(&clients),
+            check_arrivals: !conn.policy.disable_arrival_check,
+        })
+    }
+
+    /// Whether route and eroute of a connection are free for it: of the same interface and next hop as others
+    /// have, and with clients of its own.
+    pub(crate) fn may_own_eroute(&self, conn: &Connection) -> Result<(), InstallError> {
+        let by_other = |id: Option<ConnId>| {
+            id.filter(|id| *id != conn.id()).and_then(|id| self.conns.get(id))
+        };
+        if let Some(other) = by_other(self.conns.route_owner(conn))
+            && !routes_agree(other, conn)
+        {
+            return Err(route_error(format!("cannot route -- route already in use for {}", other.tag())));
+        }
+        if let Some(other) = by_other(self.conns.eroute_owner(conn)) {
+            let under_it = conn.template == Some(other.id()) && other.kind == Kind::Template;
+            if !under_it {
+                let owner = other.live.eroute_owner.map_or(0, |state| state.0);
+                return Err(route_error(format!(
+                    "cannot install eroute -- it is in use for {} #{owner}",
+                    other.tag()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer that has proved who it is wants a client to which a route leads elsewhere: that route and what uses
+    /// it are out of date.
+    pub(crate) fn free_route_to_client(&mut self, now: Time, id: ConnId) {
+        // Each round releases one; a connection is released once.
+        for _ in 0..self.conns.len() {
+            let Some(conn) = self.conns.get(id).filter(|conn| conn.that.has_client) else { return };
+            let other = self.conns.route_owner(conn).filter(|other| *other != id);
+            let Some(other) = other.and_then(|other| self.conns.get(other)) else { return };
+            let compatible = other.that.host == conn.that.host && other.interface == conn.interface;
+            if compatible || other.kind == Kind::Template || other.routing() != Routing::Tunnel {
+                return;
+            }
+            let (other_id, tag) = (other.id(), other.tag());
+            let peer = other.that.host.map(|host| host.to_string()).unwrap_or_default();
+            self.loglog(
+                About::conn(id),
+                Rc::LogSerious,
+                format!("route to peer's client conflicts with {tag} {peer}; releasing old connection to free the route"),
+            );
+            let permanent = other.kind == Kind::Permanent;
+            self.release_connection(now, other_id);
+            if permanent {
+                // Its route goes in this lane before ours comes.
+                return;
+            }
+        }
+    }
+
+    /// Routes a connection: the shunt of its policy catches its packets from now on.
+    pub(crate) fn route_connection(&mut self, now: Time, id: ConnId, client: Option<ClientId>) {
+        let about = About::conn(id).watched_by(client);
+        match self.path_of(id) {
+            Ok(path) => {
+                if let Some(client) = client {
+                    self.hold_client(client);
+                }
+                self.enqueue(now, Some(path.flow.dst), Op::Trap(id, client));
+            }
+            Err(error) => {
+                self.loglog(about, Rc::Route, error.to_string());
+                self.whack_log(about, Rc::Route, "could not route");
+            }
+        }
+    }
+
+    /// Takes shunt and route of a connection away.
+    pub(crate) fn unroute_connection(&mut self, now: Time, id: ConnId, client: Option<ClientId>) {
+        let Some(conn) = self.conns.get(id) else { return };
+        let lane = conn.that.client;
+        if let Some(client) = client {
+            self.hold_client(client);
+        }
+        self.enqueue(now, lane, Op::Unroute(id, client));
+    }
+
+    /// A state of the IKE part is now on `conn`. Pair with [`Engine::state_gone`].
+    pub(crate) fn state_added(&mut self, conn: ConnId) {
+        if let Some(live) = self.conns.live_mut(conn) {
+            live.states += 1;
+        }
+    }
+
+    /// A state of the IKE part is no longer on `conn`; an instance without any goes.
+    pub(crate) fn state_gone(&mut self, now: Time, conn: ConnId, state: StateId) {
+        if let Some(live) = self.conns.live_mut(conn) {
+            live.states = live.states.saturating_sub(1);
+            if live.newest_isakmp == Some(state) {
+                live.newest_isakmp = None;
+            }
+            if live.newest_ipsec == Some(state) {
+                live.newest_ipsec = None;
+            }
+        }
+        self.connection_discard(now, conn);
+    }
+
+    /// Deletes an instance if no state is left of it; others stay. For an instance that was made and never used, too.
+    pub(crate) fn connection_discard(&mut self, now: Time, id: ConnId) {
+        let unused = self.conns.get(id).is_some_and(|conn| conn.kind == Kind::Instance && conn.live.states == 0);
+        if unused {
+            self.delete_connection(now, id, None);
+        }
     }
 
     /// The negotiation of `conn` has failed for good: its hold becomes the failure shunt, or the trap again.
     pub(crate) fn negotiation_failed(&mut self, now: Time, conn: ConnId) {
-        let _ = (now, conn);
-        todo!()
+        if let Some(lane) = self.conns.get(conn).map(|conn| conn.that.client) {
+            self.enqueue(now, lane, Op::Failed(conn));
+        }
     }
 
     /// Drops the states of a connection and its route; an instance is deleted.
-    pub(crate) fn release_connection(&mut self, now: Time, conn: ConnId) {
-        let _ = (now, conn);
-        todo!()
+    pub(crate) fn release_connection(&mut self, now: Time, id: ConnId) {
+        match self.conns.get(id).map(|conn| conn.kind) {
+            Some(Kind::Instance) => self.delete_connection(now, id, None),
+            Some(Kind::Permanent | Kind::Template | Kind::Group) => {
+                self.ike_terminate(now, id);
+                self.unroute_connection(now, id, None);
+            }
+            Some(Kind::GoingAway) | None => {}
+        }
     }
+
+    /// Deletes a connection, its instances, its states and its route. Its name is free at once; the rest goes as fast as the
+    /// kernel and the updown command answer, and `client` waits for it.
+    pub(crate) fn delete_connection(&mut self, now: Time, id: ConnId, client: Option<ClientId>) {
+        let instances: Vec<ConnId> = self.conns.instances(id).collect();
+        for instance in instances {
+            self.delete_connection(now, instance, client);
+        }
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.kind != Kind::GoingAway) else { return };
+        let text = if conn.kind == Kind::Instance {
+            let number = |state: Option<StateId>| state.map_or(0, |state| state.0);
+            format!(
+                "deleting connection \"{}\" instance with peer {} {{isakmp=#{}/ipsec=#{}}}",
+                conn.name,
+                conn.that.host.map(|host| host.to_string()).unwrap_or_default(),
+                number(conn.live.newest_isakmp),
+                number(conn.live.newest_ipsec)
+            )
+        } else {
+            "deleting connection".to_owned()
+        };
+        let lane = conn.that.client;
+        self.log(About::conn(id), text);
+        self.conns.edit(id, |conn| conn.kind = Kind::GoingAway);
+        self.ike_terminate(now, id);
+        if let Some(client) = client {
+            self.hold_client(client);
+        }
+        self.enqueue(now, lane, Op::Unroute(id, None));
+        self.enqueue(now, lane, Op::Forget(id, client));
+    }
+
+    /// An ISAKMP SA for `conn` is established. With `uniqueids`, what the same peer had at other addresses is released.
+    pub(crate) fn isakmp_sa_established(&mut self, now: Time, id: ConnId, state: StateId) {
+        if let Some(live) = self.conns.live_mut(id) {
+            live.newest_isakmp = Some(state);
+        }
+        let Some(conn) = self.conns.get(id).filter(|conn| self.config.unique_ids && !conn.that.id.is_none()) else {
+            return;
+        };
+        let (peer_id, host): (Id, _) = (conn.that.id.clone(), conn.that.host);
+        let elsewhere: Vec<ConnId> = self
+            .conns
+            .by_peer_id(&peer_id)
+            .filter(|other| {
+                self.conns.get(*other).is_some_and(|other| {
+                    matches!(other.kind, Kind::Permanent | Kind::Instance) && other.that.host != host
+                })
+            })
+            .collect();
+        for other in elsewhere {
+            self.release_connection(now, other);
+        }
+    }
+
+    /// A packet hit a trap, and the kernel holds it: negotiate the connection that it belongs to.
+    pub(crate) fn on_demand(&mut self, now: Time, packet: &Clients, trapped_by: Option<Flow>) {
+        let ports = (packet.our_protoport.port.0, packet.their_protoport.port.0);
+        let (ours, theirs, proto) = (packet.ours.addr(), packet.theirs.addr(), packet.our_protoport.proto);
+        let exact = flow_of(packet);
+        // Holds are between hosts; the kernel keeps protocol and ports only if the trap had them.
+        let held = match trapped_by {
+            Some(trap) => Flow { proto: trap.proto, sport: trap.sport, dport: trap.dport, ..exact },
+            None => Flow { proto: 0, sport: 0, dport: 0, ..exact },
+        };
+        let found = self.conns.for_packet(packet).map(|conn| (conn.id(), conn.kind, conn.policy, conn.routing()));
+        let Some((id, kind, policy, routing)) = found else {
+            let text = format!(
+                "Can not initiate on demand from {ours}:{} to {theirs}:{} proto={proto}: no routed connection covers this pair",
+                ports.0, ports.1
+            );
+            self.loglog(About::default(), Rc::OppoFailure, text);
+            self.drop_bare_hold(now, held, "no connection");
+            return;
+        };
+        if policy.never_negotiate() || !matches!(kind, Kind::Permanent | Kind::Instance) {
+            self.drop_bare_hold(now, held, "not negotiable");
+            return;
+        }
+        let lane = self.conns.get(id).and_then(|conn| conn.that.client);
+        self.enqueue(now, lane, Op::Hold(id, held));
+        let under_way = matches!(routing, Routing::Hold | Routing::UnroutedHold | Routing::Tunnel)
+            && self.conns.get(id).is_some_and(|conn| conn.live.states > 0);
+        if !under_way {
+            self.loglog(
+                About::conn(id),
+                Rc::Comment,
+                format!(
+                    "initiate on demand from {ours}:{} to {theirs}:{} proto={proto} state: fos_start because: acquire",
+                    ports.0, ports.1
+                ),
+            );
+            self.ike_initiate(now, id, None);
+        }
+    }
+
+    /// An operation is over; tell whoever asked for it.
+    fn finish(&mut self, now: Time, op: Op, result: Result<(), InstallError>) {
+        match op {
+            Op::Install(state, what) => {
+                if let Err(error) = &result
+                    && let Some(conn) = self.kernel.record(state).map(|record| record.params.conn)
+                {
+                    self.loglog(About::conn(conn).state(state), Rc::LogSerious, error.to_string());
+                }
+                self.ike_sa_installed(now, state, what, result);
+            }
+            Op::Trap(id, client) => {
+                let about = About::conn(id).watched_by(client);
+                if let Err(error) = result {
+                    self.loglog(about, Rc::LogSerious, error.to_string());
+                    self.whack_log(about, Rc::Route, "could not route");
+                }
+                self.release_waiting(client);
+            }
+            Op::Unroute(id, client) => {
+                if let Err(error) = result {
+                    self.loglog(About::conn(id).watched_by(client), Rc::RtBusy, error.to_string());
+                }
+                self.release_waiting(client);
+            }
+            Op::Forget(id, client) => {
+                self.conns.remove(id);
+                self.shunts.forget(id);
+                self.release_waiting(client);
+            }
+            Op::Reorient(id) => self.orient_again(id),
+            Op::DropBare(flow) => self.bare_gone(&flow),
+            Op::DeleteSas(_) | Op::Hold(..) | Op::Failed(_) => {}
+        }
+    }
+
+    fn release_waiting(&mut self, client: Option<ClientId>) {
+        if let Some(client) = client {
+            self.release_client(client);
+        }
+    }
+}
+
+/// Whether the routes to a shared client are the same.
+fn routes_agree(a: &Connection, b: &Connection) -> bool {
+    a.interface == b.interface && a.this.nexthop == b.this.nexthop
 }

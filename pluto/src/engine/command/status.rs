@@ -1,0 +1,56 @@
+//! `whack --status`: interfaces, identity, debugging, connections, states, shunts.
+
+use ipsec_types::SaId;
+use whack::Rc;
+
+use crate::engine::event::ClientId;
+use crate::engine::time::Time;
+use crate::engine::{Connection, Engine};
+
+const SPACER: &str = " ";
+
+impl Engine {
+    pub(super) fn whack_status(&mut self, now: Time, client: ClientId) {
+        let mut lines: Vec<String> = self
+            .interfaces
+            .iter()
+            .map(|i| format!("interface {}/{} {}", i.virt, i.phys, i.addr))
+            .collect();
+        lines.push(format!("%myid = {}", self.my_id));
+        lines.push(self.debug_status());
+        lines.push(SPACER.to_owned());
+        lines.extend(self.connections_status());
+        lines.push(SPACER.to_owned());
+        lines.extend(self.ike_status(now));
+        lines.push(SPACER.to_owned());
+        lines.extend(self.shunts_status());
+        for line in lines {
+            self.reply(client, Rc::Comment, line);
+        }
+    }
+
+    fn debug_status(&self) -> String {
+        let classes: Vec<&str> = self.config.debug.iter().map(|class| class.name()).collect();
+        let classes = if classes.is_empty() { "none".to_owned() } else { classes.join("+") };
+        format!("debug {classes}")
+    }
+
+    fn connections_status(&self) -> Vec<String> {
+        let mut conns: Vec<&Connection> = self.conns.iter().collect();
+        conns.sort_by(|a, b| (&a.name, a.instance_serial, a.id()).cmp(&(&b.name, b.instance_serial, b.id())));
+        conns.into_iter().flat_map(Connection::status).collect()
+    }
+
+    fn shunts_status(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .shunts
+            .bare()
+            .map(|(flow, bare)| {
+                let said = SaId::magic(bare.kind);
+                format!("{}:{} -{}-> {}:{} => {said} 0    {}", flow.src, flow.sport, flow.proto, flow.dst, flow.dport, bare.why)
+            })
+            .collect();
+        lines.sort_unstable();
+        lines
+    }
+}

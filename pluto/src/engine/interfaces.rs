@@ -1,0 +1,98 @@
+//! Listening, and following our interfaces: what appears and goes, and which connections that makes ours.
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use whack::Rc;
+
+use super::connection::{Addresses, ConnId, Connection};
+use super::event::{Action, ClientId, Interface};
+use super::log::About;
+use super::route::Op;
+use super::time::Time;
+use super::Engine;
+
+impl Engine {
+    /// Starts to listen; the client waits until the interfaces and the secrets are known.
+    pub(super) fn whack_listen(&mut self, client: ClientId) {
+        self.log(About::default(), "listening for IKE messages");
+        self.listening = true;
+        for _ in 0..2 {
+            self.hold_client(client);
+        }
+        self.waiting_for_interfaces.push(client);
+        self.waiting_for_secrets.push(client);
+        self.act(Action::Listen(true));
+        self.act(Action::ReadSecrets);
+    }
+
+    /// Something about an interface or its socket is wrong.
+    pub(super) fn interface_problem(&mut self, problem: &str) {
+        self.loglog(About::default(), Rc::LogSerious, problem);
+        for client in self.waiting_for_interfaces.clone() {
+            self.reply(client, Rc::LogSerious, problem.to_owned());
+        }
+    }
+
+    /// The interfaces are these now.
+    pub(super) fn interfaces_changed(&mut self, now: Time, interfaces: Vec<Interface>) {
+        let gone: Vec<Interface> = self.interfaces.iter().filter(|i| !interfaces.contains(i)).cloned().collect();
+        let new: Vec<Interface> = interfaces.iter().filter(|i| !self.interfaces.contains(i)).cloned().collect();
+        for i in &gone {
+            self.log(About::default(), format!("shutting down interface {}/{} {}", i.virt, i.phys, i.addr));
+        }
+        for i in &new {
+            self.log(About::default(), format!("adding interface {}/{} {}", i.virt, i.phys, i.addr));
+        }
+        self.addresses = Addresses::new(&interfaces);
+        self.interfaces = interfaces;
+        if self.interfaces.is_empty() && self.listening {
+            self.interface_problem("no public interfaces found");
+        }
+        self.reorient(now, &gone, &new);
+        for client in core::mem::take(&mut self.waiting_for_interfaces) {
+            self.release_client(client);
+        }
+    }
+
+    /// Only connections with an end at an address that changed are looked at.
+    fn reorient(&mut self, now: Time, gone: &[Interface], new: &[Interface]) {
+        let addrs: BTreeSet<IpAddr> = gone.iter().chain(new).map(|i| i.addr).collect();
+        let touched: BTreeSet<ConnId> = self.conns.with_end_at(addrs.into_iter()).collect();
+        for id in touched {
+            let Some(conn) = self.conns.get(id) else { continue };
+            match &conn.interface {
+                // Its SAs and routes went through what is gone: they go first, then it is looked at again.
+                Some(interface) if gone.contains(interface) => {
+                    let lane = conn.that.client;
+                    self.release_connection(now, id);
+                    self.enqueue(now, lane, Op::Reorient(id));
+                }
+                _ => self.orient_again(id),
+            }
+        }
+    }
+
+    /// Finds out which end of a connection is ours; complains if both could be.
+    pub(super) fn orient_again(&mut self, id: ConnId) {
+        if let Err(error) = self.conns.orient(id, &self.addresses) {
+            self.loglog(About::default(), Rc::LogSerious, error.to_string());
+        }
+    }
+
+    /// Whether a local address is one that we listen on.
+    pub(crate) fn is_ours(&self, addr: IpAddr) -> bool {
+        self.interfaces.iter().any(|i| i.addr == addr)
+    }
+
+    /// The interface of a connection.
+    pub(crate) fn interface_of(&self, id: ConnId) -> Option<&Interface> {
+        self.conns.get(id).and_then(|conn: &Connection| conn.interface.as_ref())
+    }
+
+    /// Clients that wait for the interfaces or the secrets and have gone.
+    pub(super) fn forget_waiting(&mut self, client: ClientId) {
+        self.waiting_for_interfaces.retain(|waiting| *waiting != client);
+        self.waiting_for_secrets.retain(|waiting| *waiting != client);
+    }
+}

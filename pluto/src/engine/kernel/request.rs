@@ -1,0 +1,96 @@
+//! Requests to the kernel, as the engine thinks of them, and as PF_KEY messages.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, Selector};
+use pfkey::request::{self as message, Ids};
+use pfkey::{MAX_MESSAGE_LEN, SaFlags, SaType};
+
+use super::sa::Keys;
+
+/// One SA of one direction.
+#[derive(Clone, Debug)]
+pub(crate) struct SaSpec {
+    pub(crate) said: SaId,
+    pub(crate) src: IpAddr,
+    pub(crate) ealg: u8,
+    pub(crate) aalg: u8,
+    pub(crate) keys: Keys,
+    pub(crate) replay: u8,
+}
+
+/// Something to ask.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// Hear about this kind of SA.
+    Register(SaType),
+    /// Add an SA.
+    AddSa(Box<SaSpec>),
+    /// Delete an SA with its group; the second is its source.
+    DelSa(SaId, IpAddr),
+    /// What the first makes, the second takes.
+    Group(SaId, SaId),
+    /// Set what may come out of an SA.
+    Inflow(Selector, SaId),
+    /// Send what is meant into an SA, or do with it as a shunt says.
+    AddFlow {
+        /// What is meant.
+        flow: Selector,
+        /// Where to.
+        said: SaId,
+        /// There is an eroute of these clients already.
+        replace: bool,
+    },
+    /// Remove an eroute.
+    DelFlow(Selector),
+}
+
+impl Request {
+    /// An eroute to a shunt.
+    pub(crate) fn shunt(flow: Selector, shunt: MagicSpi, replace: bool) -> Self {
+        Self::AddFlow { flow, said: SaId::magic(shunt), replace }
+    }
+
+    /// The PF_KEY message.
+    pub(crate) fn encode(&self, ids: Ids) -> Result<Vec<u8>, pfkey::Error> {
+        let mut buf = zeroize::Zeroizing::new([0u8; MAX_MESSAGE_LEN]);
+        let buf = buf.as_mut_slice();
+        let bytes = match self {
+            Self::Register(satype) => message::register(buf, ids, *satype),
+            Self::AddSa(spec) => {
+                let mut params = message::SaParams::new(spec.said, spec.src);
+                params.replay = spec.replay;
+                params.auth = AuthAlg(spec.aalg);
+                params.encrypt = EncAlg(spec.ealg);
+                params.auth_key = &spec.keys.auth.0;
+                params.enc_key = &spec.keys.enc.0;
+                message::add(buf, ids, &params)
+            }
+            Self::DelSa(said, src) => message::delete(buf, ids, said, Some(*src)),
+            Self::Group(first, second) => message::group(buf, ids, first, Some(second)),
+            Self::Inflow(flow, said) => message::set_inflow(buf, ids, flow, *said),
+            Self::AddFlow { flow, said, replace } => {
+                let flags = if *replace { SaFlags::REPLACEFLOW } else { SaFlags::NONE };
+                message::add_flow(buf, ids, flow, *said, flags)
+            }
+            Self::DelFlow(flow) => message::del_flow(buf, ids, flow),
+        }?;
+        Ok(bytes.to_vec())
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register(satype) => write!(f, "register {satype:?}"),
+            Self::AddSa(spec) => write!(f, "add {}", spec.said),
+            Self::DelSa(said, _) => write!(f, "delete {said}"),
+            Self::Group(first, second) => write!(f, "group {first} and {second}"),
+            Self::Inflow(flow, said) => write!(f, "set the inbound policy of {said} to {flow}"),
+            Self::AddFlow { flow, said, replace: false } => write!(f, "add eroute {flow} => {said}"),
+            Self::AddFlow { flow, said, replace: true } => write!(f, "replace eroute {flow} => {said}"),
+            Self::DelFlow(flow) => write!(f, "delete eroute {flow}"),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Operations on routes, eroutes and SAs, one after another wherever they could meet: all that concerns
+//! one peer client goes through one lane. An operation is a list of steps; if one fails, the steps before it are
+//! taken back and the operation has failed as a whole. What the steps are is decided in `plan`.
+
+use std::collections::{HashMap, VecDeque};
+
+use ipsec_types::Subnet;
+
+use super::shunt::Flow;
+use super::updown::Verb;
+use crate::engine::Engine;
+use crate::engine::connection::{ConnId, Routing, StateId};
+use crate::engine::event::ClientId;
+use crate::engine::kernel::{InstallError, Installed, Request};
+use crate::engine::time::Time;
+
+/// The peer client whose route the operations are about.
+pub(crate) type LaneKey = Option<Subnet>;
+
+/// Something to be done as a whole or not at all.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// Install SAs, and except for `Inbound` the eroute and the route to them.
+    Install(StateId, Installed),
+    /// Delete the SAs of a state, and put a shunt in place of its eroute.
+    DeleteSas(StateId),
+    /// Route a connection, with the shunt of its policy.
+    Trap(ConnId, Option<ClientId>),
+    /// Take shunt and route away.
+    Unroute(ConnId, Option<ClientId>),
+    /// A packet waits in a `%hold` of the kernel while the connection is negotiated.
+    Hold(ConnId, Flow),
+    /// The negotiation failed.
+    Failed(ConnId),
+    /// Take the connection out of the table.
+    Forget(ConnId, Option<ClientId>),
+    /// Find out again which end is ours.
+    Reorient(ConnId),
+    /// Remove a shunt that belongs to no connection.
+    DropBare(Flow),
+}
+
+/// One thing to do, outside or in the tables.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Ask the kernel.
+    Kernel(Request),
+    /// Run the updown command of a connection.
+    Updown(ConnId, Verb),
+    /// Write down how far a connection is taken care of.
+    Routing(ConnId, Routing),
+    /// Write down whose SAs the eroute leads to.
+    EroutedTo(ConnId, Option<StateId>),
+    /// The SAs of a state are no more.
+    SasGone(StateId),
+    /// A packet of the connection waits in a narrow hold.
+    Holding(ConnId, Flow),
+    /// No packet of the connection waits any longer.
+    HoldsGone(ConnId),
+}
+
+/// A step of an operation.
+#[derive(Debug)]
+pub(crate) struct Step {
+    act: Act,
+    undo: Option<Act>,
+    may_fail: bool,
+}
+
+impl Step {
+    /// Must succeed; `undo` takes it back.
+    pub(crate) fn must(act: Act, undo: Option<Act>) -> Self {
+        Self { act, undo, may_fail: false }
+    }
+
+    /// Is tried, and goes on in any case.
+    pub(crate) fn attempt(act: Act) -> Self {
+        Self { act, undo: None, may_fail: true }
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    op: Op,
+    steps: VecDeque<Step>,
+    undo: Vec<Act>,
+    failed: Option<InstallError>,
+    /// The step that something outside is busy with.
+    busy: Option<Step>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<Op>,
+    current: Option<Running>,
+}
+
+/// All lanes that have something to do.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(HashMap<LaneKey, Lane>);
+
+impl Lanes {
+    pub(crate) fn idle(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Engine {
+    /// Appends an operation to its lane and starts what can be started.
+    pub(crate) fn enqueue(&mut self, now: Time, key: LaneKey, op: Op) {
+        self.lanes.0.entry(key).or_default().queue.push_back(op);
+        self.pump(now, key);
+    }
+
+    /// The step that the lane was busy with is over.
+    pub(crate) fn step_done(&mut self, now: Time, key: LaneKey, result: Result<(), InstallError>) {
+        let Some(running) = self.lanes.0.get_mut(&key).and_then(|lane| lane.current.as_mut()) else { return };
+        let Some(step) = running.busy.take() else { return };
+        running.settle(step, result);
+        self.pump(now, key);
+    }
+
+    fn pump(&mut self, now: Time, key: LaneKey) {
+        loop {
+            let Some(lane) = self.lanes.0.get_mut(&key) else { return };
+            let Some(running) = lane.current.as_mut() else {
+                let Some(op) = lane.queue.pop_front() else {
+                    self.lanes.0.remove(&key);
+                    return;
+                };
+                let plan = self.plan(&op);
+                let (steps, failed) = match plan {
+                    Ok(steps) => (steps.into(), None),
+                    Err(error) => (VecDeque::new(), Some(error)),
+                };
+                let running = Running { op, steps, undo: Vec::new(), failed, busy: None };
+                if let Some(lane) = self.lanes.0.get_mut(&key) {
+                    lane.current = Some(running);
+                }
+                continue;
+            };
+            if running.busy.is_some() {
+                return;
+            }
+            match running.steps.pop_front() {
+                Some(step) => {
+                    let act = step.act.clone();
+                    running.busy = Some(step);
+                    self.start(now, key, act);
+                }
+                None => {
+                    let Some(done) = lane.current.take() else { return };
+                    self.finish(now, done.op, done.failed.map_or(Ok(()), Err));
+                }
+            }
+        }
+    }
+
+    /// Starts a step; those that only write something down are over at once.
+    fn start(&mut self, now: Time, key: LaneKey, act: Act) {
+        let result = match act {
+            Act::Kernel(request) => self.ask_kernel(now, key, request),
+            Act::Updown(conn, verb) => self.run_updown(key, conn, verb),
+            other => {
+                self.write_down(other);
+                Some(Ok(()))
+            }
+        };
+        let Some(result) = result else { return };
+        let lane = self.lanes.0.get_mut(&key);
+        if let Some(running) = lane.and_then(|lane| lane.current.as_mut())
+            && let Some(step) = running.busy.take()
+        {
+            running.settle(step, result);
+        }
+    }
+
+    fn write_down(&mut self, act: Act) {
+        match act {
+            Act::Routing(conn, routing) => self.conns.set_routing(conn, routing),
+            Act::EroutedTo(conn, state) => {
+                if let Some(live) = self.conns.live_mut(conn) {
+                    live.eroute_owner = state;
+                }
+            }
+            Act::SasGone(state) => self.kernel.forget(state),
+            Act::Holding(conn, flow) => self.shunts.hold(conn, flow),
+            Act::HoldsGone(conn) => self.shunts.release(conn),
+            Act::Kernel(_) | Act::Updown(..) => {}
+        }
+    }
+}
+
+impl Running {
+    fn settle(&mut self, step: Step, result: Result<(), InstallError>) {
+        match result {
+            Ok(()) => self.undo.extend(step.undo),
+            Err(_) if step.may_fail => {}
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                self.steps = self.undo.drain(..).rev().map(Step::attempt).collect();
+            }
+        }
+    }
+}

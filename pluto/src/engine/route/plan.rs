@@ -1,0 +1,231 @@
+//! What each operation consists of, decided at the moment it starts, from who owns what then.
+
+use ipsec_types::{MagicSpi, SaId};
+
+use super::lane::{Act, Op, Step};
+use super::shunt::Flow;
+use super::updown::Verb;
+use crate::engine::Engine;
+use crate::engine::connection::{ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId};
+use crate::engine::kernel::{Half, InstallError, Installed, Request};
+
+type Plan = Result<Vec<Step>, InstallError>;
+
+/// The shunt of a connection that is not negotiated at the moment.
+pub(super) fn prospective(conn: &Connection) -> MagicSpi {
+    match conn.policy.shunt {
+        Shunt::Trap => MagicSpi::Trap,
+        Shunt::Pass => MagicSpi::Pass,
+        Shunt::Drop => MagicSpi::Drop,
+        Shunt::Reject => MagicSpi::Reject,
+    }
+}
+
+/// The shunt after a failure, and how that is called.
+fn after_failure(conn: &Connection) -> (Routing, MagicSpi) {
+    match conn.policy.failure {
+        FailureShunt::None => (Routing::Prospective, prospective(conn)),
+        FailureShunt::Pass => (Routing::Failure, MagicSpi::Pass),
+        FailureShunt::Drop => (Routing::Failure, MagicSpi::Drop),
+        FailureShunt::Reject => (Routing::Failure, MagicSpi::Reject),
+    }
+}
+
+impl Engine {
+    pub(super) fn plan(&self, op: &Op) -> Plan {
+        match *op {
+            Op::Install(state, what) => self.plan_install(state, what),
+            Op::DeleteSas(state) => Ok(self.plan_delete(state)),
+            Op::Trap(conn, _) => self.plan_trap(conn),
+            Op::Unroute(conn, _) => self.plan_unroute(conn),
+            Op::Hold(conn, flow) => Ok(self.plan_hold(conn, flow)),
+            Op::Failed(conn) => Ok(self.plan_failed(conn)),
+            Op::DropBare(flow) => Ok(vec![Step::attempt(Act::Kernel(Request::DelFlow(flow)))]),
+            Op::Forget(..) | Op::Reorient(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn plan_install(&self, state: StateId, what: Installed) -> Plan {
+        let record = self.kernel.record(state).ok_or(InstallError::Gone)?;
+        let conn = self.conns.get(record.params.conn).ok_or(InstallError::Gone)?;
+        if conn.kind == Kind::GoingAway {
+            return Err(InstallError::Gone);
+        }
+        self.may_own_eroute(conn)?;
+        let mut steps = Vec::new();
+        if what != Installed::Outbound {
+            steps.extend(record.install(Half::In));
+        }
+        if what != Installed::Inbound {
+            steps.extend(record.install(Half::Out));
+            let said = record.eroute_said().ok_or(InstallError::Gone)?;
+            steps.extend(self.plan_eroute(conn, record.path.flow, said, conn.live.eroute_owner.is_none())?);
+            steps.push(Step::must(Act::Routing(conn.id(), Routing::Tunnel), None));
+            steps.push(Step::must(Act::EroutedTo(conn.id(), Some(state)), None));
+            steps.extend(self.let_waiting_go(conn.id(), said));
+        }
+        Ok(steps)
+    }
+
+    /// The eroute of a connection to `said`; `notify` if its firewall must hear of a new tunnel. Then the route, if there is none.
+    fn plan_eroute(&self, conn: &Connection, flow: Flow, said: SaId, notify: bool) -> Plan {
+        let before = self.eroute_before(conn, flow)?;
+        let eroute = Request::AddFlow { flow, said, replace: before.is_some() };
+        let undo = before.unwrap_or(Request::DelFlow(flow));
+        let mut steps = vec![Step::must(Act::Kernel(eroute), Some(Act::Kernel(undo)))];
+        if notify {
+            let down = Act::Updown(conn.id(), Verb::Down);
+            steps.push(Step::must(Act::Updown(conn.id(), Verb::Up), Some(down)));
+        }
+        if self.conns.route_owner(conn).is_none() {
+            let unroute = Act::Updown(conn.id(), Verb::Unroute);
+            steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Prepare)));
+            steps.push(Step::must(Act::Updown(conn.id(), Verb::Route), Some(unroute)));
+        }
+        Ok(steps)
+    }
+
+    /// What would restore the eroute that a new one replaces, if there is one.
+    fn eroute_before(&self, conn: &Connection, flow: Flow) -> Result<Option<Request>, InstallError> {
+        let Some(owner) = self.conns.eroute_owner(conn).and_then(|id| self.conns.get(id)) else { return Ok(None) };
+        let said = match (owner.routing(), owner.live.eroute_owner) {
+            (Routing::Tunnel, Some(state)) => {
+                let record = self.kernel.record(state).ok_or(InstallError::Gone)?;
+                record.eroute_said().ok_or(InstallError::Gone)?
+            }
+            (Routing::Hold | Routing::UnroutedHold, _) => SaId::magic(MagicSpi::Hold),
+            (Routing::Failure, _) => SaId::magic(after_failure(owner).1),
+            _ => SaId::magic(prospective(owner)),
+        };
+        Ok(Some(Request::AddFlow { flow, said, replace: true }))
+    }
+
+    /// Packets that wait in narrow holds go where the connection's packets now go.
+    fn let_waiting_go(&self, conn: ConnId, said: SaId) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for &flow in self.shunts.waiting(conn) {
+            // Replacing sends what waits; the wider eroute serves what follows.
+            steps.push(Step::attempt(Act::Kernel(Request::AddFlow { flow, said, replace: true })));
+            steps.push(Step::attempt(Act::Kernel(Request::DelFlow(flow))));
+        }
+        steps.push(Step::attempt(Act::HoldsGone(conn)));
+        steps
+    }
+
+    fn plan_delete(&self, state: StateId) -> Vec<Step> {
+        let Some(record) = self.kernel.record(state) else { return Vec::new() };
+        let mut steps = Vec::new();
+        let conn = self.conns.get(record.params.conn);
+        let owned = conn.filter(|conn| conn.live.eroute_owner == Some(state));
+        if let Some(conn) = owned {
+            let (routing, shunt) = after_failure(conn);
+            steps.push(Step::attempt(Act::EroutedTo(conn.id(), None)));
+            steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Down)));
+            steps.push(Step::attempt(Act::Kernel(Request::shunt(record.path.flow, shunt, true))));
+            steps.push(Step::attempt(Act::Routing(conn.id(), routing)));
+        }
+        steps.extend(record.remove(Half::Out));
+        steps.extend(record.remove(Half::In));
+        steps.push(Step::attempt(Act::SasGone(state)));
+        steps
+    }
+
+    fn plan_trap(&self, id: ConnId) -> Plan {
+        let conn = self.live_conn(id)?;
+        self.may_own_eroute(conn)?;
+        if matches!(conn.routing(), Routing::Prospective | Routing::Tunnel) {
+            return Ok(Vec::new());
+        }
+        let flow = self.path_of(id)?.flow;
+        let said = SaId::magic(prospective(conn));
+        let mut steps = self.plan_eroute(conn, flow, said, false)?;
+        steps.push(Step::must(Act::Routing(id, Routing::Prospective), None));
+        Ok(steps)
+    }
+
+    fn plan_unroute(&self, id: ConnId) -> Plan {
+        let conn = self.conns.get(id).ok_or(InstallError::Gone)?;
+        if conn.routing() == Routing::Tunnel {
+            return Err(InstallError::Route("cannot unroute: route busy".to_owned()));
+        }
+        let Ok(path) = self.path_of(id) else { return Ok(Vec::new()) };
+        let mut steps = Vec::new();
+        if conn.routing().erouted() && conn.routing() != Routing::Eclipsed {
+            match self.conns.eclipsed_by(conn).and_then(|id| self.conns.get(id)) {
+                Some(under) => {
+                    steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, prospective(under), true))));
+                    steps.push(Step::attempt(Act::Routing(under.id(), Routing::Prospective)));
+                }
+                None => steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow)))),
+            }
+        }
+        steps.extend(self.drop_waiting(id));
+        steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
+        if conn.routing().routed() && !self.conns.route_is_shared(conn) {
+            steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));
+        }
+        Ok(steps)
+    }
+
+    fn plan_hold(&self, id: ConnId, flow: Flow) -> Vec<Step> {
+        let Ok(conn) = self.live_conn(id) else { return Vec::new() };
+        let Ok(path) = self.path_of(id) else { return Vec::new() };
+        let mut steps = Vec::new();
+        if conn.routing() == Routing::Tunnel {
+            // Too late to wait: the tunnel came up meanwhile.
+            let owner = conn.live.eroute_owner.and_then(|state| self.kernel.record(state));
+            if let Some(said) = owner.and_then(|record| record.eroute_said())
+                && flow != path.flow
+            {
+                steps.push(Step::attempt(Act::Kernel(Request::AddFlow { flow, said, replace: true })));
+                steps.push(Step::attempt(Act::Kernel(Request::DelFlow(flow))));
+            }
+            return steps;
+        }
+        if matches!(conn.routing(), Routing::Prospective | Routing::Failure) {
+            if flow != path.flow {
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, MagicSpi::Hold, true))));
+            }
+            steps.push(Step::attempt(Act::Routing(id, Routing::Hold)));
+        }
+        if flow != path.flow && !self.shunts.full(id) {
+            steps.push(Step::attempt(Act::Holding(id, flow)));
+        }
+        steps
+    }
+
+    fn plan_failed(&self, id: ConnId) -> Vec<Step> {
+        let Ok(conn) = self.live_conn(id) else { return Vec::new() };
+        let Ok(path) = self.path_of(id) else { return Vec::new() };
+        let mut steps = Vec::new();
+        match conn.routing() {
+            Routing::Hold => {
+                let (routing, shunt) = after_failure(conn);
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, shunt, true))));
+                steps.push(Step::attempt(Act::Routing(id, routing)));
+            }
+            Routing::Prospective if conn.policy.failure != FailureShunt::None => {
+                let (routing, shunt) = after_failure(conn);
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, shunt, true))));
+                steps.push(Step::attempt(Act::Routing(id, routing)));
+            }
+            Routing::UnroutedHold => {
+                steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow))));
+                steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
+            }
+            _ => {}
+        }
+        steps.extend(self.drop_waiting(id));
+        steps
+    }
+
+    fn drop_waiting(&self, id: ConnId) -> Vec<Step> {
+        let waiting = self.shunts.waiting(id).iter();
+        let drops = waiting.map(|flow| Step::attempt(Act::Kernel(Request::DelFlow(*flow))));
+        drops.chain([Step::attempt(Act::HoldsGone(id))]).collect()
+    }
+
+    fn live_conn(&self, id: ConnId) -> Result<&Connection, InstallError> {
+        self.conns.get(id).filter(|conn| conn.kind != Kind::GoingAway).ok_or(InstallError::Gone)
+    }
+}
