@@ -36,3 +36,62 @@ pub const fn unspecified(like: core::net::IpAddr) -> core::net::IpAddr {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }
+
+/// What a fuzzer feeds: reads `text` as every type, and checks that what is read is written back the same.
+///
+/// # Panics
+/// When a value and its text disagree.
+pub fn fuzz(text: &str) {
+    fn round_trip<T: core::str::FromStr + core::fmt::Display + PartialEq>(text: &str) {
+        let Ok(value) = text.parse::<T>() else { return };
+        let mut buf = Fixed {
+            bytes: [0; 128],
+            len: 0,
+        };
+        let written = core::fmt::Write::write_fmt(&mut buf, format_args!("{value}"));
+        let again = core::str::from_utf8(&buf.bytes[..buf.len])
+            .ok()
+            .and_then(|t| t.parse().ok());
+        assert!(
+            written.is_ok() && again == Some(value),
+            "a value and its text disagree"
+        );
+    }
+    round_trip::<Subnet>(text);
+    round_trip::<AddrRange>(text);
+    round_trip::<SaId>(text);
+    round_trip::<Spi>(text);
+    round_trip::<ProtoPort>(text);
+    let _ = data::decode(text, &mut [0; 64]);
+}
+
+/// A text buffer on the stack.
+struct Fixed {
+    bytes: [u8; 128],
+    len: usize,
+}
+
+impl core::fmt::Write for Fixed {
+    fn write_str(&mut self, s: &str) -> core::fmt::Result {
+        let room = self
+            .bytes
+            .get_mut(self.len..)
+            .and_then(|rest| rest.get_mut(..s.len()))
+            .ok_or(core::fmt::Error)?;
+        room.copy_from_slice(s.as_bytes());
+        self.len += s.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text(text in "[%a-z0-9.:@/-]{0,30}") {
+            super::fuzz(&text);
+        }
+    }
+}

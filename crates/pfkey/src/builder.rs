@@ -4,7 +4,7 @@ use ipsec_types::{SaId, Selector, Spi};
 
 use crate::error::{Error, ErrorKind};
 use crate::ext::{Address, DebugFlags, Ident, Key, Lifetime, NatT, Sa};
-use crate::message::{HEADER_LEN, Header};
+use crate::header::{HEADER_LEN, Header};
 use crate::proposal::{Alg, Comb};
 use crate::types::{ExtType, MsgType, SaFlags, SaType};
 

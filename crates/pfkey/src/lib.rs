@@ -4,7 +4,7 @@
 //!
 //! # On the wire
 //!
-//! A message is a 16-octet [`message::Header`] and extensions, each with its own length and type, every length in
+//! A message is a 16-octet [`Header`] and extensions, each with its own length and type, every length in
 //! 64-bit words. All integers are in the host's byte order; addresses, ports and SPIs are in network order
 //! (RFC 2367 section 2.2 and 2.3). Each struct's layout stands with its type in [`ext`].
 //!
@@ -37,8 +37,11 @@ pub mod builder;
 pub mod client;
 pub mod error;
 pub mod ext;
+mod fields;
+pub mod header;
 pub mod message;
 pub mod proposal;
+mod read;
 pub mod request;
 mod sets;
 pub mod types;
@@ -46,7 +49,8 @@ pub mod types;
 pub use builder::Builder;
 pub use error::{Error, ErrorKind, errno};
 pub use ext::{Address, DebugFlags, Ident, Key, Lifetime, NatT, Sa};
-pub use message::{Direction, Header, Message};
+pub use header::{Direction, HEADER_LEN, Header};
+pub use message::Message;
 pub use proposal::{Alg, Comb};
 pub use types::{ExtType, IdentType, MsgType, SaFlags, SaState, SaType};
 

@@ -2,7 +2,8 @@
 
 use crate::builder::Sink;
 use crate::error::ErrorKind;
-use crate::ext::{Fields, Lifetime};
+use crate::ext::Lifetime;
+use crate::fields::Fields;
 
 /// One combination of a PROPOSAL: `auth` u8, `encrypt` u8, `flags` u16, minimum and maximum bits of both keys as four
 /// u16, 4 reserved octets, allocations soft and hard u32, bytes, addtime and usetime soft and hard u64 each, and KLIPS'

@@ -8,9 +8,9 @@ use ipsec_types::{AuthAlg, EncAlg, SaId, SaProto, Selector, Spi, unspecified};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
 use crate::ext::{Address, DebugFlags, Ident, Key, Lifetime, NatT, Sa};
-use crate::message::{Header, Message};
 use crate::proposal::Comb;
 use crate::types::{ExtType, MsgType, SaFlags, SaState, SaType};
+use crate::{header::Header, message::Message};
 
 /// Who asks: the numbers by which the answer is found again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Ids {
 }
 
 /// An SA to add or update. `Debug` shows no keys.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaParams<'a> {
     /// Its name: SPI, destination, protocol.
     pub said: SaId,
@@ -52,6 +52,19 @@ pub struct SaParams<'a> {
     pub ident_dst: Option<Ident<'a>>,
     /// UDP encapsulation.
     pub nat_t: Option<NatT>,
+}
+
+impl core::fmt::Debug for SaParams<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SaParams")
+            .field("said", &self.said)
+            .field("src", &self.src)
+            .field("replay", &self.replay)
+            .field("auth", &self.auth)
+            .field("encrypt", &self.encrypt)
+            .field("inflow", &self.inflow)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SaParams<'_> {

@@ -1,6 +1,6 @@
 //! Which extensions a message may and must carry, by direction.
 
-use crate::message::Direction;
+use crate::header::Direction;
 use crate::types::{ExtType, MsgType};
 
 /// A set of extension types, one bit each.

@@ -9,10 +9,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use zeroize::Zeroizing;
 
 use super::ClientError;
-use crate::message::{Header, Message};
 use crate::request::Ids;
 use crate::types::MsgType;
 use crate::{Error, MAX_MESSAGE_LEN};
+use crate::{header::Header, message::Message};
 
 /// `PF_KEY` on Linux.
 const PF_KEY: i32 = 15;
