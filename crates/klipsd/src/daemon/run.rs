@@ -1,0 +1,150 @@
+//! Starting and ending: what is opened in which order, and the threads that serve.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use socket2::Type;
+
+use super::pidfile::{PidFile, PidFileError};
+use crate::control::listeners::Listeners;
+use crate::control::{ctl, peer, pfkey};
+use crate::host::Host;
+use crate::link::Watch;
+use crate::sys::stop::Stop;
+
+/// Why klipsd does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The run directory can't be made.
+    #[error(
+        "cannot make the run directory {path}: {error}; set IPSEC_RUNDIR or --rundir to a place this user can write to"
+    )]
+    RunDir {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        error: io::Error,
+    },
+    /// See [`PidFileError`].
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// A socket in the run directory.
+    #[error("cannot listen: {0}")]
+    Socket(io::Error),
+    /// Anything else.
+    #[error("{what}: {error}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// The system's answer.
+        error: io::Error,
+    },
+}
+
+/// A running klipsd.
+pub struct Started {
+    host: Arc<Host>,
+    stop: Arc<Stop>,
+    signals: SigSet,
+    sockets: [PathBuf; 2],
+    _pid: PidFile,
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError::System { what, error }
+}
+
+/// Opens everything in `rundir` and starts the serving threads.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(rundir)
+        .map_err(|error| StartError::RunDir {
+            path: rundir.to_owned(),
+            error,
+        })?;
+    let pid = PidFile::take(&rundir.join("klipsd.pid"))?;
+    let signals = block_signals().map_err(system("signals"))?;
+    let sockets = [rundir.join("pfkey.sock"), rundir.join("klips.ctl")];
+    let pfkey = peer::listen(&sockets[0], Type::SEQPACKET).map_err(StartError::Socket)?;
+    let ctl = peer::listen(&sockets[1], Type::STREAM).map_err(StartError::Socket)?;
+    let ctl = UnixListener::from(ctl);
+    ctl.set_nonblocking(false).map_err(StartError::Socket)?;
+
+    let listeners = Listeners::new().map_err(system("eventfd"))?;
+    let host = Host::new(listeners, workers).map_err(|_| StartError::System {
+        what: "tables",
+        error: io::ErrorKind::OutOfMemory.into(),
+    })?;
+    let stop = Arc::new(Stop::new().map_err(system("eventfd"))?);
+    let watch = Watch::open().map_err(system("netlink socket"))?;
+
+    let served = host.clone();
+    spawn("pfkey", move || pfkey::serve(&served, &pfkey))?;
+    let served = host.clone();
+    spawn("klips.ctl", move || ctl::serve(&served, &ctl))?;
+    let (followed, stopped) = (host.clone(), stop.clone());
+    spawn("link", move || followed.follow(&watch, &stopped))?;
+    let ticked = host.clone();
+    spawn("tick", move || {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            ticked.tick();
+        }
+    })?;
+    Ok(Started {
+        host,
+        stop,
+        signals,
+        sockets,
+        _pid: pid,
+    })
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map(drop)
+        .map_err(system("thread"))
+}
+
+/// The signals that end klipsd are taken by the main thread only.
+fn block_signals() -> io::Result<SigSet> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    Ok(signals)
+}
+
+impl Started {
+    /// Waits for SIGTERM or SIGINT, and takes everything down. SIGHUP has nothing to reread and is ignored.
+    pub fn wait(self) {
+        loop {
+            match self.signals.wait() {
+                Ok(Signal::SIGHUP) => {}
+                Ok(signal) => {
+                    tracing::info!("{signal}: ending");
+                    break;
+                }
+                Err(error) => tracing::debug!("sigwait: {error}"),
+            }
+        }
+        self.stop.stop();
+        self.host.clear();
+        for path in &self.sockets {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Attaching ipsecN to a physical device: makes the TUN device, the sockets and the threads, and takes them down.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use klips::{DeviceError, DeviceId, Physical};
+
+use super::Host;
+use crate::home::Pending;
+use crate::link::{self, LinkError};
+use crate::path::emit::{Emitter, Tables};
+use crate::path::inbound::Receivers;
+use crate::path::outbound;
+use crate::raw::{Outgoing, RawError};
+use crate::sys::stop::Stop;
+use crate::tun::ipv::Layout;
+use crate::tun::vnet;
+use crate::tun::{Tun, TunError, TunQueue, device};
+
+/// Why a device could not be attached or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The ipsecN side.
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    /// The physical side.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The raw sockets.
+    #[error(transparent)]
+    Raw(#[from] RawError),
+    /// The core refused.
+    #[error("{device}: {error}")]
+    Device {
+        /// Which ipsecN.
+        device: String,
+        /// The core's reason.
+        error: DeviceError,
+    },
+    /// An ipsecN as physical device.
+    #[error("{0} is an IPsec interface itself: attach to the physical interface below it")]
+    NotPhysical(String),
+    /// No threads or descriptors left.
+    #[error("{device}: cannot start its threads: {error}")]
+    Threads {
+        /// Which ipsecN.
+        device: DeviceId,
+        /// The system's answer.
+        error: io::Error,
+    },
+}
+
+/// What packets for ipsecN need: its TUN queues for those that arrive, and an emitter for held ones that are released.
+pub struct Writers {
+    device: DeviceId,
+    queues: Vec<TunQueue>,
+    emitter: Mutex<Emitter>,
+}
+
+impl Writers {
+    /// Gives a frame to the host's stack. One flow always takes the same queue, since the kernel sends the flow's
+    /// answers to the queue that it came by.
+    pub fn write(&self, frame: &[u8]) {
+        let Some(queue) = self.queues.get(flow(frame) % self.queues.len().max(1)) else {
+            return;
+        };
+        if let Err(error) = queue.write(frame) {
+            tracing::debug!(device = %self.device, "packet not delivered: {error}");
+        }
+    }
+
+    /// Sends a packet that was held.
+    pub fn send(&self, tables: &mut Tables<'_>, pending: &mut Pending, packet: &[u8]) {
+        let mut emitter = self.emitter.lock().unwrap_or_else(PoisonError::into_inner);
+        emitter.emit(tables, pending, |to| {
+            to.get_mut(..packet.len())?.copy_from_slice(packet);
+            Some(packet.len())
+        });
+        emitter.flush();
+    }
+}
+
+/// A number that is the same for all packets of a flow.
+fn flow(frame: &[u8]) -> usize {
+    let packet = frame.get(vnet::LEN..).unwrap_or(&[]);
+    let Some(layout) = Layout::new_checked(packet) else {
+        return 0;
+    };
+    let ports = if layout.fragment {
+        None
+    } else {
+        packet.get(layout.header..layout.header + 4)
+    };
+    layout
+        .addresses(packet)
+        .iter()
+        .chain(ports.unwrap_or(&[]))
+        .fold(0usize, |sum, octet| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(*octet))
+        })
+}
+
+/// An attached device: its threads end when this is dropped.
+pub struct Attached {
+    /// What it is attached to, as last told to the core.
+    pub physical: Physical,
+    /// Interface index of ipsecN itself.
+    pub index: u32,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
+    receivers: Arc<Receivers>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.stop.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Host {
+    /// Makes `ipsecN` and attaches it to the physical interface `physical`. `mtu`: what it is to show (`overridemtu`).
+    ///
+    /// # Errors
+    /// See [`AttachError`]; nothing has changed then.
+    pub fn attach(
+        self: &Arc<Self>,
+        name: &str,
+        physical: &str,
+        mtu: Option<u16>,
+    ) -> Result<(), AttachError> {
+        let device = device_id(name)?;
+        if device::parse_name(physical).is_ok() {
+            return Err(AttachError::NotPhysical(physical.to_owned()));
+        }
+        let physical = link::look_up(physical)?;
+        let refused = |error| AttachError::Device {
+            device: name.to_owned(),
+            error,
+        };
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write()
+            .attach(device, physical, mtu.map(u32::from))
+            .map_err(refused)?;
+        let sharing = attached
+            .iter()
+            .flatten()
+            .find(|a| a.physical.index == physical.index);
+        let receivers = sharing.map(|a| a.receivers.clone());
+        match self.start(device, physical, mtu, receivers) {
+            Ok((new, writers)) => {
+                attached[device.index()] = Some(new);
+                self.set_writers(device, Some(writers));
+                tracing::info!("{name} attached to {}", physical.name.as_str());
+                Ok(())
+            }
+            Err(error) => {
+                let _ = self.write().detach(device);
+                Err(error)
+            }
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        device: DeviceId,
+        physical: Physical,
+        mtu: Option<u16>,
+        receivers: Option<Arc<Receivers>>,
+    ) -> Result<(Attached, Arc<Writers>), AttachError> {
+        let threads_error = |error| AttachError::Threads { device, error };
+        let name = device.to_string();
+        let on = physical.name.as_str();
+        let mut tun = Tun::open(&name, self.workers, mtu.unwrap_or(device::DEFAULT_MTU))?;
+        quieten(&name);
+        let index =
+            nix::net::if_::if_nametoindex(name.as_str()).map_err(|e| threads_error(e.into()))?;
+        let receivers = match receivers {
+            Some(shared) => shared,
+            None => Arc::new(Receivers::start(self, on, physical.index)?),
+        };
+        let queues = tun.take_queues();
+        let copies = || {
+            queues
+                .iter()
+                .map(TunQueue::try_clone)
+                .collect::<io::Result<Vec<_>>>()
+        };
+        let copy = || {
+            queues
+                .first()
+                .map_or_else(|| Err(io::ErrorKind::NotFound.into()), TunQueue::try_clone)
+        };
+        let emitter = |copy| {
+            Ok::<_, AttachError>(Emitter::new(
+                device,
+                Outgoing::open(on, physical.index)?,
+                copy,
+            ))
+        };
+        let writers = Arc::new(Writers {
+            device,
+            queues: copies().map_err(threads_error)?,
+            emitter: Mutex::new(emitter(copy().map_err(threads_error)?)?),
+        });
+        let stop = Arc::new(Stop::new().map_err(threads_error)?);
+        let mut new = Attached {
+            physical,
+            index,
+            stop: stop.clone(),
+            threads: Vec::new(),
+            receivers,
+        };
+        for (number, queue) in queues.into_iter().enumerate() {
+            let emitter = emitter(queue.try_clone().map_err(threads_error)?)?;
+            let (host, stop) = (self.clone(), stop.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("{name}-{number}"))
+                .spawn(move || outbound::run(&host, &queue, emitter, &stop))
+                .map_err(threads_error)?;
+            new.threads.push(thread);
+        }
+        Ok((new, writers))
+    }
+
+    /// Detaches `ipsecN`, which vanishes.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub fn detach(&self, name: &str) -> Result<(), AttachError> {
+        let device = device_id(name)?;
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = |error| AttachError::Device {
+            device: name.to_owned(),
+            error,
+        };
+        self.write().detach(device).map_err(refused)?;
+        self.set_writers(device, None);
+        attached[device.index()] = None;
+        tracing::info!("{name} detached");
+        Ok(())
+    }
+
+    /// Detaches all devices.
+    pub fn clear(&self) {
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write().clear();
+        for device in (0..attached.len()).filter_map(DeviceId::new) {
+            self.set_writers(device, None);
+            attached[device.index()] = None;
+        }
+    }
+
+    fn set_writers(&self, device: DeviceId, writers: Option<Arc<Writers>>) {
+        let mut table = self.writers.write().unwrap_or_else(PoisonError::into_inner);
+        table[device.index()] = writers;
+    }
+}
+
+fn device_id(name: &str) -> Result<DeviceId, TunError> {
+    DeviceId::from_name(name).ok_or_else(|| TunError::BadName(name.chars().take(32).collect()))
+}
+
+/// What the kernel would do by itself on a new device and must not on ipsecN: drop packets whose way back is
+/// another, and send router solicitations.
+fn quieten(name: &str) {
+    for (file, value) in [
+        ("ipv4/conf", "rp_filter=0"),
+        ("ipv6/conf", "addr_gen_mode=1"),
+        ("ipv6/conf", "accept_ra=0"),
+    ] {
+        let Some((key, value)) = value.split_once('=') else {
+            continue;
+        };
+        let path = format!("/proc/sys/net/{file}/{name}/{key}");
+        if let Err(error) = std::fs::write(&path, value) {
+            tracing::debug!("{path} not set to {value}: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_first() {
+        let error = device_id("eth0").unwrap_err().to_string();
+        assert!(error.contains("ipsec0"), "{error}");
+        assert_eq!(device_id("ipsec9").unwrap().index(), 9);
+    }
+}

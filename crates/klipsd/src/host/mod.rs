@@ -1,0 +1,122 @@
+//! One host's KLIPS in user space: the tables behind their lock, the attached devices, and who is told
+//! what. The packet threads are in `path`, the sockets that people talk to in `control`.
+
+mod attach;
+mod follow;
+
+pub use attach::{AttachError, Writers};
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use klips::device::MAX_DEVICES;
+use klips::{Context, Klips, NoMemory};
+
+use crate::control::listeners::{ClientId, Listeners};
+use crate::home::{Pending, UserHome};
+use crate::path::emit::Tables;
+use attach::Attached;
+
+/// Entries that one tick looks at under one lock.
+const TICK_BUDGET: usize = 65_536;
+/// Rounds of releasing held packets which themselves cause more; a bound, not an expectation.
+const SETTLE_ROUNDS: usize = 4;
+
+type WriterTable = [Option<Arc<Writers>>; MAX_DEVICES];
+
+/// The host.
+pub struct Host {
+    /// What the core gets from user space.
+    pub home: UserHome,
+    /// The open PF_KEY sockets.
+    pub listeners: Listeners,
+    klips: RwLock<Klips<UserHome>>,
+    writers: RwLock<WriterTable>,
+    attached: Mutex<[Option<Attached>; MAX_DEVICES]>,
+    workers: usize,
+}
+
+impl Host {
+    /// Empty tables, no device; `workers` threads (and TUN queues) per ipsecN.
+    ///
+    /// # Errors
+    /// No memory for the tables.
+    pub fn new(listeners: Listeners, workers: usize) -> Result<Arc<Self>, NoMemory> {
+        let home = UserHome;
+        Ok(Arc::new(Self {
+            home,
+            listeners,
+            klips: RwLock::new(Klips::new(&home)?),
+            writers: RwLock::default(),
+            attached: Mutex::default(),
+            workers: workers.max(1),
+        }))
+    }
+
+    /// The tables, for packets and for looking.
+    pub fn read(&self) -> RwLockReadGuard<'_, Klips<UserHome>> {
+        self.klips.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tables, for changing.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Klips<UserHome>> {
+        self.klips.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs())
+    }
+
+    /// The devices that packets can be given to now.
+    #[must_use]
+    pub fn writers(&self) -> WriterTable {
+        self.writers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Does what the core wanted said and sent. `sender`: whose request it was. The tables must not be locked by the caller.
+    pub fn settle(&self, pending: &mut Pending, sender: Option<ClientId>) {
+        for _ in 0..SETTLE_ROUNDS {
+            if pending.is_empty() {
+                return;
+            }
+            let now = std::mem::take(pending);
+            self.listeners.deliver(&now.messages, sender);
+            for (device, packet) in &now.released {
+                if let Some(Some(writers)) = self.writers().get(device.index()) {
+                    writers.send(&mut Tables::read(self), pending, packet);
+                }
+            }
+        }
+    }
+
+    /// Handles one PF_KEY request.
+    pub fn request(&self, socket: &mut klips::Socket, message: &[u8]) -> Pending {
+        let mut pending = Pending::default();
+        let mut cx = Context {
+            home: &self.home,
+            now: self.now(),
+            out: &mut pending,
+        };
+        self.write().pfkey(&mut cx, socket, message);
+        pending
+    }
+
+    /// A second passed.
+    pub fn tick(&self) {
+        let mut pending = Pending::default();
+        let mut cx = Context {
+            home: &self.home,
+            now: self.now(),
+            out: &mut pending,
+        };
+        self.write().tick(&mut cx, TICK_BUDGET);
+        self.settle(&mut pending, None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The threads of one physical device's raw sockets: IPsec packets for this host, and routers' "too big".
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use klips::device::MAX_DEVICES;
+use klips::{Context, Inbound, Packet};
+
+use crate::home::Pending;
+use crate::host::{Host, Writers};
+use crate::raw::{Incoming, Protocol, RawError, icmp};
+use crate::sys::stop::Stop;
+use crate::tun::Coalescer;
+
+/// The receiving threads of one physical device; they end when this is dropped.
+pub struct Receivers {
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Receivers {
+    /// Opens the sockets on `device`, interface index `index`, and starts the threads: ESP of each family in its own, the rest in one.
+    ///
+    /// # Errors
+    /// See [`RawError`]. No IPv6 in the system is no error.
+    pub fn start(host: &Arc<Host>, device: &str, index: u32) -> Result<Self, RawError> {
+        let mut groups = vec![Vec::new(), Vec::new(), Vec::new()];
+        for v6 in [false, true] {
+            for protocol in Protocol::ALL {
+                let group = if protocol == Protocol::Esp {
+                    usize::from(v6)
+                } else {
+                    2
+                };
+                match Incoming::open(device, protocol, v6) {
+                    Ok(socket) => groups[group].push(socket),
+                    Err(RawError::Io { error, .. }) if v6 && no_family(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let io = |error| RawError::Io {
+            device: device.to_owned(),
+            error,
+        };
+        let stop = Arc::new(Stop::new().map_err(io)?);
+        let mut receivers = Self {
+            stop: stop.clone(),
+            threads: Vec::new(),
+        };
+        for (sockets, name) in groups.into_iter().zip(["esp4", "esp6", "ah-comp-icmp"]) {
+            let (host, stop) = (host.clone(), stop.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("{name}-{device}"))
+                .spawn(move || Receiver::new(host, index).run(sockets, &stop))
+                .map_err(io)?;
+            receivers.threads.push(thread);
+        }
+        Ok(receivers)
+    }
+}
+
+impl Drop for Receivers {
+    fn drop(&mut self) {
+        self.stop.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn no_family(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT)
+    )
+}
+
+struct Receiver {
+    host: Arc<Host>,
+    physical: u32,
+    joined: [Option<Coalescer>; MAX_DEVICES],
+    pending: Pending,
+}
+
+impl Receiver {
+    fn new(host: Arc<Host>, physical: u32) -> Self {
+        Self {
+            host,
+            physical,
+            joined: Default::default(),
+            pending: Pending::default(),
+        }
+    }
+
+    fn run(mut self, mut sockets: Vec<Incoming>, stop: &Stop) {
+        loop {
+            let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+            if sockets.is_empty() || !stop.wait(&fds) {
+                return;
+            }
+            for socket in &mut sockets {
+                self.drain(socket);
+            }
+        }
+    }
+
+    fn drain(&mut self, socket: &mut Incoming) {
+        match socket.recv() {
+            Ok(0) => {}
+            Ok(count) if socket.protocol == Protocol::Icmp => self.too_big(socket, count),
+            Ok(count) => self.batch(socket, count),
+            // ENETDOWN comes once per going down; the socket works again when the device is up.
+            Err(error) => tracing::debug!("raw socket: {error}"),
+        }
+    }
+
+    fn too_big(&self, socket: &mut Incoming, count: usize) {
+        let v6 = socket.v6;
+        for index in 0..count {
+            let Some(arrived) = socket.get(index) else {
+                continue;
+            };
+            let Some(packet) = arrived.buffer.get(arrived.start..arrived.end) else {
+                continue;
+            };
+            let message = if v6 {
+                packet
+                    .get(crate::raw::header6::LEN..)
+                    .and_then(icmp::parse_v6)
+            } else {
+                icmp::parse_v4(packet)
+            };
+            if let Some(message) = message {
+                self.host.read().path_mtu(message.quoted, message.mtu);
+            }
+        }
+    }
+
+    fn batch(&mut self, socket: &mut Incoming, count: usize) {
+        let host = self.host.clone();
+        let writers = host.writers();
+        {
+            let klips = host.read();
+            let mut cx = Context {
+                home: &host.home,
+                now: host.now(),
+                out: &mut self.pending,
+            };
+            for index in 0..count {
+                let Some(arrived) = socket.get(index) else {
+                    continue;
+                };
+                let Some(mut packet) = Packet::new(arrived.buffer, arrived.start, arrived.end)
+                else {
+                    continue;
+                };
+                match klips.inbound(&mut cx, self.physical, &mut packet) {
+                    Inbound::Deliver { device } => {
+                        let Some(Some(to)) = writers.get(device.index()) else {
+                            continue;
+                        };
+                        let Some(joined) = self.joined.get_mut(device.index()) else {
+                            continue;
+                        };
+                        let joined = joined.get_or_insert_default();
+                        joined.push(packet.bytes(), &mut |frame| to.write(frame));
+                    }
+                    Inbound::Drop(reason) => tracing::trace!("inbound dropped: {reason}"),
+                }
+            }
+        }
+        self.flush(&writers);
+        host.settle(&mut self.pending, None);
+    }
+
+    fn flush(&mut self, writers: &[Option<Arc<Writers>>]) {
+        for (joined, to) in self.joined.iter_mut().zip(writers) {
+            if let Some(joined) = joined {
+                joined.flush(&mut |frame| {
+                    if let Some(to) = to {
+                        to.write(frame);
+                    }
+                });
+            }
+        }
+    }
+}

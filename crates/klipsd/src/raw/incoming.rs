@@ -1,0 +1,147 @@
+//! Raw sockets that receive on one physical device, whole IP packets a batch at a time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
+
+use super::header6::{self, Header6};
+use super::{RawError, enlarge_buffers, raw_error};
+use crate::sys::mmsg::RecvBatch;
+
+/// Datagrams per recvmmsg.
+const BATCH: usize = 64;
+/// Largest IP packet.
+const MAX_PACKET: usize = 65_535;
+
+/// What a raw socket is to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Encapsulating Security Payload, 50.
+    Esp,
+    /// Authentication Header, 51.
+    Ah,
+    /// IPCOMP, 108.
+    Comp,
+    /// ICMP 1, or ICMPv6 58, as the family wants.
+    Icmp,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Esp, Self::Ah, Self::Comp, Self::Icmp];
+
+    /// The IP protocol number in IPv4 or IPv6.
+    #[must_use]
+    pub fn number(self, v6: bool) -> u8 {
+        match (self, v6) {
+            (Self::Esp, _) => 50,
+            (Self::Ah, _) => 51,
+            (Self::Comp, _) => 108,
+            (Self::Icmp, false) => 1,
+            (Self::Icmp, true) => 58,
+        }
+    }
+}
+
+/// One such socket with its buffers.
+pub struct Incoming {
+    sock: Socket,
+    batch: RecvBatch,
+    /// The protocol received.
+    pub protocol: Protocol,
+    /// IPv6, not IPv4.
+    pub v6: bool,
+}
+
+/// One packet of a batch: `buffer[start..end]`.
+pub struct Arrived<'a> {
+    /// The buffer around it; what is behind the packet may be used.
+    pub buffer: &'a mut [u8],
+    /// Where the IP header starts.
+    pub start: usize,
+    /// Where the packet ends.
+    pub end: usize,
+}
+
+impl Incoming {
+    /// Opens the socket, bound to `device`.
+    ///
+    /// # Errors
+    /// See [`RawError`]; EAFNOSUPPORT or EPROTONOSUPPORT in it when the system has no IPv6.
+    pub fn open(device: &str, protocol: Protocol, v6: bool) -> Result<Self, RawError> {
+        let sock = Self::socket(device, protocol, v6).map_err(|e| raw_error(device, e))?;
+        let headroom = if v6 { header6::LEN } else { 0 };
+        Ok(Self {
+            sock,
+            batch: RecvBatch::new(BATCH, headroom, MAX_PACKET),
+            protocol,
+            v6,
+        })
+    }
+
+    fn socket(device: &str, protocol: Protocol, v6: bool) -> io::Result<Socket> {
+        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+        let number = i32::from(protocol.number(v6));
+        let sock = Socket::new_raw(domain, Type::RAW, Some(number.into()))?;
+        sock.bind_device(Some(device.as_bytes()))?;
+        sock.set_nonblocking(true)?;
+        enlarge_buffers(&sock);
+        if v6 {
+            setsockopt(&sock, sockopt::Ipv6RecvPacketInfo, &true)?;
+            setsockopt(&sock, sockopt::Ipv6RecvHopLimit, &true)?;
+            sock.set_recv_tclass_v6(true)?;
+        }
+        Ok(sock)
+    }
+
+    /// Receives what is there without waiting; answers how many [`Self::get`] knows.
+    ///
+    /// # Errors
+    /// The socket's: ENETDOWN while the device is down.
+    pub fn recv(&mut self) -> io::Result<usize> {
+        self.batch.recv(self.sock.as_fd())
+    }
+
+    /// Whether a batch of `count` was as large as it can be, so that more may be there.
+    #[must_use]
+    pub fn was_full(&self, count: usize) -> bool {
+        count == self.batch.capacity()
+    }
+
+    /// Packet `index` of the batch, its IPv6 header made anew; `None` for one that did not fit.
+    pub fn get(&mut self, index: usize) -> Option<Arrived<'_>> {
+        let number = self.protocol.number(self.v6);
+        let message = self.batch.get(index)?;
+        let end = message.headroom + message.length;
+        if !self.v6 {
+            return Some(Arrived {
+                buffer: message.buffer,
+                start: 0,
+                end,
+            });
+        }
+        let Some(SocketAddr::V6(source)) = message.source else {
+            return None;
+        };
+        let header =
+            Header6::from_control(*source.ip(), message.control)?.emit(number, message.length)?;
+        message
+            .buffer
+            .get_mut(..header6::LEN)?
+            .copy_from_slice(&header);
+        Some(Arrived {
+            buffer: message.buffer,
+            start: 0,
+            end,
+        })
+    }
+}
+
+impl AsFd for Incoming {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sock.as_fd()
+    }
+}
