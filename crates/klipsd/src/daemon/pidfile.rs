@@ -6,7 +6,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use std::time::{Duration, Instant};
+
 use nix::fcntl::{Flock, FlockArg};
+
+/// How long a killed klipsd may take to vanish with its devices, and so to give up its lock.
+const DYING: Duration = Duration::from_secs(1);
 
 /// A held pid file; removed when dropped.
 #[derive(Debug)]
@@ -56,16 +61,13 @@ impl PidFile {
             .mode(0o644)
             .open(path)
             .map_err(io)?;
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-                return Err(PidFileError::Running {
-                    pid: read_pid(&mut file),
-                    path: path.to_owned(),
-                });
-            }
-            Err((_, error)) => return Err(io(error.into())),
-        };
+        let mut lock = lock_within(file, DYING).map_err(|(mut file, error)| match error {
+            nix::errno::Errno::EWOULDBLOCK => PidFileError::Running {
+                pid: read_pid(&mut file),
+                path: path.to_owned(),
+            },
+            error => io(error.into()),
+        })?;
         let write = |file: &mut File| {
             file.set_len(0)?;
             writeln!(file, "{}", std::process::id())
@@ -75,6 +77,18 @@ impl PidFile {
             path: path.to_owned(),
             _lock: lock,
         })
+    }
+}
+
+/// Locks the file, trying again for a while when somebody holds it.
+fn lock_within(mut file: File, time: Duration) -> Result<Flock<File>, (File, nix::errno::Errno)> {
+    let end = Instant::now() + time;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((back, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => file = back,
+            done => return done,
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
