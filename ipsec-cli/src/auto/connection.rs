@@ -1,0 +1,352 @@
+//! A connection of ipsec.conf as requests to pluto: names and `%defaultroute` resolved, keys first.
+
+use crate::net::{DefaultRoute, NetError};
+use crate::paths::Paths;
+use ipsec_conf::{
+    Conn, ConnType, Diagnostic, End, FailureShunt, Host, NextHop, RsaKey, Severity, Side,
+};
+use std::net::{IpAddr, ToSocketAddrs};
+use whack::{Connection, Failure, Lifetimes, Policy, ProtoPort, PubkeyAlg, Request, Shunt, Subnet};
+
+/// The default route, found when first asked for: what setup noted in ipsec.info, else what the system says now.
+pub struct Routes {
+    find: fn() -> Result<DefaultRoute, NetError>,
+    found: Option<DefaultRoute>,
+}
+
+impl Routes {
+    /// With a way to find it.
+    pub fn new(find: fn() -> Result<DefaultRoute, NetError>) -> Self {
+        Self { find, found: None }
+    }
+
+    fn get(&mut self) -> Result<DefaultRoute, String> {
+        if self.found.is_none() {
+            let noted = std::fs::read_to_string(Paths::get().info())
+                .ok()
+                .and_then(|text| from_info(&text));
+            self.found = Some(match noted {
+                Some(route) => route,
+                None => (self.find)().map_err(|e| e.to_string())?,
+            });
+        }
+        self.found.clone().ok_or_else(|| "no default route".into())
+    }
+}
+
+fn from_info(text: &str) -> Option<DefaultRoute> {
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|l| l.strip_prefix(name)?.strip_prefix('='))
+    };
+    Some(DefaultRoute {
+        device: value("defaultroutephys")?.to_string(),
+        address: value("defaultrouteaddr")?.parse().ok()?,
+        next_hop: value("defaultroutenexthop").and_then(|hop| hop.parse().ok()),
+    })
+}
+
+/// A complaint about a value that only now turns out to be useless.
+fn complain(conn: &Conn, key: &str, message: String, help: &str) -> Box<Diagnostic> {
+    let span = conn
+        .settings
+        .get(key)
+        .map_or(&conn.settings.header, |s| &s.span);
+    Box::new(Diagnostic {
+        severity: Severity::Error,
+        message,
+        span: Some(span.clone()),
+        label: String::new(),
+        other: None,
+        help: Some(help.to_string()),
+    })
+}
+
+type Outcome<T> = Result<T, Box<Diagnostic>>;
+
+/// What to send for a connection: public keys, then the description.
+pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
+    let (left, left_hop) = host(conn, Side::Left, &conn.left, routes)?;
+    let (right, right_hop) = host(conn, Side::Right, &conn.right, routes)?;
+    let ipv6 = [left, right]
+        .iter()
+        .any(|h| matches!(h, whack::Host::Addr(IpAddr::V6(_))));
+    let mut description = Connection {
+        name: conn.name.clone(),
+        left: end(&conn.left, left, left_hop),
+        right: end(&conn.right, right, right_hop),
+        policy: policy(conn),
+        lifetimes: Lifetimes {
+            ike: conn.ikelifetime,
+            ipsec: conn.keylife,
+            rekey_margin: conn.rekeymargin,
+            rekey_fuzz: conn.rekeyfuzz,
+            keying_tries: conn.keyingtries,
+        },
+        ike: conn.ike.clone(),
+        esp: conn.esp.clone(),
+        ipv6,
+        tunnel_ipv6: false,
+    };
+    let clients = [description.left.client, description.right.client];
+    description.tunnel_ipv6 = clients
+        .iter()
+        .flatten()
+        .next()
+        .map_or(ipv6, |net| net.addr().is_ipv6());
+    templates(&mut description);
+    let mut all = Vec::new();
+    if conn.rsasig {
+        keys(conn, &description, &mut all)?;
+    }
+    let request = Request::Connection(Box::new(description));
+    request.validate().map_err(|e| {
+        complain(
+            conn,
+            "",
+            format!("conn \"{}\": {e}", conn.name),
+            "see ipsec.conf(5)",
+        )
+    })?;
+    all.push(request);
+    Ok(all)
+}
+
+fn end(end: &End, host: whack::Host, nexthop: Option<IpAddr>) -> whack::End {
+    whack::End {
+        id: end.id.clone(),
+        nexthop,
+        client: end.subnet_within.or(end.subnet),
+        client_within: end.subnet_within.is_some(),
+        protoport: end.protoport.unwrap_or(ProtoPort::ANY),
+        updown: Some(end.updown.clone()),
+        key_from_dns_on_demand: end.rsasigkey == Some(RsaKey::DnsOnDemand),
+        ..whack::End::new(host)
+    }
+}
+
+fn policy(conn: &Conn) -> Policy {
+    let negotiates = conn.rsasig || conn.psk;
+    Policy {
+        psk: conn.psk,
+        rsasig: conn.rsasig,
+        encrypt: negotiates,
+        authenticate: conn.ah,
+        compress: conn.compress,
+        tunnel: conn.conn_type == ConnType::Tunnel,
+        pfs: conn.pfs,
+        disable_arrival_check: conn.disable_arrival_check,
+        dont_rekey: !conn.rekey,
+        shunt: match conn.conn_type {
+            ConnType::Tunnel | ConnType::Transport => Shunt::Trap,
+            ConnType::Passthrough => Shunt::Pass,
+            ConnType::Drop => Shunt::Drop,
+            ConnType::Reject => Shunt::Reject,
+        },
+        failure: match conn.failure_shunt {
+            FailureShunt::None => Failure::None,
+            FailureShunt::Passthrough => Failure::Pass,
+            FailureShunt::Drop => Failure::Drop,
+            FailureShunt::Reject => Failure::Reject,
+        },
+        opportunistic: false,
+        group: false,
+    }
+}
+
+/// Opportunistic ends and policy groups stand for everyone, through tunnels.
+fn templates(description: &mut Connection) {
+    use whack::Host::{Group, Opportunistic, OpportunisticGroup};
+    let all = if description.tunnel_ipv6 {
+        Subnet::ALL_V6
+    } else {
+        Subnet::ALL_V4
+    };
+    for end in [&mut description.left, &mut description.right] {
+        let policy = &mut description.policy;
+        policy.opportunistic |= matches!(end.host, Opportunistic | OpportunisticGroup);
+        policy.group |= matches!(end.host, Group | OpportunisticGroup);
+        if matches!(end.host, Opportunistic | Group | OpportunisticGroup) {
+            policy.tunnel = true;
+            end.client.get_or_insert(all);
+        }
+        end.key_from_dns_on_demand |= matches!(end.host, Opportunistic | OpportunisticGroup);
+    }
+}
+
+/// The gateway and its next hop.
+fn host(
+    conn: &Conn,
+    side: Side,
+    end: &End,
+    routes: &mut Routes,
+) -> Outcome<(whack::Host, Option<IpAddr>)> {
+    let hop_key = format!("{}nexthop", side.name());
+    let known = "start IPsec on a host that has one, or give the address";
+    let fail = |key: &str, error: String| {
+        complain(
+            conn,
+            key,
+            format!("%defaultroute requested but not known: {error}"),
+            known,
+        )
+    };
+    let host = match &end.host {
+        Host::DefaultRoute => {
+            let route = routes.get().map_err(|e| fail(side.name(), e))?;
+            return Ok((whack::Host::Addr(route.address), route.next_hop));
+        }
+        Host::Address(address) => whack::Host::Addr(*address),
+        Host::Name(name) => whack::Host::Addr(look_up(conn, side.name(), name)?),
+        Host::Any => whack::Host::Any,
+        Host::Opportunistic => whack::Host::Opportunistic,
+        Host::Group => whack::Host::Group,
+        Host::OpportunisticGroup => whack::Host::OpportunisticGroup,
+    };
+    let hop = match &end.next_hop {
+        NextHop::Direct => None,
+        NextHop::Address(address) => Some(*address),
+        NextHop::Name(name) => Some(look_up(conn, &hop_key, name)?),
+        NextHop::DefaultRoute => {
+            let route = routes.get().map_err(|e| fail(&hop_key, e))?;
+            route.next_hop
+        }
+    };
+    Ok((host, hop))
+}
+
+fn look_up(conn: &Conn, key: &str, name: &str) -> Outcome<IpAddr> {
+    let help = "give the address itself, or a name that is in DNS or /etc/hosts";
+    let addresses = (name, 0).to_socket_addrs().map_err(|e| {
+        complain(
+            conn,
+            key,
+            format!("cannot find the address of \"{name}\": {e}"),
+            help,
+        )
+    })?;
+    let mut all: Vec<IpAddr> = addresses.map(|a| a.ip()).collect();
+    all.sort_by_key(IpAddr::is_ipv6);
+    all.first()
+        .copied()
+        .ok_or_else(|| complain(conn, key, format!("\"{name}\" has no address"), help))
+}
+
+fn keys(conn: &Conn, description: &Connection, all: &mut Vec<Request>) -> Outcome<()> {
+    let sides = [
+        (
+            Side::Left,
+            &conn.left,
+            &description.left,
+            &description.right,
+        ),
+        (
+            Side::Right,
+            &conn.right,
+            &description.right,
+            &description.left,
+        ),
+    ];
+    for (side, end, this, that) in sides {
+        // The key of an opportunistic peer is found by its own address, later.
+        if this.host == whack::Host::Opportunistic {
+            continue;
+        }
+        let id = this.id.clone().unwrap_or_else(|| this.host.to_string());
+        for (key, name, add) in [
+            (&end.rsasigkey, "rsasigkey", false),
+            (&end.rsasigkey2, "rsasigkey2", true),
+        ] {
+            let key = match key {
+                Some(RsaKey::Key(text)) => Some(checked(conn, side, name, text)?),
+                Some(RsaKey::DnsOnLoad)
+                    if !matches!(that.host, whack::Host::Opportunistic | whack::Host::Any) =>
+                {
+                    None
+                }
+                _ => continue,
+            };
+            all.push(Request::PublicKey {
+                id: id.clone(),
+                add,
+                alg: PubkeyAlg::Rsa,
+                key,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A key that is one: better told here with its line than by pluto.
+fn checked(conn: &Conn, side: Side, name: &str, text: &str) -> Outcome<String> {
+    match ipsec_keys::PublicKey::from_text(text) {
+        Ok(_) => Ok(text.to_string()),
+        Err(error) => {
+            let key = format!("{}{name}", side.name());
+            Err(complain(
+                conn,
+                &key,
+                format!("bad RSA key: {error}"),
+                "copy the whole line that ipsec showhostkey prints on the other host",
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ipsec_conf::Config;
+
+    fn build(body: &str) -> Vec<Request> {
+        let config = Config::parse("f", &format!("version 2\nconn a\n{body}"));
+        let outcome = config.conn("a");
+        assert_eq!(outcome.problems, []);
+        let mut routes = Routes {
+            find: || Err(NetError::NoDefaultRoute),
+            found: None,
+        };
+        requests(&outcome.value.unwrap(), &mut routes).unwrap()
+    }
+
+    #[test]
+    fn a_road_warrior_by_secret() {
+        let all =
+            build("\tleft=192.0.2.1\n\tleftsubnet=10.0.0.0/8\n\tright=%any\n\tauthby=secret\n");
+        let [Request::Connection(c)] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!(
+            (c.right.host, c.left.client.unwrap().to_string().as_str()),
+            (whack::Host::Any, "10.0.0.0/8")
+        );
+        assert!(
+            c.policy.psk && !c.policy.rsasig && c.policy.tunnel && c.policy.encrypt && c.policy.pfs
+        );
+        assert_eq!(c.left.updown.as_deref(), Some("ipsec _updown"));
+    }
+
+    #[test]
+    fn info_of_setup_is_read() {
+        let text = "defaultroutephys=eth1\ndefaultroutevirt=ipsec0\ndefaultrouteaddr=192.0.2.1\ndefaultroutenexthop=192.0.2.254\n";
+        let route = from_info(text).unwrap();
+        assert_eq!(
+            (
+                route.device.as_str(),
+                route.next_hop.unwrap().to_string().as_str()
+            ),
+            ("eth1", "192.0.2.254")
+        );
+        assert_eq!(from_info("#dr: no default route\n"), None);
+    }
+
+    #[test]
+    fn opportunism_is_a_tunnel_to_everyone() {
+        let all = build("\tleft=192.0.2.1\n\tright=%opportunistic\n");
+        let Some(Request::Connection(c)) = all.last() else {
+            panic!("{all:?}")
+        };
+        assert!(c.policy.opportunistic && c.right.key_from_dns_on_demand);
+        assert_eq!(c.right.client, Some(Subnet::ALL_V4));
+    }
+}

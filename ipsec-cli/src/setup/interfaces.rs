@@ -1,0 +1,173 @@
+//! ipsecN devices: attached to physical ones, given their addresses, switched on; and the system's settings around them.
+
+use super::Context;
+use crate::net::{self, DefaultRoute};
+use ipsec_conf::{Interface, Setup};
+use pfkey::client::Control;
+use std::fmt::Write;
+
+/// Does what `interfaces=` says; gives the lines about it for ipsec.info.
+pub fn attach(context: &Context, setup: &Setup, control: &Control) -> Result<String, String> {
+    let mut info = String::new();
+    for interface in &setup.interfaces {
+        match interface {
+            Interface::Pair {
+                virtual_device,
+                physical,
+            } => attach_one(context, setup, control, virtual_device, physical)?,
+            Interface::DefaultRoute => {
+                let route = net::default_route().map_err(|e| e.to_string())?;
+                attach_one(context, setup, control, "ipsec0", &route.device)?;
+                note(&mut info, &route);
+            }
+        }
+    }
+    if info.is_empty() {
+        info.push_str("#dr: no default route\n");
+    }
+    Ok(info)
+}
+
+fn note(info: &mut String, route: &DefaultRoute) {
+    // Writing to a string can't fail.
+    let _ = writeln!(
+        info,
+        "defaultroutephys={}\ndefaultroutevirt=ipsec0\ndefaultrouteaddr={}",
+        route.device, route.address
+    );
+    if let Some(hop) = route.next_hop {
+        let _ = writeln!(info, "defaultroutenexthop={hop}");
+    }
+}
+
+fn attach_one(
+    context: &Context,
+    setup: &Setup,
+    control: &Control,
+    device: &str,
+    physical: &str,
+) -> Result<(), String> {
+    let found = net::device(physical).map_err(|e| e.to_string())?;
+    let found = found.ok_or_else(|| format!("device {physical} of {device} does not exist: correct interfaces= (`ip link' shows the devices)"))?;
+    let addresses = found.addresses();
+    if addresses.is_empty() {
+        return Err(format!(
+            "unable to determine address of `{physical}': give it one (ip addr add), then start again"
+        ));
+    }
+    if !found.is_up() {
+        context.messages.say(&format!("WARNING: {physical} is down, {device} carries nothing until it is up (ip link set {physical} up)"));
+    }
+    detach_if_attached(control, device)?;
+    let mtu = setup.overridemtu.map_or(String::new(), |m| format!(" {m}"));
+    let attached = match control {
+        Control::Daemon(_) => control
+            .line(&format!("attach {device} {physical}{mtu}"))
+            .map(drop),
+        Control::Kernel => {
+            return Err("the kernel module's tncfg is not driven by this version of setup".into());
+        }
+    };
+    attached.map_err(|e| e.to_string())?;
+    for address in addresses {
+        let host = format!(
+            "{}/{}",
+            address.local,
+            if address.local.is_ipv6() { 128 } else { 32 }
+        );
+        let mut args = vec!["addr", "add", &host, "dev", device];
+        if address.local.is_ipv6() {
+            args.push("nodad");
+        }
+        net::ip(&args).map_err(|e| e.to_string())?;
+    }
+    net::ip(&["link", "set", device, "up"]).map_err(|e| e.to_string())?;
+    context.messages.log(&format!(
+        "KLIPS {device} on {physical} {}{mtu}",
+        found.addresses()[0].local
+    ));
+    filter(context, setup, physical);
+    Ok(())
+}
+
+/// A device left attached by an earlier life is attached anew.
+fn detach_if_attached(control: &Control, device: &str) -> Result<(), String> {
+    let table = control
+        .table(pfkey::client::Table::TnCfg)
+        .map_err(|e| e.to_string())?;
+    let attached = table
+        .lines()
+        .any(|l| l.split_whitespace().next() == Some(device) && !l.contains("NULL"));
+    if attached {
+        control
+            .line(&format!("detach {device}"))
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// The reverse path filter of the physical device: packets out of a tunnel seem to come from the wrong side.
+fn filter(context: &Context, setup: &Setup, physical: &str) {
+    let path = format!(
+        "/proc/sys/net/ipv4/conf/{}/rp_filter",
+        physical.replace('.', "/")
+    );
+    let path = if std::path::Path::new(&path).exists() {
+        path
+    } else {
+        format!("/proc/sys/net/ipv4/conf/{physical}/rp_filter")
+    };
+    let Ok(now) = std::fs::read_to_string(&path) else {
+        return;
+    };
+    let now = now.trim();
+    match setup.rp_filter {
+        None if now != "0" => {
+            context.messages.say(&format!("WARNING: {physical} has route filtering turned on; KLIPS may not work ({path} is {now})"));
+        }
+        Some(wanted) if wanted.to_string() != now => {
+            context.messages.say(&format!("WARNING: changing route filtering on {physical} (changing {path} from {now} to {wanted})"));
+            if let Err(error) = std::fs::write(&path, format!("{wanted}\n")) {
+                context
+                    .messages
+                    .say(&format!("WARNING: cannot write {path}: {error}"));
+            }
+        }
+        _ => {}
+    }
+}
+
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// `forwardcontrol=yes`: switches forwarding on; gives the line about what it was.
+pub fn forward(context: &Context, setup: &Setup) -> String {
+    let off = std::fs::read_to_string(FORWARD).is_ok_and(|v| v.trim() == "0");
+    if !off || !setup.forwardcontrol {
+        if off {
+            context.messages.log("IP forwarding is off: subnets behind this host are not served (forwardcontrol=yes switches it on)");
+        }
+        return String::new();
+    }
+    context.messages.log("enabling IP forwarding");
+    match std::fs::write(FORWARD, "1\n") {
+        Ok(()) => "ipforwardingwas=0\n".into(),
+        Err(error) => {
+            context.messages.say(&format!(
+                "cannot switch IP forwarding on: {FORWARD}: {error}"
+            ));
+            String::new()
+        }
+    }
+}
+
+/// Switches forwarding off again if `forward` switched it on.
+pub fn forward_back(context: &Context, info: &str) {
+    if info.lines().any(|l| l == "ipforwardingwas=0") {
+        context.messages.log("disabling IP forwarding");
+        if let Err(error) = std::fs::write(FORWARD, "0\n") {
+            context.messages.say(&format!(
+                "cannot switch IP forwarding off: {FORWARD}: {error}"
+            ));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `ipsec setup`: starts and stops the whole of IPsec on this host, and says whether it runs.
+
+mod conns;
+mod daemon;
+mod interfaces;
+mod options;
+mod start;
+mod status;
+mod stop;
+
+use crate::paths::{Paths, VERSION};
+use crate::syslog::Messages;
+use crate::{diagnose, print};
+use ipsec_conf::{Config, Setup};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::DirBuilderExt;
+
+const ME: &str = "ipsec setup";
+
+/// Runs the subcommand.
+pub fn run(args: Vec<String>) -> u8 {
+    match options::parse(args) {
+        Ok(options::Parsed::Help) => print(options::USAGE),
+        Ok(options::Parsed::Version) => print(&format!("{ME} {VERSION}\n")),
+        Ok(options::Parsed::Run(options)) => return perform(&options),
+        Err(message) => {
+            eprint!("{message}");
+            return 2;
+        }
+    }
+    0
+}
+
+fn perform(options: &options::Options) -> u8 {
+    use options::Action::{Restart, Start, Status, Stop};
+    if options.action == Status {
+        return status::run(Paths::get());
+    }
+    let messages = Messages::new("daemon.error");
+    if !nix::unistd::geteuid().is_root() {
+        messages.say("permission denied (must be superuser)");
+        return 1;
+    }
+    let path = options
+        .config
+        .clone()
+        .unwrap_or_else(|| Paths::get().conf());
+    let context = Context {
+        config: Config::load(&path),
+        messages,
+        paths: Paths::get(),
+    };
+    let _alone = match context.lock() {
+        Ok(lock) => lock,
+        Err(message) => {
+            context.messages.say(&message);
+            return 1;
+        }
+    };
+    match options.action {
+        Stop => stop::run(&context),
+        Start => context.with_setup("start", |context, setup| {
+            start::run(context, setup, "Starting")
+        }),
+        Restart => context.with_setup("restart", |context, setup| match stop::run(context) {
+            0 => start::run(context, setup, "Restarting"),
+            status => status,
+        }),
+        Status => 0,
+    }
+}
+
+/// What starting and stopping need.
+pub struct Context {
+    config: Config,
+    messages: Messages,
+    paths: &'static Paths,
+}
+
+impl Context {
+    /// One start or stop at a time. The lock ends with this process, whatever becomes of it.
+    fn lock(&self) -> Result<Flock<File>, String> {
+        let dir = &self.paths.rundir;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| {
+                format!(
+                    "cannot make {}: {e}; set IPSEC_RUNDIR to a directory that can be made",
+                    dir.display()
+                )
+            })?;
+        let path = self.paths.run("setup.lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let file = file.map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+        Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, e)| format!("cannot lock {}: {e}", path.display()))
+    }
+
+    /// Does something with what `config setup` says, if that can be understood.
+    fn with_setup(mut self, action: &str, then: impl FnOnce(&Context, &Setup) -> u8) -> u8
+    where
+        Self: Sized,
+    {
+        let warnings: Vec<_> = self
+            .config
+            .problems()
+            .iter()
+            .filter(|p| !p.is_error())
+            .cloned()
+            .collect();
+        diagnose::show(&self.config, &warnings);
+        let outcome = self.config.setup();
+        let Some(setup) = diagnose::usable(&self.config, outcome) else {
+            self.messages.say(&format!(
+                "errors in the configuration -- `{action}' aborted"
+            ));
+            return 1;
+        };
+        self.messages = Messages::new(&setup.syslog);
+        then(&self, &setup)
+    }
+}
+
+/// `ipsec showdefaults`: what setup found about the default route.
+pub fn showdefaults(_args: Vec<String>) -> u8 {
+    let path = Paths::get().info();
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.contains("defaultrouteaddr=") => {
+            print(&text);
+            0
+        }
+        Ok(_) => {
+            eprintln!(
+                "ipsec showdefaults: no default route is known: is %defaultroute in interfaces=?"
+            );
+            1
+        }
+        Err(_) => {
+            eprintln!(
+                "ipsec showdefaults: cannot find {} -- has IPsec been started?",
+                path.display()
+            );
+            1
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `ipsec setup start`: KLIPS, its devices, pluto, and the connections, in this order. What fails is undone.
+
+use super::daemon::{Daemon, Start};
+use super::{Context, conns, interfaces};
+use crate::paths::VERSION;
+use ipsec_conf::Setup;
+use pfkey::client::{Client, Control, in_kernel};
+use std::process::{Command, Stdio};
+
+/// Runs it; `verb` is `Starting` or `Restarting`.
+pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
+    let (klipsd, pluto) = (
+        Daemon::Klipsd.alive(context.paths),
+        Daemon::Pluto.alive(context.paths),
+    );
+    let klips = klipsd.is_some() || in_kernel();
+    if klips && pluto.is_some() {
+        context
+            .messages
+            .say("FreeS/WAN IPsec apparently already running, start aborted");
+        return 0;
+    }
+    context
+        .messages
+        .say(&format!("{verb} FreeS/WAN IPsec {VERSION}..."));
+    if let Err(message) = steps(context, setup) {
+        context.messages.say(&message);
+        context
+            .messages
+            .say("...start failed, nothing is left running");
+        super::stop::undo(context);
+        return 1;
+    }
+    context.messages.log("...FreeS/WAN IPsec started");
+    0
+}
+
+fn steps(context: &Context, setup: &Setup) -> Result<(), String> {
+    // A pluto without its KLIPS has lost all its SAs.
+    Daemon::Pluto.stop(context.paths, || {})?;
+    let control = klips(context)?;
+    switches(setup, &control)?;
+    let mut info = interfaces::attach(context, setup, &control)?;
+    info.push_str(&interfaces::forward(context, setup));
+    std::fs::write(context.paths.info(), &info)
+        .map_err(|e| format!("cannot write {}: {e}", context.paths.info().display()))?;
+    if setup.pluto {
+        pluto(context, setup, &info)?;
+        conns::load(context, setup);
+    }
+    Ok(())
+}
+
+/// Finds KLIPS in the kernel, or starts klipsd, or cleans one that an earlier life left.
+fn klips(context: &Context) -> Result<Control, String> {
+    let control = match in_kernel() {
+        true => Control::Kernel,
+        false => Control::Daemon(context.paths.run("klips.ctl")),
+    };
+    if in_kernel() || Daemon::Klipsd.alive(context.paths).is_some() {
+        // Eroutes stay away until pluto makes new ones: packets for ipsecN are dropped meanwhile, never leaked.
+        let mut client = Client::connect().map_err(|e| e.to_string())?;
+        client
+            .call(|buf, ids| pfkey::request::clear_flows(buf, ids))
+            .map_err(|e| e.to_string())?;
+        client
+            .call(|buf, ids| pfkey::request::flush(buf, ids, pfkey::SaType::Unspec))
+            .map_err(|e| e.to_string())?;
+    } else {
+        Daemon::Klipsd.stop(context.paths, || {})?;
+        Daemon::Klipsd.start(context.paths, &Start::default())?;
+    }
+    Ok(control)
+}
+
+/// The names of `klipsdebug=` beside `all`.
+const DEBUG: [&str; 12] = [
+    "tunnel", "netlink", "xform", "eroute", "spi", "radij", "esp", "ah", "rcv", "ipcomp",
+    "verbose", "pfkey",
+];
+
+fn switches(setup: &Setup, control: &Control) -> Result<(), String> {
+    let number = |on: bool| if on { "1" } else { "0" };
+    let mut wanted = vec![
+        ("inbound_policy_check".to_string(), "1"),
+        ("icmp".to_string(), number(setup.fragicmp)),
+        ("tos".to_string(), number(setup.hidetos)),
+    ];
+    for class in &setup.klipsdebug {
+        match class.as_str() {
+            "all" => wanted.extend(
+                DEBUG
+                    .iter()
+                    .filter(|c| **c != "verbose")
+                    .map(|c| (format!("debug_{c}"), "0xffffffff")),
+            ),
+            class if DEBUG.contains(&class) => {
+                wanted.push((format!("debug_{class}"), "0xffffffff"))
+            }
+            class => {
+                return Err(format!(
+                    "unknown klipsdebug class `{class}': there are none, all, {}",
+                    DEBUG.join(", ")
+                ));
+            }
+        }
+    }
+    for (name, value) in wanted {
+        control
+            .set_sysctl(&name, value)
+            .map_err(|e| format!("{name}: {e}"))?;
+    }
+    Ok(())
+}
+
+fn pluto(context: &Context, setup: &Setup, info: &str) -> Result<(), String> {
+    shell(context, "prepluto", setup.prepluto.as_deref());
+    let secrets = context.paths.secrets();
+    if !secrets.exists() {
+        context
+            .messages
+            .say(&format!("no file {}, generating key", secrets.display()));
+        crate::keys::newhostkey::run(vec![
+            "--output".into(),
+            secrets.display().to_string(),
+            "--quiet".into(),
+        ]);
+    }
+    let mut args = vec!["--secretsfile".to_string(), secrets.display().to_string()];
+    if setup.uniqueids {
+        args.push("--uniqueids".into());
+    }
+    for class in &setup.plutodebug {
+        args.push(format!("--debug-{class}"));
+    }
+    args.extend(setup.plutoopts.iter().cloned());
+    let env: Vec<(String, String)> = info
+        .lines()
+        .filter(|l| l.starts_with("defaultroute"))
+        .filter_map(|l| {
+            l.split_once('=')
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+        })
+        .collect();
+    let how = Start {
+        args: &args,
+        log: setup.plutostderrlog.as_deref(),
+        dumpdir: setup.dumpdir.as_deref(),
+        env: &env,
+    };
+    Daemon::Pluto.start(context.paths, &how)
+}
+
+/// Runs `prepluto=` or `postpluto=`.
+pub fn shell(context: &Context, what: &str, command: Option<&str>) {
+    let Some(command) = command else { return };
+    let mut child = Command::new("/bin/sh");
+    child.args(["-c", command]).stdin(Stdio::null());
+    context.paths.environment(&mut child);
+    match child.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => context
+            .messages
+            .say(&format!("...{what} command exited with {status}")),
+        Err(error) => context
+            .messages
+            .say(&format!("...{what} command cannot be run: {error}")),
+    }
+}

@@ -1,0 +1,63 @@
+//! `ipsec setup stop`: pluto, then the devices and KLIPS, then what is left lying about. Clean to run at any time.
+
+use super::daemon::Daemon;
+use super::{Context, interfaces};
+use crate::auto::send;
+use pfkey::client::{Client, in_kernel};
+use whack::Request;
+
+/// Runs it.
+pub fn run(context: &Context) -> u8 {
+    context.messages.say("Stopping FreeS/WAN IPsec...");
+    let info = std::fs::read_to_string(context.paths.info());
+    let lives = [Daemon::Klipsd, Daemon::Pluto]
+        .iter()
+        .any(|d| d.alive(context.paths).is_some());
+    if info.is_err() && !lives {
+        context
+            .messages
+            .say("stop ordered, but IPsec does not appear to be running!");
+        context.messages.say("doing cleanup anyway...");
+    }
+    interfaces::forward_back(context, &info.unwrap_or_default());
+    if !undo(context) {
+        return 1;
+    }
+    context.messages.log("...FreeS/WAN IPsec stopped");
+    0
+}
+
+/// Ends everything; gives whether nothing is left.
+pub fn undo(context: &Context) -> bool {
+    let shutdown = || {
+        // Pluto tells its peers, deletes its eroutes and goes; if it cannot be asked, it gets a signal.
+        let _ = send(&Request::Shutdown, |code, text| {
+            context.messages.log(&format!("{code:03} {text}"))
+        });
+    };
+    let mut clean = report(context, Daemon::Pluto.stop(context.paths, shutdown));
+    if in_kernel() {
+        clean &= report(context, flush());
+    }
+    clean &= report(context, Daemon::Klipsd.stop(context.paths, || {}));
+    let _ = std::fs::remove_file(context.paths.info());
+    clean
+}
+
+fn flush() -> Result<(), String> {
+    let mut client = Client::connect().map_err(|e| e.to_string())?;
+    client
+        .call(|buf, ids| pfkey::request::clear_flows(buf, ids))
+        .map_err(|e| e.to_string())?;
+    client
+        .call(|buf, ids| pfkey::request::flush(buf, ids, pfkey::SaType::Unspec))
+        .map_err(|e| e.to_string())?;
+    Ok(())
+}
+
+fn report(context: &Context, result: Result<(), String>) -> bool {
+    if let Err(message) = &result {
+        context.messages.say(message);
+    }
+    result.is_ok()
+}

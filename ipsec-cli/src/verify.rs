@@ -1,0 +1,280 @@
+//! `ipsec verify`: goes through what IPsec needs on this host, and says what to do about what is missing.
+
+use crate::net;
+use crate::paths::{Paths, version_code};
+use crate::print;
+use ipsec_keys::Secrets;
+use ipsec_keys::secrets::Secret;
+use pfkey::client::{Control, Table, in_kernel};
+use std::fs::OpenOptions;
+use std::io::IsTerminal;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// What a check found: fine, with a remark; or wrong, with the remedy.
+type Finding = Result<Option<String>, String>;
+
+/// Runs the subcommand.
+pub fn run(args: Vec<String>) -> u8 {
+    let mut colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    for arg in &args {
+        match arg.as_str() {
+            "--colour" | "--color" => colour = true,
+            "--nocolour" | "--nocolor" => colour = false,
+            "--help" => {
+                print("Usage: ipsec verify [--colour | --nocolour]\n");
+                return 0;
+            }
+            _ => {
+                eprintln!("ipsec verify: unknown option `{arg}'");
+                return 2;
+            }
+        }
+    }
+    if !nix::unistd::geteuid().is_root() {
+        print("To check this machine, you need to run \"ipsec verify\" as root.\n");
+        return 1;
+    }
+    print("Checking your system to see if IPsec got installed and started correctly:\n");
+    let failed = checks()
+        .into_iter()
+        .filter(|(title, finding)| !show(title, finding, colour))
+        .count();
+    u8::from(failed > 0)
+}
+
+fn show(title: &str, finding: &Finding, colour: bool) -> bool {
+    let (word, code, more) = match finding {
+        Ok(remark) => ("OK", "32", remark.as_ref()),
+        Err(remedy) => ("FAILED", "31", Some(remedy)),
+    };
+    let word = if colour {
+        format!("\x1b[1;{code}m{word}\x1b[0;39m")
+    } else {
+        word.to_string()
+    };
+    print(&format!("{title:<65}\t[{word}]\n"));
+    if let Some(more) = more {
+        print(&more.lines().map(|l| format!("  {l}\n")).collect::<String>());
+    }
+    finding.is_ok()
+}
+
+fn checks() -> Vec<(String, Finding)> {
+    let paths = Paths::get();
+    let mut all: Vec<(String, Finding)> = vec![
+        ("Version check and ipsec on-path".into(), on_path()),
+        (
+            "Checking for the programs in the helper directory".into(),
+            programs(paths),
+        ),
+        ("Checking ipsec.conf".into(), configuration(paths)),
+        (
+            "Checking for KLIPS support in kernel or klipsd".into(),
+            klips(),
+        ),
+    ];
+    if !in_kernel() {
+        all.push(("Checking for TUN devices".into(), tun()));
+    }
+    all.push((
+        format!(
+            "Checking for RSA private key ({})",
+            paths.secrets().display()
+        ),
+        host_key(paths),
+    ));
+    all.push(("Checking that pluto is running".into(), pluto()));
+    all.push((
+        "Checking that pluto listens on UDP port 500".into(),
+        listening(),
+    ));
+    if net::devices().is_ok_and(|d| {
+        d.iter()
+            .filter(|d| d.ifname != "lo" && !d.ifname.starts_with("ipsec"))
+            .count()
+            > 1
+    }) {
+        all.push((
+            "Two or more interfaces found, checking IP forwarding".into(),
+            forwarding(),
+        ));
+    }
+    all.push(("Checking the reverse path filter".into(), rp_filter()));
+    all.push((
+        "Checking that a firewall lets IKE and ESP in".into(),
+        firewall(),
+    ));
+    all
+}
+
+fn on_path() -> Finding {
+    let version = format!("Linux FreeS/WAN {}", version_code());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join("ipsec").is_file());
+    if found {
+        Ok(Some(version))
+    } else {
+        Err(
+            "no ipsec in any directory of PATH: add the one it is installed in (/usr/local/sbin)"
+                .into(),
+        )
+    }
+}
+
+fn programs(paths: &Paths) -> Finding {
+    let missing: Vec<&str> = ["pluto", "whack", "klipsd", "_updown"]
+        .into_iter()
+        .filter(|n| !paths.execdir.join(n).is_file())
+        .collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    Err(format!(
+        "{} has no {}: run make install, or set IPSEC_EXECDIR",
+        paths.execdir.display(),
+        missing.join(", ")
+    ))
+}
+
+fn configuration(paths: &Paths) -> Finding {
+    let config = ipsec_conf::Config::load(&paths.conf());
+    let mut problems = config.setup().problems;
+    for name in config.conn_names() {
+        // A section that others append with also= need not be a whole connection.
+        problems.extend(config.conn_settings(name).problems);
+    }
+    match problems.iter().find(|p| p.is_error()) {
+        Some(problem) => Err(config.render(problem, false)),
+        None => Ok(None),
+    }
+}
+
+fn klips() -> Finding {
+    match Control::find().table(Table::Version) {
+        Ok(text) => Ok(Some(text.trim().to_string())),
+        Err(error) => Err(format!("{error}\nstart it with: ipsec setup start")),
+    }
+}
+
+fn tun() -> Finding {
+    let path = Path::new("/dev/net/tun");
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.file_type().is_char_device() => {}
+        Ok(_) => return Err("/dev/net/tun is no device: remove it, then mknod /dev/net/tun c 10 200".into()),
+        Err(_) => return Err("no /dev/net/tun: modprobe tun; in a container, pass the device in (--device /dev/net/tun)".into()),
+    }
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) => Ok(None),
+        Err(error) => Err(format!(
+            "/dev/net/tun: {error}; root with CAP_NET_ADMIN must be able to open it"
+        )),
+    }
+}
+
+fn host_key(paths: &Paths) -> Finding {
+    if !paths.secrets().exists() {
+        return Err(format!(
+            "no such file: ipsec newhostkey --output {}",
+            paths.secrets().display()
+        ));
+    }
+    let (secrets, problems) = Secrets::load(&paths.secrets());
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let has_rsa = secrets
+        .entries()
+        .iter()
+        .any(|e| matches!(e.secret, Secret::Rsa(_)));
+    let has_psk = secrets
+        .entries()
+        .iter()
+        .any(|e| matches!(e.secret, Secret::Psk(_)));
+    match (problems.iter().any(|p| !p.warning), has_rsa, has_psk) {
+        (true, ..) => Err(said.join("\n")),
+        (_, true, _) => Ok(Some(said.join("\n")).filter(|s| !s.is_empty())),
+        (_, _, true) => Ok(Some(
+            "no RSA key, only shared secrets: enough for authby=secret".into(),
+        )),
+        _ => Err(format!(
+            "no secret at all: ipsec newhostkey --output {}",
+            paths.secrets().display()
+        )),
+    }
+}
+
+fn pluto() -> Finding {
+    match crate::auto::send(&whack::Request::Status, |_, _| {}) {
+        Ok(_) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// 500 as /proc/net/udp writes it.
+const IKE_PORT: &str = ":01F4";
+
+fn listening() -> Finding {
+    let bound = ["/proc/net/udp", "/proc/net/udp6"].iter().any(|path| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().skip(1).any(|l| {
+            l.split_whitespace()
+                .nth(1)
+                .is_some_and(|local| local.ends_with(IKE_PORT))
+        })
+    });
+    if bound {
+        Ok(None)
+    } else {
+        Err("nothing listens on UDP port 500: check interfaces= in ipsec.conf, then ipsec auto --ready".into())
+    }
+}
+
+fn forwarding() -> Finding {
+    match std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward") {
+        Ok(text) if text.trim() == "0" => {
+            Err("subnets behind this host are not served: forwardcontrol=yes in config setup, or sysctl -w net.ipv4.ip_forward=1".into())
+        }
+        _ => Ok(None),
+    }
+}
+
+fn rp_filter() -> Finding {
+    let table = Control::find().table(Table::TnCfg).unwrap_or_default();
+    let attached = table
+        .lines()
+        .filter_map(|l| l.split_once("-> ")?.1.split_whitespace().next());
+    let mut filtered: Vec<&str> = attached
+        .filter(|phys| {
+            let value =
+                std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{phys}/rp_filter"));
+            value.is_ok_and(|v| v.trim() == "1")
+        })
+        .collect();
+    filtered.dedup();
+    if filtered.is_empty() {
+        return Ok(None);
+    }
+    Err(format!(
+        "packets out of tunnels may be dropped: sysctl -w net.ipv4.conf.{}.rp_filter=0",
+        filtered.join(".rp_filter=0 net.ipv4.conf.")
+    ))
+}
+
+/// Looks for input chains of nftables that drop by default and say nothing of what IPsec needs.
+fn firewall() -> Finding {
+    let Ok(output) = std::process::Command::new("nft")
+        .args(["list", "ruleset"])
+        .output()
+    else {
+        return Ok(Some("nft is not installed, not checked".into()));
+    };
+    let rules = String::from_utf8_lossy(&output.stdout);
+    let drops = rules
+        .lines()
+        .any(|l| l.contains("hook input") && l.contains("policy drop"));
+    let opened = (rules.contains("dport 500") || rules.contains("isakmp"))
+        && (rules.contains("esp") || rules.contains("protocol 50"));
+    if drops && !opened {
+        return Err("input is dropped by default and no rule names IKE or ESP: nft add rule inet filter input udp dport 500 accept, and meta l4proto { esp, ah } accept".into());
+    }
+    Ok(None)
+}
