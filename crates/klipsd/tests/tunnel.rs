@@ -358,3 +358,33 @@ fn a_packet_outside_the_policy_does_not_come_out() {
     );
     assert_eq!(said(SaProto::IpIp, 0x1000, WEST), there[0].said);
 }
+
+#[test]
+fn a_packet_too_big_is_fragmented_or_answered() {
+    let testbed = Testbed::new();
+    let segment = testbed.segment("net", "");
+    let pair = pair(&testbed, &segment);
+    pair.key(
+        [EAST_NET, WEST_NET],
+        &[
+            tun(EAST, WEST, 0x1000, nets(EAST_NET, WEST_NET)),
+            aes_sha1(EAST, WEST, 0x1000),
+        ],
+        &[
+            tun(WEST, EAST, 0x1001, nets(WEST_NET, EAST_NET)),
+            aes_sha1(WEST, EAST, 0x1001),
+        ],
+    );
+    let capture = segment.capture("ip");
+    pair.ping("-M dont -s 5000 10.2.0.1");
+    assert!(capture.stop().packets("ip[6:2] & 0x3fff != 0").len() >= 40);
+    let big = pair
+        .east
+        .host
+        .run("ping -M do -c 2 -i 0.2 -W 1 -s 1440 10.2.0.1");
+    let said = format!("{}{}", big.stdout, big.stderr);
+    assert!(
+        said.contains("Frag needed") || said.contains("message too long"),
+        "{big}"
+    );
+}

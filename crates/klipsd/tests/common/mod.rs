@@ -38,10 +38,15 @@ impl Gateway {
     ) -> Self {
         let host = testbed.host(name);
         host.attach(segment, "eth1", outer);
+        Self::on(testbed, host, inner)
+    }
+
+    /// The same on a host that has its eth1 already.
+    pub fn on(testbed: &Testbed, host: Host, inner: &str) -> Self {
         if !inner.is_empty() {
             host.run(&format!("ip addr add {inner} dev lo nodad")).ok();
         }
-        let rundir = testbed.scratch(name);
+        let rundir = testbed.scratch(host.name());
         let mut gateway = Self {
             host,
             rundir,
