@@ -153,7 +153,7 @@ fn configuration(paths: &Paths) -> Finding {
 fn klips() -> Finding {
     match Control::find().table(Table::Version) {
         Ok(text) => Ok(Some(text.trim().to_string())),
-        Err(error) => Err(format!("{error}\nstart it with: ipsec setup start")),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -125,9 +125,9 @@ fn describe(c: &Connection) -> String {
         end(&c.right)
     );
     let l = &c.lifetimes;
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "\t--ipseclifetime \"{}\" --rekeymargin \"{}\" \\\n",
+        "\t--ipseclifetime \"{}\" --rekeymargin \"{}\" \\",
         l.ipsec, l.rekey_margin
     );
     let _ = write!(

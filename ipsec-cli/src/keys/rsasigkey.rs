@@ -127,11 +127,11 @@ fn old_key(file: &str) -> Result<PrivateKey, String> {
         Zeroizing::new(format!(": RSA {{\n{}\n\t}}\n", *text))
     };
     let (secrets, problems) = ipsec_keys::Secrets::parse(file, &whole);
-    let keys = secrets.entries().iter().filter_map(|e| match &e.secret {
+    let mut keys = secrets.entries().iter().filter_map(|e| match &e.secret {
         Secret::Rsa(key) => Some((**key).clone()),
         Secret::Psk(_) => None,
     });
-    keys.last().ok_or_else(|| match problems.first() {
+    keys.next_back().ok_or_else(|| match problems.first() {
         Some(problem) => format!("{ME}: {problem}"),
         None => format!("{ME}: old key missing or incomplete"),
     })

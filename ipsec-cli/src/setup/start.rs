@@ -61,7 +61,7 @@ fn klips(context: &Context) -> Result<Control, String> {
         // Eroutes stay away until pluto makes new ones: packets for ipsecN are dropped meanwhile, never leaked.
         let mut client = Client::connect().map_err(|e| e.to_string())?;
         client
-            .call(|buf, ids| pfkey::request::clear_flows(buf, ids))
+            .call(pfkey::request::clear_flows)
             .map_err(|e| e.to_string())?;
         client
             .call(|buf, ids| pfkey::request::flush(buf, ids, pfkey::SaType::Unspec))

@@ -47,7 +47,7 @@ pub fn undo(context: &Context) -> bool {
 fn flush() -> Result<(), String> {
     let mut client = Client::connect().map_err(|e| e.to_string())?;
     client
-        .call(|buf, ids| pfkey::request::clear_flows(buf, ids))
+        .call(pfkey::request::clear_flows)
         .map_err(|e| e.to_string())?;
     client
         .call(|buf, ids| pfkey::request::flush(buf, ids, pfkey::SaType::Unspec))
