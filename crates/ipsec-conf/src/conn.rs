@@ -93,7 +93,7 @@ pub struct End {
     pub subnet_within: Option<Subnet>,
     /// Next hop towards the other one.
     pub next_hop: NextHop,
-    /// Updown command, with ` ipfwadm` appended for `firewall=yes`.
+    /// Updown command, with ` iptables` appended for `firewall=yes`.
     pub updown: String,
     /// Identity as written; none for the address.
     pub id: Option<String>,
@@ -317,7 +317,7 @@ fn end(t: &mut Taker<'_>, side: Side, rsasig: bool, version: Version) -> End {
     }
     let mut updown = updown.unwrap_or("ipsec _updown").to_string();
     if firewall {
-        updown.push_str(" ipfwadm");
+        updown.push_str(" iptables");
     }
     let on_demand = (rsasig && version == Version::V2).then_some(RsaKey::DnsOnDemand);
     End {

@@ -109,20 +109,19 @@ impl Daemon {
         run(command, paths, self)
     }
 
-    /// Ends it, with force if need be, and removes what it leaves behind. `ask` tells it politely first.
-    pub fn stop(self, paths: &Paths, ask: impl FnOnce()) -> Result<(), String> {
+    /// Ends it, with force if need be, and removes what it leaves behind. `ask` tells it politely first, and
+    /// gives whether it was heard.
+    pub fn stop(self, paths: &Paths, ask: impl FnOnce() -> bool) -> Result<(), String> {
         if let Some(pid) = self.alive(paths) {
-            ask();
-            for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
+            let mut signals = vec![Some(Signal::SIGTERM), Some(Signal::SIGKILL)];
+            if ask() {
+                signals.insert(0, None);
+            }
+            for signal in signals {
                 if let Some(signal) = signal {
                     let _ = kill(pid, signal);
                 }
-                let grace = if signal.is_none() {
-                    Duration::from_millis(300)
-                } else {
-                    PATIENCE
-                };
-                if self.ends_within(paths, grace) {
+                if self.ends_within(paths, PATIENCE) {
                     break;
                 }
             }

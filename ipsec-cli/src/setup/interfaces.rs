@@ -55,9 +55,6 @@ fn attach_one(
             "unable to determine address of `{physical}': give it one (ip addr add), then start again"
         ));
     }
-    if !found.is_up() {
-        context.messages.say(&format!("WARNING: {physical} is down, {device} carries nothing until it is up (ip link set {physical} up)"));
-    }
     detach_if_attached(control, device)?;
     let mtu = setup.overridemtu.map_or(String::new(), |m| format!(" {m}"));
     let attached = match control {

@@ -14,7 +14,8 @@ pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
         Daemon::Pluto.alive(context.paths),
     );
     let klips = klipsd.is_some() || in_kernel();
-    if klips && pluto.is_some() {
+    let all = pluto.is_some() || !setup.pluto && context.paths.info().exists();
+    if klips && all {
         context
             .messages
             .say("FreeS/WAN IPsec apparently already running, start aborted");
@@ -37,7 +38,7 @@ pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
 
 fn steps(context: &Context, setup: &Setup) -> Result<(), String> {
     // A pluto without its KLIPS has lost all its SAs.
-    Daemon::Pluto.stop(context.paths, || {})?;
+    Daemon::Pluto.stop(context.paths, || false)?;
     let control = klips(context)?;
     switches(setup, &control)?;
     let mut info = interfaces::attach(context, setup, &control)?;
@@ -67,7 +68,7 @@ fn klips(context: &Context) -> Result<Control, String> {
             .call(|buf, ids| pfkey::request::flush(buf, ids, pfkey::SaType::Unspec))
             .map_err(|e| e.to_string())?;
     } else {
-        Daemon::Klipsd.stop(context.paths, || {})?;
+        Daemon::Klipsd.stop(context.paths, || false)?;
         Daemon::Klipsd.start(context.paths, &Start::default())?;
     }
     Ok(control)

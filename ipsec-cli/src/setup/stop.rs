@@ -29,17 +29,16 @@ pub fn run(context: &Context) -> u8 {
 
 /// Ends everything; gives whether nothing is left.
 pub fn undo(context: &Context) -> bool {
+    // Pluto tells its peers, deletes its eroutes and goes.
     let shutdown = || {
-        // Pluto tells its peers, deletes its eroutes and goes; if it cannot be asked, it gets a signal.
-        let _ = send(&Request::Shutdown, |code, text| {
-            context.messages.log(&format!("{code:03} {text}"))
-        });
+        let log = |code: u16, text: &str| context.messages.log(&format!("{code:03} {text}"));
+        send(&Request::Shutdown, log).is_ok()
     };
     let mut clean = report(context, Daemon::Pluto.stop(context.paths, shutdown));
     if in_kernel() {
         clean &= report(context, flush());
     }
-    clean &= report(context, Daemon::Klipsd.stop(context.paths, || {}));
+    clean &= report(context, Daemon::Klipsd.stop(context.paths, || false));
     let _ = std::fs::remove_file(context.paths.info());
     clean
 }
