@@ -1,0 +1,363 @@
+//! The driver's two halves: inputs become events of the engine, and its actions are carried out.
+
+use std::{collections::VecDeque, time::Duration};
+
+use rand::rngs::StdRng;
+use tokio::{
+    signal::unix::SignalKind,
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use whack::{Rc, Request};
+
+use super::{
+    super::{
+        client::Clients,
+        kernel::{self, Kernel, KernelSocket},
+        klips, log,
+        net::{interfaces, sockets::Sockets},
+        options::Options,
+        updown,
+    },
+    Datagram, Input, Loaded,
+};
+use crate::engine::{
+    Action, ClientId, Engine, Event, Interface, Job, JobId, LogLevel, Time, UpdownId,
+};
+
+/// The driver as a client of the engine: who asks for a shutdown when a signal does.
+const SELF: ClientId = ClientId(0);
+/// Secrets are waited for this long before other things go on.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(2);
+/// After a signal to end, the engine gets this long to delete its SAs.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The engine and all that its actions need.
+pub struct Driver {
+    options: Options,
+    engine: Engine,
+    /// The engine's time zero.
+    zero: Instant,
+    inputs: mpsc::Sender<Input>,
+    /// Events that came up while carrying actions out.
+    events: VecDeque<Event>,
+    /// Clients that wait for their answer.
+    pub clients: Clients,
+    /// Whose request is being handled; it sees what the driver has to say meanwhile.
+    asking: Option<ClientId>,
+    sockets: Sockets,
+    listening: bool,
+    /// What the engine was last told of interfaces.
+    interfaces: Vec<Interface>,
+    kernel: Option<Kernel>,
+    kernel_generation: u64,
+    shutting_down: bool,
+    /// The exit status, once it is time.
+    pub exit: Option<u8>,
+}
+
+impl Driver {
+    /// A driver with a new engine.
+    pub fn new(options: Options, inputs: mpsc::Sender<Input>, sockets: Sockets) -> Driver {
+        let rng: StdRng = rand::make_rng();
+        Driver {
+            engine: Engine::new(options.engine.clone(), Box::new(rng)),
+            options,
+            zero: Instant::now(),
+            inputs,
+            events: VecDeque::new(),
+            clients: Clients::default(),
+            asking: None,
+            sockets,
+            listening: false,
+            interfaces: Vec::new(),
+            kernel: None,
+            kernel_generation: 0,
+            shutting_down: false,
+            exit: None,
+        }
+    }
+
+    /// When the engine wants the time told.
+    pub fn wake(&self) -> Option<Instant> {
+        let since_zero = self.engine.next_timeout()?.since_zero();
+        // Beyond what the clock can tell is never.
+        self.zero.checked_add(since_zero)
+    }
+
+    /// The time the engine asked for has come.
+    pub async fn tick(&mut self) {
+        self.handle(Event::Tick).await;
+    }
+
+    /// Something that an IKE socket delivered.
+    pub async fn datagram(&mut self, datagram: Datagram) {
+        match datagram {
+            Datagram::Received { local, remote, bytes } if self.listening => {
+                self.handle(Event::Datagram { local, remote, bytes }).await;
+            }
+            Datagram::Received { .. } => {}
+            Datagram::Report(text) => log::line(LogLevel::Warning, &text),
+        }
+    }
+
+    /// Something that another task delivered.
+    pub async fn input(&mut self, input: Input) {
+        match input {
+            Input::Whack { client, request, outbox, conversation } => {
+                self.clients.add(client, outbox, conversation);
+                self.asking = Some(client);
+                self.handle(Event::Whack { client, request }).await;
+                self.asking = None;
+            }
+            Input::WhackGone(client) => {
+                if self.clients.gone(client) {
+                    self.handle(Event::WhackGone(client)).await;
+                }
+            }
+            Input::PfKey(message) => self.handle(Event::PfKey(message)).await,
+            Input::KernelLost { generation, why } => self.kernel_lost(generation, &why).await,
+            Input::KernelFound(socket) => self.kernel_found(socket).await,
+            Input::JobDone(id, Some(result)) => self.handle(Event::JobDone { id, result }).await,
+            Input::JobDone(id, None) => {
+                log::line(LogLevel::Warning, &format!("ERROR: computation {id:?} failed inside"));
+            }
+            Input::UpdownDone(id, outcome) => {
+                let updown::Outcome { output, status } = outcome;
+                self.handle(Event::UpdownDone { id, output, status }).await;
+            }
+            Input::Secrets(loaded) => {
+                self.secrets_loaded(*loaded);
+                self.handle_queued().await;
+            }
+            Input::InterfacesChanged => self.interfaces_changed().await,
+            Input::Signal(kind) => self.signal(kind).await,
+            Input::GiveUp => {
+                self.say(Rc::LogSerious, "shutdown takes too long; leaving as it is");
+                self.exit = Some(1);
+            }
+            Input::Complaint(text) => log::line(LogLevel::Warning, &text),
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        self.events.push_back(event);
+        self.handle_queued().await;
+    }
+
+    async fn handle_queued(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let now = Time::from_zero(self.zero.elapsed());
+            for action in self.engine.handle(now, event) {
+                self.carry_out(action).await;
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { local, remote, bytes } => {
+                if let Err(text) = self.sockets.send(local, remote, &bytes) {
+                    log::line(LogLevel::Warning, &text);
+                }
+            }
+            Action::PfKey(message) => self.to_kernel(message),
+            Action::StartJob { id, job } => self.start_job(id, job),
+            Action::RunUpdown { id, command, env } => self.run_updown(id, command, env),
+            Action::Reply { client, code, text } => {
+                if !self.clients.reply(client, code, text) {
+                    self.events.push_back(Event::WhackGone(client));
+                }
+            }
+            Action::Finish { client, status } => self.clients.finish(client, status),
+            Action::Log { level, text } => log::line(level, &text),
+            Action::Listen(listening) => {
+                self.listening = listening;
+                self.find_interfaces().await;
+            }
+            Action::ReadSecrets => self.read_secrets().await,
+            Action::Exit(status) => self.exit = Some(status),
+        }
+    }
+
+    /// A line of the driver's own, for the log and for whoever is asking.
+    fn say(&mut self, rc: Rc, text: &str) {
+        let level = if rc == Rc::Log { LogLevel::Info } else { LogLevel::Warning };
+        log::line(level, text);
+        if let Some(client) = self.asking {
+            self.clients.add_line(client, rc, log::printable(text));
+        }
+    }
+
+    async fn signal(&mut self, kind: SignalKind) {
+        if kind == SignalKind::hangup() {
+            let text = "Pluto ignores SIGHUP -- perhaps you want \"whack --listen\"";
+            return log::line(LogLevel::Info, text);
+        }
+        if std::mem::replace(&mut self.shutting_down, true) {
+            self.exit = Some(1);
+            return;
+        }
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            sleep(SHUTDOWN_PATIENCE).await;
+            let _ = inputs.send(Input::GiveUp).await;
+        });
+        let request = Box::new(Request::Shutdown);
+        self.handle(Event::Whack { client: SELF, request }).await;
+    }
+
+    fn start_job(&self, id: JobId, job: Job) {
+        let inputs = self.inputs.clone();
+        let result = tokio::task::spawn_blocking(|| job.run());
+        tokio::spawn(async move {
+            let result = result.await.ok();
+            let _ = inputs.send(Input::JobDone(id, result)).await;
+        });
+    }
+
+    fn run_updown(&self, id: UpdownId, command: String, env: Vec<(String, String)>) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let outcome = updown::run(&command, env).await;
+            let _ = inputs.send(Input::UpdownDone(id, outcome)).await;
+        });
+    }
+}
+
+/// KLIPS.
+impl Driver {
+    /// A PF_KEY socket is open: the engine registers, and the ipsecN devices may be others now.
+    pub async fn kernel_found(&mut self, socket: KernelSocket) {
+        self.kernel_generation += 1;
+        match Kernel::start(socket, self.kernel_generation, self.inputs.clone()) {
+            Ok(kernel) => {
+                if self.kernel_generation > 1 {
+                    log::line(LogLevel::Info, "KLIPS is back");
+                }
+                self.kernel = Some(kernel);
+                self.handle(Event::KernelUp(true)).await;
+                self.interfaces_changed().await;
+            }
+            Err(e) => {
+                log::line(LogLevel::Warning, &format!("ERROR: PF_KEY socket: {e}"));
+                self.reopen_kernel();
+            }
+        }
+    }
+
+    async fn kernel_lost(&mut self, generation: u64, why: &str) {
+        if generation != self.kernel_generation || self.kernel.take().is_none() {
+            return;
+        }
+        log::line(LogLevel::Warning, &format!("ERROR: lost KLIPS ({why}); waiting for it to come back"));
+        self.reopen_kernel();
+        self.handle(Event::KernelUp(false)).await;
+    }
+
+    fn reopen_kernel(&self) {
+        tokio::spawn(kernel::reopen(self.options.rundir.clone(), self.inputs.clone()));
+    }
+
+    /// A message while KLIPS is gone is dropped: the engine has been told, and starts anew when it is back.
+    fn to_kernel(&mut self, message: Vec<u8>) {
+        if let Some(kernel) = &self.kernel
+            && !kernel.send(message)
+        {
+            let why = "KLIPS has stopped reading PF_KEY".to_string();
+            let generation = self.kernel_generation;
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move { inputs.send(Input::KernelLost { generation, why }).await });
+        }
+    }
+}
+
+/// Interfaces and secrets.
+impl Driver {
+    async fn interfaces_changed(&mut self) {
+        if self.listening {
+            self.find_interfaces().await;
+            self.handle_queued().await;
+        }
+    }
+
+    /// Looks at the interfaces, opens and closes sockets, and tells the engine if anything is new to it
+    /// or it has asked.
+    async fn find_interfaces(&mut self) {
+        let wanted = match self.listening {
+            true => self.wanted_interfaces().await,
+            false => Some(Vec::new()),
+        };
+        // What could not be looked at is taken to be as it was.
+        if let Some(wanted) = wanted {
+            let changes = self.sockets.follow(&wanted);
+            changes.news.iter().for_each(|line| self.say(Rc::Log, line));
+            changes.failures.iter().for_each(|line| self.say(Rc::LogSerious, line));
+        }
+        let found = self.sockets.interfaces();
+        if self.listening && found.is_empty() && (self.asking.is_some() || !self.interfaces.is_empty()) {
+            self.say(Rc::LogSerious, "no public interfaces found");
+        }
+        if found != self.interfaces || self.asking.is_some() {
+            self.interfaces.clone_from(&found);
+            self.events.push_back(Event::Interfaces(found));
+        }
+    }
+
+    async fn wanted_interfaces(&mut self) -> Option<Vec<Interface>> {
+        let raw = match interfaces::raw_interfaces().await {
+            Ok(raw) => raw,
+            Err(text) => {
+                self.say(Rc::LogSerious, &format!("ERROR: cannot list interfaces: {text}"));
+                return None;
+            }
+        };
+        let attached = match self.options.engine.no_klips {
+            true => None,
+            false => match klips::attachments(&self.options.rundir).await {
+                Ok(attached) => Some(attached),
+                Err(e) => {
+                    let text = format!("ERROR: cannot ask KLIPS for its devices: {e}");
+                    self.say(Rc::LogSerious, &text);
+                    return None;
+                }
+            },
+        };
+        let only = &self.options.interfaces;
+        let (paired, complaints) = interfaces::pair(&raw, attached.as_deref(), only);
+        complaints.iter().for_each(|line| self.say(Rc::LogSerious, line));
+        Some(paired)
+    }
+
+    /// Reads the secrets on a worker, since names among them are looked up.
+    async fn read_secrets(&mut self) {
+        let path = self.options.secrets_file.clone();
+        self.say(Rc::Log, &format!("loading secrets from \"{}\"", path.display()));
+        let mut loading = tokio::task::spawn_blocking(move || {
+            let (secrets, problems) = ipsec_keys::Secrets::load(&path);
+            let problems = problems.iter().map(ToString::to_string).collect();
+            Box::new(Loaded { secrets, problems })
+        });
+        match timeout(SECRETS_PATIENCE, &mut loading).await {
+            Ok(Ok(loaded)) => self.secrets_loaded(*loaded),
+            Ok(Err(_)) => {
+                let secrets = Err("reading the secrets failed inside".to_string());
+                self.events.push_back(Event::Secrets { secrets });
+            }
+            Err(_) => {
+                self.say(Rc::Log, "names in the secrets take time to look up; going on meanwhile");
+                let inputs = self.inputs.clone();
+                tokio::spawn(async move {
+                    if let Ok(loaded) = loading.await {
+                        let _ = inputs.send(Input::Secrets(loaded)).await;
+                    }
+                });
+            }
+        }
+    }
+
+    fn secrets_loaded(&mut self, loaded: Loaded) {
+        loaded.problems.iter().for_each(|line| self.say(Rc::LogSerious, line));
+        self.events.push_back(Event::Secrets { secrets: Ok(Box::new(loaded.secrets)) });
+    }
+}

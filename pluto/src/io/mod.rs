@@ -1,0 +1,34 @@
+//! Everything of pluto that touches the outside: sockets, netlink, the clock, files and child
+//! processes, turned into the engine's events, and its actions carried out. What to do about an
+//! event is decided in `engine`, never here.
+
+mod client;
+mod control;
+mod daemon;
+mod driver;
+mod kernel;
+mod klips;
+mod log;
+mod net;
+mod options;
+mod pidfile;
+mod start;
+mod updown;
+
+use std::process::ExitCode;
+
+/// The daemon from its command line to its exit status.
+pub fn main() -> ExitCode {
+    let options = match options::parse() {
+        Ok(options) => options,
+        Err(status) => return status.into(),
+    };
+    let detach = !options.nofork;
+    let start = move || start::start(options);
+    let run = |ready: start::Ready| driver::run(ready);
+    if detach {
+        daemon::detached(start, run)
+    } else {
+        daemon::in_foreground(start, run)
+    }
+}

@@ -1,0 +1,212 @@
+//! The addresses of this host through rtnetlink, paired with the ipsecN devices of KLIPS, and word
+//! of every change. Opening sockets on them is the business of `sockets`.
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use futures::{StreamExt, TryStreamExt};
+use netlink_packet_route::{
+    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
+    link::{LinkAttribute, LinkFlags},
+};
+use rtnetlink::{Handle, MulticastGroup};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::super::{driver::Input, klips::Attachment};
+use crate::engine::Interface;
+
+/// Changes come in bursts: wait until none came for this long,
+const QUIET: Duration = Duration::from_millis(200);
+/// but no more of them than this.
+const MAX_BURST: u32 = 25;
+const RETRY: Duration = Duration::from_secs(5);
+const DEVICE_PREFIX: &str = "ipsec";
+
+/// An address of a device that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawInterface {
+    /// The device.
+    pub name: String,
+    /// The address.
+    pub addr: IpAddr,
+}
+
+/// All addresses of devices that are up, by order of the kernel. Link-local and not yet usable IPv6
+/// addresses are left out.
+pub async fn raw_interfaces() -> Result<Vec<RawInterface>, String> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|e| format!("rtnetlink socket: {e}"))?;
+    let connection = tokio::spawn(connection);
+    let found = dump(&handle).await;
+    connection.abort();
+    found.map_err(|e| format!("rtnetlink: {e}"))
+}
+
+async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
+    let mut up = HashMap::new();
+    let mut links = std::pin::pin!(handle.link().get().execute());
+    while let Some(link) = links.try_next().await? {
+        let name = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        });
+        if let Some(name) = name
+            && link.header.flags.contains(LinkFlags::Up)
+        {
+            up.insert(link.header.index, name);
+        }
+    }
+    let mut found = Vec::new();
+    let mut addresses = std::pin::pin!(handle.address().get().execute());
+    while let Some(address) = addresses.try_next().await? {
+        if let (Some(addr), Some(name)) = (usable(&address), up.get(&address.header.index)) {
+            found.push(RawInterface { name: name.clone(), addr });
+        }
+    }
+    Ok(found)
+}
+
+fn usable(message: &AddressMessage) -> Option<IpAddr> {
+    let unready = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+    let unready_too = AddressFlags::Tentative | AddressFlags::Dadfailed;
+    let (mut local, mut addr) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => addr = Some(*ip),
+            AddressAttribute::Flags(flags) if flags.intersects(unready_too) => return None,
+            _ => {}
+        }
+    }
+    // On a point-to-point link "address" is the other end's.
+    let ip = local.or(addr)?;
+    let link_local = ip.is_ipv6() && message.header.scope == AddressScope::Link;
+    let out = link_local || ip.is_unspecified() || message.header.flags.intersects(unready);
+    (!out).then_some(ip)
+}
+
+/// Pairs physical devices with the ipsecN devices attached to them, and says what is amiss. With no
+/// KLIPS (`attached` is None) every address counts. `only` restricts the devices, if not empty.
+pub fn pair(
+    raw: &[RawInterface],
+    attached: Option<&[Attachment]>,
+    only: &[String],
+) -> (Vec<Interface>, Vec<String>) {
+    let physical = |i: &&RawInterface| {
+        !is_virtual(&i.name) && (only.is_empty() || only.contains(&i.name))
+    };
+    let mut by_addr: HashMap<IpAddr, Vec<&RawInterface>> = HashMap::new();
+    for interface in raw.iter().filter(physical) {
+        by_addr.entry(interface.addr).or_default().push(interface);
+    }
+    let (mut paired, mut complaints) = (Vec::new(), Vec::new());
+    for interface in raw.iter().filter(physical) {
+        let sharing = &by_addr[&interface.addr];
+        if let [first, second, ..] = sharing[..] {
+            if std::ptr::eq(first, interface) {
+                complaints.push(format!(
+                    "IP interfaces {} and {} share address {}!",
+                    first.name, second.name, first.addr
+                ));
+            }
+            continue;
+        }
+        let virt = match attached {
+            None => format!("virtual{}", interface.addr),
+            Some(attached) => match attached.iter().find(|a| a.phys == interface.name) {
+                Some(attachment) => attachment.virt.clone(),
+                None => continue,
+            },
+        };
+        paired.push(Interface { virt, phys: interface.name.clone(), addr: interface.addr });
+    }
+    (paired, complaints)
+}
+
+/// Whether a device is one of KLIPS'.
+fn is_virtual(name: &str) -> bool {
+    name.strip_prefix(DEVICE_PREFIX)
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Tells the driver of changes of links and addresses, a burst of them once.
+pub async fn watch(inputs: mpsc::Sender<Input>) {
+    loop {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        match rtnetlink::new_multicast_connection(&groups) {
+            Ok((connection, _handle, mut changes)) => {
+                let connection = tokio::spawn(connection);
+                while changes.next().await.is_some() {
+                    let mut burst = 0;
+                    while burst < MAX_BURST
+                        && matches!(timeout(QUIET, changes.next()).await, Ok(Some(_)))
+                    {
+                        burst += 1;
+                    }
+                    if inputs.send(Input::InterfacesChanged).await.is_err() {
+                        return;
+                    }
+                }
+                connection.abort();
+            }
+            Err(e) => {
+                let text = format!("cannot watch interfaces (rtnetlink: {e})");
+                let _ = inputs.send(Input::Complaint(text)).await;
+            }
+        }
+        // The socket was lost, and changes with it.
+        sleep(RETRY).await;
+        if inputs.send(Input::InterfacesChanged).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(name: &str, addr: &str) -> RawInterface {
+        RawInterface { name: name.into(), addr: addr.parse().unwrap() }
+    }
+
+    fn attachment(virt: &str, phys: &str) -> Attachment {
+        Attachment { virt: virt.into(), phys: phys.into() }
+    }
+
+    #[test]
+    fn physical_devices_pair_with_what_is_attached() {
+        let all = [
+            raw("lo", "127.0.0.1"),
+            raw("eth0", "192.0.2.1"),
+            raw("eth0", "2001:db8::1"),
+            raw("eth1", "10.0.1.1"),
+            raw("ipsec0", "192.0.2.1"),
+        ];
+        let (paired, complaints) = pair(&all, Some(&[attachment("ipsec0", "eth0")]), &[]);
+        let names: Vec<_> =
+            paired.iter().map(|i| format!("{}/{} {}", i.virt, i.phys, i.addr)).collect();
+        assert_eq!(names, ["ipsec0/eth0 192.0.2.1", "ipsec0/eth0 2001:db8::1"]);
+        assert!(complaints.is_empty());
+
+        let (paired, _) = pair(&all, None, &["eth1".into()]);
+        assert_eq!(paired.len(), 1);
+        assert_eq!(paired[0].virt, "virtual10.0.1.1");
+    }
+
+    #[test]
+    fn a_shared_address_is_reported_once_and_not_used() {
+        let all = [raw("eth0", "192.0.2.1"), raw("eth1", "192.0.2.1"), raw("eth2", "192.0.2.2")];
+        let (paired, complaints) = pair(&all, None, &[]);
+        assert_eq!(paired.len(), 1);
+        assert_eq!(complaints, ["IP interfaces eth0 and eth1 share address 192.0.2.1!"]);
+    }
+
+    #[test]
+    fn only_ipsec_and_a_number_is_virtual() {
+        assert!(is_virtual("ipsec0") && is_virtual("ipsec17"));
+        assert!(!is_virtual("ipsec") && !is_virtual("ipsec-wan") && !is_virtual("eth0"));
+    }
+}

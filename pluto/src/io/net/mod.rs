@@ -1,0 +1,6 @@
+//! The network as pluto sees it: which addresses there are (`interfaces`), the IKE sockets on them
+//! (`sockets`), and what routers and peers complain about (`errors`).
+
+pub mod errors;
+pub mod interfaces;
+pub mod sockets;

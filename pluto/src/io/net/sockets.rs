@@ -1,0 +1,293 @@
+//! The IKE sockets: one on each address of ours, kept in step with the interfaces, datagrams in and
+//! out. What datagrams mean is the engine's business.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{io::Interest, net::UdpSocket, sync::mpsc, task::AbortHandle};
+
+use super::{super::driver::Datagram, errors};
+use crate::engine::Interface;
+
+/// The longest UDP payload there is.
+const MAX_DATAGRAM: usize = 65_535;
+/// Datagrams or error reports taken from one socket before others get their turn.
+const BATCH: usize = 64;
+
+/// One bound socket.
+#[derive(Debug)]
+struct Endpoint {
+    interface: Interface,
+    socket: Arc<UdpSocket>,
+    reader: AbortHandle,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// What a change of interfaces did, as lines for the log.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Sockets opened and closed.
+    pub news: Vec<String>,
+    /// Sockets that could not be opened, with the remedy.
+    pub failures: Vec<String>,
+}
+
+/// All IKE sockets, by address. An address with two devices has none, see `interfaces::pair`.
+#[derive(Debug)]
+pub struct Sockets {
+    port: u16,
+    endpoints: HashMap<IpAddr, Endpoint>,
+    datagrams: mpsc::Sender<Datagram>,
+}
+
+impl Sockets {
+    /// None yet; what they receive will go to `datagrams`.
+    pub fn new(port: u16, datagrams: mpsc::Sender<Datagram>) -> Sockets {
+        Sockets { port, endpoints: HashMap::new(), datagrams }
+    }
+
+    /// Opens and closes sockets until there is one for each of `wanted`.
+    pub fn follow(&mut self, wanted: &[Interface]) -> Changes {
+        let mut changes = Changes::default();
+        self.endpoints.retain(|_, endpoint| {
+            let keep = wanted.contains(&endpoint.interface);
+            if !keep {
+                let i = &endpoint.interface;
+                changes.news.push(format!("shutting down interface {}/{} {}", i.virt, i.phys, i.addr));
+            }
+            keep
+        });
+        for interface in wanted {
+            if self.endpoints.contains_key(&interface.addr) {
+                continue;
+            }
+            let local = SocketAddr::new(interface.addr, self.port);
+            match bind(local) {
+                Ok(socket) => {
+                    self.open(interface, socket);
+                    changes.news.push(format!(
+                        "adding interface {}/{} {}",
+                        interface.virt, interface.phys, interface.addr
+                    ));
+                }
+                Err(e) => changes.failures.push(bind_failure(interface, local, &e)),
+            }
+        }
+        changes
+    }
+
+    fn open(&mut self, interface: &Interface, socket: UdpSocket) {
+        let socket = Arc::new(socket);
+        let local = SocketAddr::new(interface.addr, self.port);
+        let reader = read_all(
+            Arc::clone(&socket),
+            local,
+            interface.phys.clone(),
+            self.datagrams.clone(),
+        );
+        let endpoint = Endpoint {
+            interface: interface.clone(),
+            socket,
+            reader: tokio::spawn(reader).abort_handle(),
+        };
+        self.endpoints.insert(interface.addr, endpoint);
+    }
+
+    /// The interfaces that have a socket.
+    pub fn interfaces(&self) -> Vec<Interface> {
+        self.endpoints.values().map(|endpoint| endpoint.interface.clone()).collect()
+    }
+
+    /// Sends a datagram, or says why not. IKE sends again by itself, so nothing is queued.
+    pub fn send(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> Result<(), String> {
+        let Some(endpoint) = self.endpoints.get(&local.ip()) else {
+            return Err(format!("no socket on {} to send to {remote} from", local.ip()));
+        };
+        let mut result = endpoint.socket.try_send_to(bytes, remote);
+        // An error may be about an earlier datagram; then it is gone after one report of it.
+        if result.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock) {
+            result = endpoint.socket.try_send_to(bytes, remote);
+        }
+        result.map(|_| ()).map_err(|e| {
+            format!(
+                "ERROR: sendto on {} to {}:{} failed. Errno {}: {e}",
+                endpoint.interface.phys,
+                remote.ip(),
+                remote.port(),
+                e.raw_os_error().unwrap_or(0)
+            )
+        })
+    }
+}
+
+/// A nonblocking socket on one address, with error reports.
+///
+/// Without SO_REUSEADDR: with it, UDP would let another IKE daemon share the port silently.
+pub fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    match local {
+        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
+        }
+    }
+    socket.bind(&local.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn bind_failure(interface: &Interface, local: SocketAddr, error: &io::Error) -> String {
+    let port = local.port();
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; another IKE daemon has it, see: ss -ulpn 'sport = {port}'")
+        }
+        io::ErrorKind::PermissionDenied => "; pluto must run as root".to_string(),
+        _ => String::new(),
+    };
+    format!(
+        "ERROR: bind() for {}/{} {}:{port} failed. Errno {}: {error}{remedy}",
+        interface.phys,
+        interface.virt,
+        local.ip(),
+        error.raw_os_error().unwrap_or(0)
+    )
+}
+
+async fn read_all(
+    socket: Arc<UdpSocket>,
+    local: SocketAddr,
+    device: String,
+    datagrams: mpsc::Sender<Datagram>,
+) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
+        if ready.is_error() && !read_errors(&socket, &device, &datagrams).await {
+            return;
+        }
+        if ready.is_readable() {
+            for _ in 0..BATCH {
+                let datagram = match socket.try_recv_from(&mut buffer) {
+                    Ok((len, remote)) => {
+                        Datagram::Received { local, remote, bytes: buffer[..len].to_vec() }
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                    // A pending error of an earlier send; the error queue tells more.
+                    Err(_) => continue,
+                };
+                if datagrams.send(datagram).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Passes error reports on; false when nobody listens any more.
+async fn read_errors(
+    socket: &UdpSocket,
+    device: &str,
+    datagrams: &mpsc::Sender<Datagram>,
+) -> bool {
+    for _ in 0..BATCH {
+        let report = socket.try_io(Interest::ERROR, || match errors::take(&socket, device) {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(e) => Err(e.into()),
+        });
+        match report {
+            Ok(report) => {
+                if datagrams.send(Datagram::Report(report)).await.is_err() {
+                    return false;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(addr: &str) -> Interface {
+        Interface { virt: "ipsec0".into(), phys: "lo".into(), addr: addr.parse().unwrap() }
+    }
+
+    fn free_port() -> u16 {
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
+    async fn sockets_follow_the_interfaces() {
+        let (datagrams, mut received) = mpsc::channel(8);
+        let mut sockets = Sockets::new(free_port(), datagrams);
+        let changes = sockets.follow(&[interface("127.0.0.1"), interface("127.0.0.2")]);
+        assert_eq!(changes.news.len(), 2, "{changes:?}");
+
+        let (a, b) = (sockets.local("127.0.0.1"), sockets.local("127.0.0.2"));
+        sockets.send(a, b, b"from one").unwrap();
+        let Some(Datagram::Received { local, remote, bytes }) = received.recv().await else {
+            panic!()
+        };
+        assert_eq!((local, remote, bytes.as_slice()), (b, a, &b"from one"[..]));
+
+        let changes = sockets.follow(&[interface("127.0.0.1")]);
+        assert_eq!(changes.news, ["shutting down interface ipsec0/lo 127.0.0.2"]);
+        assert!(sockets.send(b, a, b"x").unwrap_err().contains("no socket on 127.0.0.2"));
+        assert_eq!(sockets.interfaces(), [interface("127.0.0.1")]);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_with_the_remedy() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let (datagrams, _received) = mpsc::channel(8);
+        let mut sockets = Sockets::new(port, datagrams);
+        let failures = sockets.follow(&[interface("127.0.0.1")]).failures;
+        let expected = format!("ERROR: bind() for lo/ipsec0 127.0.0.1:{port} failed. Errno 98: ");
+        assert!(failures[0].starts_with(&expected), "{failures:?}");
+        assert!(failures[0].ends_with(&format!("ss -ulpn 'sport = {port}'")), "{failures:?}");
+        drop(taken);
+        assert_eq!(sockets.follow(&[interface("127.0.0.1")]).news.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn refusals_are_reported_and_do_not_stop_the_socket() {
+        let (datagrams, mut received) = mpsc::channel(8);
+        let mut sockets = Sockets::new(free_port(), datagrams);
+        sockets.follow(&[interface("127.0.0.1")]);
+        let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let local = sockets.local("127.0.0.1");
+        for _ in 0..2 {
+            sockets.send(local, closed, b"anyone?").unwrap();
+            let Some(Datagram::Report(report)) = received.recv().await else { panic!() };
+            assert!(report.contains("Connection refused [errno 111, origin ICMP type 3"), "{report}");
+        }
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.send_to(b"still here", local).unwrap();
+        let Some(Datagram::Received { bytes, .. }) = received.recv().await else { panic!() };
+        assert_eq!(bytes, b"still here");
+    }
+
+    impl Sockets {
+        fn local(&self, addr: &str) -> SocketAddr {
+            SocketAddr::new(addr.parse().unwrap(), self.port)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! From options to everything that must be there before the daemon counts as started: run
+//! directory, lock, log, control socket, KLIPS.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::{fs::DirBuilderExt, net::UnixListener},
+    path::Path,
+};
+
+use nix::sys::stat::{Mode, umask};
+
+use super::{
+    daemon::StartError,
+    kernel::{self, KernelSocket},
+    log,
+    options::{LogTo, Options},
+    pidfile::{LockError, PidFile},
+};
+
+/// A daemon ready to run.
+#[derive(Debug)]
+pub struct Ready {
+    /// The options.
+    pub options: Options,
+    /// The control socket, listening.
+    pub control: UnixListener,
+    /// PF_KEY; None with `--noklips`.
+    pub kernel: Option<KernelSocket>,
+    /// Removes the control socket. Declared before the lock, hence dropped before it.
+    pub socket_file: SocketFile,
+    /// The lock.
+    pub pid_file: PidFile,
+}
+
+/// The name of the control socket, removed when dropped.
+#[derive(Debug)]
+pub struct SocketFile(std::path::PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Gets everything ready, or says what is missing and how to get it.
+pub fn start(options: Options) -> Result<Ready, StartError> {
+    make_directory(options.control_socket.parent().unwrap_or(&options.rundir))?;
+    let pid_file = PidFile::take(&options.pid_file).map_err(|e| StartError {
+        status: if matches!(e, LockError::Running(..)) { 10 } else { 1 },
+        text: e.to_string(),
+    })?;
+    log::init(&options.log_to).map_err(|e| {
+        let to = match &options.log_to {
+            LogTo::File(path) => path.display().to_string(),
+            other => format!("{other:?}"),
+        };
+        StartError::new(format_args!("cannot log to {to}: {e}"))
+    })?;
+    let kernel = match options.engine.no_klips {
+        true => None,
+        false => Some(kernel::open(&options.rundir).map_err(StartError::new)?),
+    };
+    let control = listen(&options.control_socket).map_err(|e| {
+        let path = options.control_socket.display();
+        StartError::new(format_args!("could not create control socket \"{path}\": {e}"))
+    })?;
+    let socket_file = SocketFile(options.control_socket.clone());
+    Ok(Ready { options, control, kernel, socket_file, pid_file })
+}
+
+fn make_directory(dir: &Path) -> Result<(), StartError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
+        let remedy = match e.kind() {
+            io::ErrorKind::PermissionDenied => "run pluto as root, or set IPSEC_RUNDIR",
+            _ => "set IPSEC_RUNDIR to a directory that can be made",
+        };
+        StartError::new(format_args!("cannot make directory \"{}\": {e}; {remedy}", dir.display()))
+    })
+}
+
+/// The lock is ours, so a socket that is there already is a dead pluto's.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
