@@ -4,11 +4,18 @@
 
 use core::fmt;
 
-use crate::device::{Device, DeviceError, DeviceId, Physical};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use ipsec_types::{SaId, SaProto, Spi};
+
+use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Physical};
+use crate::eroute::Eroutes;
 use crate::home::{Context, Home, NoMemory};
-use crate::packet::Packet;
+use crate::packet::{IpHeader, Packet};
 use crate::pfkey_seam::Socket;
-use crate::verdict::{DropReason, Inbound, Outbound};
+use crate::sadb::Sadb;
+use crate::verdict::{Inbound, Outbound};
+use crate::{hold, inbound, outbound, proc, request, tick};
 
 /// The texts of `/proc/net/ipsec_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +89,7 @@ pub struct Sysctl {
 }
 
 /// The parts that `debug_*` switches name, in the order `/proc/net/ipsec_klipsdebug` prints them.
-pub const DEBUG_NAMES: [&str; 11] = [
-    "tunnel", "xform", "eroute", "spi", "radij", "esp", "ah", "rcv", "pfkey", "ipcomp", "verbose",
-];
+pub const DEBUG_NAMES: [&str; 12] = pfkey::DebugFlags::NAMES;
 
 impl Default for Sysctl {
     fn default() -> Self {
@@ -100,20 +105,43 @@ impl Default for Sysctl {
 
 /// One host's KLIPS.
 pub struct Klips<H: Home> {
-    devices: [Device; crate::device::MAX_DEVICES],
-    sysctl: Sysctl,
-    _home: core::marker::PhantomData<fn() -> H>,
+    devices: [Device; MAX_DEVICES],
+    acquires: AtomicU32,
+    pub(crate) sysctl: Sysctl,
+    pub(crate) eroutes: Eroutes<H>,
+    pub(crate) sadb: Sadb<H>,
+    /// Where the next [`Self::tick`] goes on among the SAs.
+    pub(crate) tick_at: usize,
 }
 
 impl<H: Home> Klips<H> {
     /// Empty tables. Takes randomness for hash keys, and little memory until something is put in.
     pub fn new(home: &H) -> Result<Self, NoMemory> {
-        let _ = home;
         Ok(Self {
             devices: Default::default(),
+            acquires: AtomicU32::new(0),
             sysctl: Sysctl::default(),
-            _home: core::marker::PhantomData,
+            eroutes: Eroutes::new(home),
+            sadb: Sadb::new(home),
+            tick_at: 0,
         })
+    }
+
+    /// The eroutes.
+    pub fn eroutes(&self) -> &Eroutes<H> {
+        &self.eroutes
+    }
+
+    /// The SAs.
+    pub fn sadb(&self) -> &Sadb<H> {
+        &self.sadb
+    }
+
+    /// The sequence number of the next ACQUIRE.
+    pub(crate) fn next_acquire(&self) -> u32 {
+        self.acquires
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1)
     }
 
     /// Decides about `packet`, an IP packet from its first header byte, that was routed to `device`, and transforms it in
@@ -124,8 +152,7 @@ impl<H: Home> Klips<H> {
         device: DeviceId,
         packet: &mut Packet<'_>,
     ) -> Outbound {
-        let _ = (cx, device, packet);
-        Outbound::Drop(DropReason::NotAttached)
+        outbound::outbound(self, cx, device, packet)
     }
 
     /// Finishes what [`Self::outbound`] answered [`Outbound::Trap`] to: asks the key manager (ACQUIRE) and keeps the packet
@@ -136,8 +163,7 @@ impl<H: Home> Klips<H> {
         device: DeviceId,
         packet: &mut Packet<'_>,
     ) -> Outbound {
-        let _ = (cx, device, packet);
-        Outbound::Drop(DropReason::NotAttached)
+        hold::trap(self, cx, device, packet)
     }
 
     /// Undoes the IPsec of `packet`, an IP packet from its first header byte that arrived on physical device `physical` and is
@@ -148,26 +174,39 @@ impl<H: Home> Klips<H> {
         physical: u32,
         packet: &mut Packet<'_>,
     ) -> Inbound {
-        let _ = (cx, physical, packet);
-        Inbound::Drop(DropReason::NotAttached)
+        inbound::inbound(self, cx, physical, packet)
     }
 
     /// Handles one PF_KEY request from `socket`. Answers go to `cx.out`, errors as messages with `sadb_msg_errno` too; a
     /// request too broken to be answered is dropped.
     pub fn pfkey(&mut self, cx: &mut Context<'_, H>, socket: &mut Socket, message: &[u8]) {
-        let _ = (cx, socket, message);
+        request::handle(self, cx, socket, message);
     }
 
     /// Ages SAs and holds: sends EXPIRE, deletes what is over. Looks at `budget` entries at most and continues there next
     /// time, so a second's call with a budget of the number of SAs sees every SA every second.
     pub fn tick(&mut self, cx: &mut Context<'_, H>, budget: usize) {
-        let _ = (cx, budget);
+        tick::tick(self, cx, budget);
     }
 
     /// Learns from an ICMP "fragmentation needed" or "packet too big" that `quoted`, the start of an outer packet we sent (IP
     /// header and 8 bytes more), cannot pass a link of `mtu` bytes. Ignored unless it fits an SA of ours.
     pub fn path_mtu(&self, quoted: &[u8], mtu: u32) {
-        let _ = (quoted, mtu);
+        let Some((header, spi)) = IpHeader::quoted(quoted) else {
+            return;
+        };
+        let Some(proto) = SaProto::from_number(header.protocol) else {
+            return;
+        };
+        let least = if header.is_v4() { 576 } else { 1280 };
+        if let Some(sa) = self.sadb.get(&SaId {
+            dst: header.dst,
+            spi: Spi(spi),
+            proto,
+        }) && mtu >= least
+        {
+            sa.learn_path_mtu(mtu);
+        }
     }
 
     /// Attaches ipsec device `device` to `physical`. `mtu`: what the ipsec device is to show and keep to (`overridemtu`).
@@ -268,8 +307,7 @@ impl<H: Home> Klips<H> {
         now: u64,
         out: &mut dyn fmt::Write,
     ) -> Result<bool, fmt::Error> {
-        let _ = (file, cursor, now, out);
-        Ok(false)
+        proc::write(self, file, cursor, now, out)
     }
 }
 

@@ -25,18 +25,42 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod device;
+pub mod eroute;
 pub mod home;
+pub mod ident;
+pub mod lifetime;
 pub mod packet;
 pub mod pfkey_seam;
+pub mod replay;
+pub mod sadb;
 pub mod transform;
 pub mod verdict;
 
+mod ah;
+mod esp;
+mod hold;
+mod inbound;
+mod ipcomp;
+mod ipip;
 mod klips;
+mod notify;
+mod outbound;
+mod proc;
+mod request;
+mod table;
+mod tick;
 
 pub use device::{DeviceError, DeviceId, Physical};
+pub use hold::{HOLD_IDLE, MAX_HOLDS};
 pub use home::{Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
-pub use klips::{Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
+pub use klips::{DEBUG_NAMES, Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
 pub use packet::Packet;
 pub use pfkey_seam::{Audience, Socket};
+pub use proc::VERSION;
+pub use request::MAX_LARVAL;
+pub use tick::LARVAL_LIFE;
 pub use verdict::{DropReason, Inbound, Outbound};

@@ -3,7 +3,7 @@
 //! Not here: the implementations (the home's), or how packets carry them (`esp`, `ah`, `ipcomp`).
 
 /// A cipher for ESP.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Encryption {
     /// PF_KEY number, `SADB_EALG_*` (RFC 2367 section 3.5; the numbers are IKE's ESP transform ids).
     pub id: u8,
@@ -15,6 +15,8 @@ pub struct Encryption {
     pub block: usize,
     /// IV length on the wire, in bytes.
     pub iv: usize,
+    /// Whether a key of a right length is one not to be used.
+    pub weak: fn(&[u8]) -> bool,
 }
 
 /// A MAC for ESP and AH.
@@ -61,6 +63,7 @@ pub static ENCRYPTIONS: &[Encryption] = &[
         keys: &[24],
         block: 8,
         iv: 8,
+        weak: is_single_des,
     },
     // RFC 3602
     Encryption {
@@ -69,8 +72,18 @@ pub static ENCRYPTIONS: &[Encryption] = &[
         keys: &[16, 24, 32],
         block: 16,
         iv: 16,
+        weak: |_| false,
     },
 ];
+
+/// Triple DES with two equal keys in a row is single DES (RFC 2451 section 2.3). Parity bits do not count.
+fn is_single_des(key: &[u8]) -> bool {
+    let equal = |a: usize, b: usize| match (key.get(a..a + 8), key.get(b..b + 8)) {
+        (Some(a), Some(b)) => a.iter().zip(b).fold(0, |d, (a, b)| d | (a ^ b) & 0xfe) == 0,
+        _ => true,
+    };
+    equal(0, 8) || equal(8, 16)
+}
 
 /// The MACs.
 pub static AUTHENTICATIONS: &[Authentication] = &[
@@ -143,6 +156,11 @@ mod tests {
 
     #[test]
     fn single_des_is_refused() {
-        assert_eq!(encryption(2), None);
+        assert!(encryption(2).is_none());
+        assert!(is_single_des(&[7; 24]));
+        let mut key = [1; 24];
+        key[8] = 4;
+        key[9] = 8;
+        assert!(!is_single_des(&key) || key[8..16] == key[16..24]);
     }
 }

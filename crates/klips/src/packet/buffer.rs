@@ -2,10 +2,16 @@
 
 /// The most transforms one SA group may hold.
 pub const MAX_TRANSFORMS: usize = 4;
-/// Head room that is enough for any SA group, in bytes: an outer IPv6 header, three IPsec headers with IVs, a fragment header.
+/// Head room that is enough for any SA group, in bytes: outer IPv6 headers, three IPsec headers with IVs, a fragment header.
 pub const HEADROOM: usize = 160;
 /// Tail room that is enough for any SA group, in bytes: padding and authenticators.
 pub const TAILROOM: usize = 128;
+/// The longest packet that the core makes, in bytes; some below 2^16, as KLIPS does.
+pub const MAX_PACKET: usize = 0xfff0;
+
+/// The buffer has not the room that a header or trailer needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
 
 /// A packet: `buffer[start..end]`, with room before and after.
 #[derive(Debug)]
@@ -48,15 +54,68 @@ impl<'a> Packet<'a> {
     pub fn range(&self) -> core::ops::Range<usize> {
         self.start..self.end
     }
-}
 
-/// Sends the packet through `send`, in fragments where it is bigger than `mtu` (in bytes) and may be fragmented: IPv4
-/// without DF, and IPv6 (by a fragment header, which only the source may add: we are). Answers how many pieces were sent; 0 when
-/// it is too big and must not be fragmented.
-///
-/// Fragmenting works in the packet's own buffer, so the packet is spent afterwards.
-pub fn transmit(packet: &mut Packet<'_>, mtu: u32, mut send: impl FnMut(&[u8])) -> usize {
-    let _ = mtu;
-    send(packet.bytes());
-    1
+    /// Room after the packet, in bytes.
+    pub fn tailroom(&self) -> usize {
+        self.buffer.len() - self.end
+    }
+
+    /// Makes the packet `n` bytes longer at its end; the new bytes are whatever was there.
+    pub fn extend_back(&mut self, n: usize) -> Result<(), NoRoom> {
+        if n > self.tailroom() || self.len() + n > MAX_PACKET {
+            return Err(NoRoom);
+        }
+        self.end += n;
+        Ok(())
+    }
+
+    /// Makes the packet `n` bytes longer at its start.
+    pub fn extend_front(&mut self, n: usize) -> Result<(), NoRoom> {
+        if n > self.start || self.len() + n > MAX_PACKET {
+            return Err(NoRoom);
+        }
+        self.start -= n;
+        Ok(())
+    }
+
+    /// Opens a gap of `n` bytes at `at`, by moving what is before it to the front.
+    pub fn insert(&mut self, at: usize, n: usize) -> Result<(), NoRoom> {
+        if at > self.len() {
+            return Err(NoRoom);
+        }
+        self.extend_front(n)?;
+        let start = self.start;
+        self.buffer.copy_within(start + n..start + n + at, start);
+        Ok(())
+    }
+
+    /// Closes a gap of `n` bytes at `at`, by moving what is before it to the back.
+    pub fn remove(&mut self, at: usize, n: usize) -> Result<(), NoRoom> {
+        if at.checked_add(n).is_none_or(|end| end > self.len()) {
+            return Err(NoRoom);
+        }
+        let start = self.start;
+        self.buffer.copy_within(start..start + at, start + n);
+        self.start += n;
+        Ok(())
+    }
+
+    /// Cuts the packet to `len` bytes, if it is longer.
+    pub fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len);
+    }
+
+    /// The bytes from `at` to the end of the packet, and the tail room with them: for compression in place.
+    pub fn with_tailroom(&mut self, at: usize) -> &mut [u8] {
+        self.buffer.get_mut(self.start + at..).unwrap_or(&mut [])
+    }
+
+    /// Sets the packet's length, within the tail room.
+    pub fn set_len(&mut self, len: usize) -> Result<(), NoRoom> {
+        if len > self.buffer.len() - self.start || len > MAX_PACKET {
+            return Err(NoRoom);
+        }
+        self.end = self.start + len;
+        Ok(())
+    }
 }

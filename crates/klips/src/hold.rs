@@ -1,0 +1,140 @@
+//! Traps and holds: a packet that meets a trap is kept, the key daemon is asked, and the packet goes on once there is an answer.
+
+use ipsec_types::{MagicSpi, Packet as Shown, SaId, Selector, Subnet};
+
+use crate::device::DeviceId;
+use crate::eroute::{AddError, Eroute};
+use crate::home::{Context, Home};
+use crate::klips::Klips;
+use crate::packet::{IpHeader, Packet};
+use crate::verdict::{DropReason, Outbound};
+use crate::{notify, outbound};
+
+/// How many holds KLIPS makes out of traps at most: one a pair of hosts that wait for an answer. More packets are dropped
+/// without asking, so that one scanning host cannot fill memory.
+pub const MAX_HOLDS: usize = 1024;
+/// After this many seconds without a packet a hold of KLIPS' own is given up: no daemon took care of it.
+pub const HOLD_IDLE: u64 = 600;
+
+/// See [`Klips::trap`].
+pub(crate) fn trap<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    id: DeviceId,
+    packet: &mut Packet<'_>,
+) -> Outbound {
+    let Ok(header) = IpHeader::new_checked(packet.bytes()) else {
+        return Outbound::Drop(DropReason::Malformed);
+    };
+    let shown = header.selector(packet.bytes());
+    let trapped = klips
+        .eroutes
+        .lookup(&shown)
+        .and_then(|e| Some((e.selector, e.target.as_magic()?)));
+    let made = match trapped {
+        Some((whole, MagicSpi::TrapSubnet)) => become_hold(klips, cx, &whole, &shown),
+        Some((whole, MagicSpi::Trap)) => narrow_hold(klips, cx, &whole, &shown),
+        // Another thread was faster: there is a hold already, or something better.
+        _ => Ok(()),
+    };
+    match made {
+        Ok(()) => outbound::outbound(klips, cx, id, packet),
+        Err(reason) => {
+            crate::device::Stats::add(&klips.device(id).stats.tx_dropped, 1);
+            Outbound::Drop(reason)
+        }
+    }
+}
+
+/// The trap itself becomes a hold.
+fn become_hold<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    whole: &Selector,
+    shown: &Shown,
+) -> Result<(), DropReason> {
+    let seq = klips.next_acquire();
+    let eroute = klips.eroutes.get_mut(whole).ok_or(DropReason::NoEroute)?;
+    notify::acquire(cx, seq, eroute, shown);
+    eroute.target = SaId::magic(MagicSpi::Hold);
+    Ok(())
+}
+
+/// A hold for the two hosts alone goes before the trap, as narrow in protocol and ports as the trap is.
+fn narrow_hold<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    whole: &Selector,
+    shown: &Shown,
+) -> Result<(), DropReason> {
+    if klips.eroutes.own_holds().len() >= MAX_HOLDS {
+        return Err(DropReason::Shunt);
+    }
+    let narrow = Selector {
+        src: Subnet::host(shown.src),
+        dst: Subnet::host(shown.dst),
+        proto: if whole.proto == 0 { 0 } else { shown.proto },
+        sport: if whole.sport == 0 { 0 } else { shown.sport },
+        dport: if whole.dport == 0 { 0 } else { shown.dport },
+    };
+    if narrow == *whole {
+        return become_hold(klips, cx, whole, shown);
+    }
+    let seq = klips.next_acquire();
+    let eroute = klips.eroutes.get(whole).ok_or(DropReason::NoEroute)?;
+    eroute.count(cx.now);
+    notify::acquire(cx, seq, eroute, shown);
+    let mut hold = Eroute::new(narrow, SaId::magic(MagicSpi::Hold), 0, cx.now)?;
+    hold.own_hold = true;
+    klips.eroutes.add(hold).map_err(|e| match e {
+        AddError::Exists | AddError::NoMemory => DropReason::Home,
+    })
+}
+
+/// Lets the packet of an eroute that was taken out go on, if what covers it now has a use for it: an SA, a pass, or another
+/// hold. A trap is no use: the daemon that took the hold away would only be asked again.
+pub(crate) fn let_go<H: Home>(klips: &Klips<H>, cx: &mut Context<'_, H>, gone: &Eroute<H>) {
+    let out = &mut *cx.out;
+    gone.release(|device, bytes| {
+        let Ok(header) = IpHeader::new_checked(bytes) else {
+            return;
+        };
+        let next = klips
+            .eroutes
+            .lookup(&header.selector(bytes))
+            .map(|e| e.target.as_magic());
+        if matches!(next, Some(None | Some(MagicSpi::Pass | MagicSpi::Hold))) {
+            out.release(device, bytes);
+        }
+    });
+}
+
+/// Takes out the holds of KLIPS' own making that `whole` covers, now that there is an answer for them all.
+pub(crate) fn absorb<H: Home>(klips: &mut Klips<H>, cx: &mut Context<'_, H>, whole: &Selector) {
+    while let Some(narrow) = klips
+        .eroutes
+        .own_holds()
+        .iter()
+        .find(|n| whole.contains(n))
+        .copied()
+    {
+        match klips.eroutes.remove(&narrow) {
+            Some(gone) => let_go(klips, cx, &gone),
+            None => return,
+        }
+    }
+}
+
+/// Takes out one hold of KLIPS' own making that nothing has used for long; true if there was one.
+pub(crate) fn expire_one<H: Home>(klips: &mut Klips<H>, now: u64) -> bool {
+    let idle = |n: &&Selector| {
+        klips
+            .eroutes
+            .get(n)
+            .is_none_or(|e| now.saturating_sub(e.last_used()) > HOLD_IDLE)
+    };
+    let Some(narrow) = klips.eroutes.own_holds().iter().find(idle).copied() else {
+        return false;
+    };
+    klips.eroutes.remove(&narrow).is_some()
+}

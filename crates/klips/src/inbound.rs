@@ -1,0 +1,203 @@
+//! What becomes of an IPsec packet that arrived: undone layer by layer, and held against the policy of its SAs.
+//!
+//! Not here: the transforms themselves (`esp`, `ah`, `ipcomp`, `ipip`).
+
+use ipsec_types::{SaId, SaProto, Spi};
+
+use crate::device::{DeviceId, MAX_DEVICES, Stats};
+use crate::home::{Context, Home};
+use crate::klips::Klips;
+use crate::packet::ip::protocol;
+use crate::packet::{IpHeader, MAX_TRANSFORMS, Packet};
+use crate::sadb::{Sa, Transform};
+use crate::verdict::{DropReason, Inbound};
+use crate::{ah, esp, ipcomp, ipip, notify};
+
+/// Undoes the IPsec of a packet. See [`Klips::inbound`].
+pub(crate) fn inbound<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    physical: u32,
+    packet: &mut Packet<'_>,
+) -> Inbound {
+    let Some(device) = device_of(klips, physical) else {
+        return Inbound::Drop(DropReason::NotAttached);
+    };
+    let stats = &klips.device(device).stats;
+    match unwrap(klips, cx, packet) {
+        Ok(()) => {
+            Stats::add(&stats.rx_packets, 1);
+            Stats::add(&stats.rx_bytes, packet.len() as u64);
+            Inbound::Deliver { device }
+        }
+        Err(reason) => {
+            use DropReason as R;
+            let policy = matches!(
+                reason,
+                R::NoSa
+                    | R::SaNotReady
+                    | R::Expired
+                    | R::Replay
+                    | R::WrongSource
+                    | R::WrongGroup
+                    | R::PolicyMismatch
+            );
+            Stats::add(
+                if policy {
+                    &stats.rx_dropped
+                } else {
+                    &stats.rx_errors
+                },
+                1,
+            );
+            Inbound::Drop(reason)
+        }
+    }
+}
+
+/// The ipsec device on this physical device.
+fn device_of<H: Home>(klips: &Klips<H>, physical: u32) -> Option<DeviceId> {
+    let on = |id: &DeviceId| {
+        klips
+            .device(*id)
+            .physical
+            .as_ref()
+            .is_some_and(|p| p.index == physical)
+    };
+    (0..MAX_DEVICES).filter_map(DeviceId::new).find(on)
+}
+
+fn unwrap<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    packet: &mut Packet<'_>,
+) -> Result<(), DropReason> {
+    let mut last: Option<&Sa<H>> = None;
+    for _ in 0..=MAX_TRANSFORMS {
+        let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        packet.truncate(header.total);
+        if header.fragment {
+            return Err(DropReason::Fragment);
+        }
+        let Some(id) = said(&header, packet.bytes())? else {
+            let last = last.ok_or(DropReason::WrongProtocol)?;
+            return finish(klips, cx, last, &header, packet);
+        };
+        let sa = klips.sadb.get(&id).ok_or(DropReason::NoSa)?;
+        check_place(klips, last, sa, &header)?;
+        use_sa(cx, sa)?;
+        match &sa.transform {
+            Transform::Esp { .. } => esp::open(sa, &header, packet)?,
+            Transform::Ah(_) => ah::open(sa, &header, packet)?,
+            Transform::Comp(_) => ipcomp::decompress(cx.home, sa, &header, packet)?,
+            Transform::None | Transform::IpIp => return Err(DropReason::SaNotReady),
+        }
+        sa.life.count(packet.len(), cx.now);
+        last = Some(sa);
+    }
+    Err(DropReason::TooDeep)
+}
+
+/// The id of the SA that the packet's outermost IPsec header names; none if it has no such header.
+fn said(header: &IpHeader, packet: &[u8]) -> Result<Option<SaId>, DropReason> {
+    let (proto, spi) = match header.protocol {
+        protocol::ESP => (SaProto::Esp, esp::spi(header, packet)),
+        protocol::AH => (SaProto::Ah, ah::spi(header, packet)),
+        protocol::COMP => (SaProto::Comp, ipcomp::cpi(header, packet)),
+        _ => return Ok(None),
+    };
+    let spi = Spi(spi.ok_or(DropReason::Malformed)?);
+    Ok(Some(SaId {
+        dst: header.dst,
+        spi,
+        proto,
+    }))
+}
+
+fn use_sa<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>) -> Result<(), DropReason> {
+    if !sa.is_usable() {
+        return Err(DropReason::SaNotReady);
+    }
+    if !notify::age(cx, sa) {
+        return Err(DropReason::Expired);
+    }
+    Ok(())
+}
+
+/// Whether a packet may come on this SA after `last`: from the SA's source, and in the order of its group. IPCOMP may be
+/// missing between, since a packet that does not get smaller goes without.
+fn check_place<H: Home>(
+    klips: &Klips<H>,
+    last: Option<&Sa<H>>,
+    sa: &Sa<H>,
+    header: &IpHeader,
+) -> Result<(), DropReason> {
+    if !klips.sysctl().inbound_policy_check {
+        return Ok(());
+    }
+    if !sa.source.is_unspecified() && sa.source != header.src {
+        return Err(DropReason::WrongSource);
+    }
+    let expected = match last {
+        None => sa.outward.is_none() || only_comp_outside(klips, sa),
+        Some(last) => klips.sadb.inward(last).is_some_and(|next| {
+            let next = if is_comp(next) && !is_comp(sa) {
+                klips.sadb.inward(next)
+            } else {
+                Some(next)
+            };
+            next.is_some_and(|next| next.id == sa.id)
+        }),
+    };
+    if expected {
+        Ok(())
+    } else {
+        Err(DropReason::WrongGroup)
+    }
+}
+
+fn is_comp<H: Home>(sa: &Sa<H>) -> bool {
+    matches!(sa.transform, Transform::Comp(_))
+}
+
+fn only_comp_outside<H: Home>(klips: &Klips<H>, sa: &Sa<H>) -> bool {
+    klips
+        .sadb
+        .outward(sa)
+        .is_some_and(|outer| is_comp(outer) && outer.outward.is_none())
+}
+
+/// All IPsec headers are off: takes the tunnel's header off, if it is a tunnel, and checks what is inside.
+fn finish<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    last: &Sa<H>,
+    header: &IpHeader,
+    packet: &mut Packet<'_>,
+) -> Result<(), DropReason> {
+    let check = klips.sysctl().inbound_policy_check;
+    let mut rest = klips.sadb.inward(last);
+    if rest.is_some_and(is_comp) {
+        rest = rest.and_then(|comp| klips.sadb.inward(comp));
+    }
+    let tunnelled = matches!(header.protocol, protocol::IPIP | protocol::IPV6);
+    let (policy, inner) = match rest {
+        Some(tun) if matches!(tun.transform, Transform::IpIp) && tunnelled => {
+            use_sa(cx, tun)?;
+            if check && !tun.source.is_unspecified() && tun.source != header.src {
+                return Err(DropReason::WrongSource);
+            }
+            let inner = ipip::unwrap(header, packet)?;
+            tun.life.count(packet.len(), cx.now);
+            (tun.policy, inner)
+        }
+        None if tunnelled && !check => (None, ipip::unwrap(header, packet)?),
+        None if !tunnelled => (last.policy, *header),
+        _ => return Err(DropReason::WrongGroup),
+    };
+    let shown = inner.selector(packet.bytes());
+    match policy {
+        Some(policy) if check && !policy.matches(&shown) => Err(DropReason::PolicyMismatch),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,205 @@
+//! What KLIPS tells key daemons by itself: EXPIRE and ACQUIRE.
+
+use ipsec_types::{AuthAlg, EncAlg, Packet};
+use pfkey::request::{AcquireParams, Ids};
+use pfkey::{Comb, IdentType, MAX_MESSAGE_LEN, SaFlags, SaState, SaType};
+
+use crate::eroute::Eroute;
+use crate::home::{Context, Home};
+use crate::ident::Ident;
+use crate::lifetime::{Lifetime, Limits, Standing};
+use crate::pfkey_seam::Audience;
+use crate::sadb::{Sa, State, Transform};
+use crate::transform::{AUTHENTICATIONS, ENCRYPTIONS};
+
+/// The replay window that ACQUIRE proposes, in packets.
+const PROPOSED_WINDOW: u8 = 64;
+/// The lifetimes that ACQUIRE proposes, in seconds, as KLIPS does.
+const PROPOSED_SOFT: u64 = 57_600;
+const PROPOSED_HARD: u64 = 86_400;
+/// More combinations than the transform table makes.
+const MAX_COMBS: usize = 8;
+
+/// What is used up of an SA, as PF_KEY tells it.
+pub(crate) fn current(life: &Lifetime) -> pfkey::Lifetime {
+    pfkey::Lifetime {
+        allocations: 1,
+        bytes: life.bytes(),
+        addtime: life.added,
+        usetime: life.first_use(),
+        packets: life.packets().min(u32::MAX.into()) as u32,
+    }
+}
+
+/// Limits as PF_KEY tells them.
+pub(crate) fn limits(limits: &Limits) -> pfkey::Lifetime {
+    let Limits {
+        allocations,
+        bytes,
+        addtime,
+        usetime,
+        packets,
+    } = *limits;
+    pfkey::Lifetime {
+        allocations,
+        bytes,
+        addtime,
+        usetime,
+        packets,
+    }
+}
+
+/// An SA as PF_KEY tells it.
+pub(crate) fn describe<H: Home>(sa: &Sa<H>) -> pfkey::Sa {
+    let (auth, encrypt) = algorithms(sa);
+    pfkey::Sa {
+        spi: sa.id.spi,
+        replay: sa.window.min(255) as u8,
+        state: SaState::from_number(sa.state() as u8).unwrap_or(SaState::Dead),
+        auth: AuthAlg(auth),
+        encrypt: EncAlg(encrypt),
+        flags: SaFlags(sa.flags),
+        sa_ref: sa.reference,
+    }
+}
+
+/// The PF_KEY numbers of an SA's MAC and cipher (or compression); 0 for none.
+pub(crate) fn algorithms<H: Home>(sa: &Sa<H>) -> (u8, u8) {
+    match &sa.transform {
+        Transform::None | Transform::IpIp => (0, 0),
+        Transform::Esp { crypt, auth } => (
+            auth.as_ref().map_or(0, |a| a.row.id),
+            crypt.as_ref().map_or(0, |c| c.row.id),
+        ),
+        Transform::Ah(auth) => (auth.row.id, 0),
+        Transform::Comp(row) => (0, row.id),
+    }
+}
+
+/// Looks at an SA's lifetimes, moves its state on, and says so to those who registered for its type. True: it may be used.
+pub(crate) fn age<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>) -> bool {
+    match sa.life.standing(cx.now) {
+        Standing::Fresh => true,
+        Standing::Soft => {
+            if sa.advance(State::Dying) {
+                expire(cx, sa, false);
+            }
+            true
+        }
+        Standing::Hard => {
+            kill(cx, sa);
+            false
+        }
+    }
+}
+
+/// Ends an SA: no packet uses it any more, and the next [`crate::Klips::tick`] takes it away.
+pub(crate) fn kill<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>) {
+    if sa.advance(State::Dead) {
+        expire(cx, sa, true);
+    }
+}
+
+fn expire<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, hard: bool) {
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let limit = limits(if hard { &sa.life.hard } else { &sa.life.soft });
+    let built = pfkey::request::expire(
+        &mut buffer,
+        &sa.id,
+        sa.source,
+        &describe(sa),
+        &current(&sa.life),
+        &limit,
+        hard,
+    );
+    if let Ok(message) = built {
+        let satype = SaType::from(sa.id.proto).number();
+        cx.out.pfkey(Audience::Registered(satype), message);
+    }
+}
+
+/// An identity as PF_KEY tells it.
+pub(crate) fn ident<H: Home>(ident: &Ident<H>) -> Option<pfkey::Ident<'_>> {
+    let kind = IdentType::from_number(ident.kind)?;
+    let text = core::str::from_utf8(ident.text()).ok()?;
+    ident.is_some().then_some(pfkey::Ident {
+        kind,
+        id: ident.id,
+        text,
+    })
+}
+
+/// Asks key daemons for an SA for `packet`, which met the trap `eroute`.
+pub(crate) fn acquire<H: Home>(
+    cx: &mut Context<'_, H>,
+    seq: u32,
+    eroute: &Eroute<H>,
+    packet: &Packet,
+) {
+    let wanted = Packet {
+        proto: if eroute.selector.proto == 0 {
+            0
+        } else {
+            packet.proto
+        },
+        sport: if eroute.selector.sport == 0 {
+            0
+        } else {
+            packet.sport
+        },
+        dport: if eroute.selector.dport == 0 {
+            0
+        } else {
+            packet.dport
+        },
+        ..*packet
+    };
+    let (combs, count) = proposal();
+    let params = AcquireParams {
+        satype: SaType::Esp,
+        packet: wanted,
+        flow: Some(eroute.selector),
+        ident_src: ident(&eroute.ident_src),
+        ident_dst: ident(&eroute.ident_dst),
+        replay: PROPOSED_WINDOW,
+        combs: combs.get(..count).unwrap_or(&[]),
+    };
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    if let Ok(message) = pfkey::request::acquire(&mut buffer, Ids { seq, pid: 0 }, &params) {
+        cx.out
+            .pfkey(Audience::Registered(SaType::Esp.number()), message);
+    }
+}
+
+/// Every cipher with every MAC, the strongest first.
+fn proposal() -> ([Comb; MAX_COMBS], usize) {
+    let limits = |seconds| pfkey::Lifetime {
+        addtime: seconds,
+        usetime: seconds,
+        ..pfkey::Lifetime::NONE
+    };
+    let bits = |bytes: Option<&usize>| bytes.map_or(0, |b| *b as u16 * 8);
+    let all = ENCRYPTIONS
+        .iter()
+        .rev()
+        .flat_map(|e| AUTHENTICATIONS.iter().rev().map(move |a| (e, a)));
+    let empty = Comb {
+        auth: 0,
+        encrypt: 0,
+        flags: SaFlags::PFS.0 as u16,
+        auth_bits: (0, 0),
+        encrypt_bits: (0, 0),
+        soft: limits(PROPOSED_SOFT),
+        hard: limits(PROPOSED_HARD),
+    };
+    let mut combs = [empty; MAX_COMBS];
+    let mut count = 0;
+    for (comb, (encrypt, auth)) in combs.iter_mut().zip(all) {
+        comb.auth = auth.id;
+        comb.encrypt = encrypt.id;
+        comb.auth_bits = (auth.key as u16 * 8, auth.key as u16 * 8);
+        comb.encrypt_bits = (bits(encrypt.keys.first()), bits(encrypt.keys.last()));
+        count += 1;
+    }
+    (combs, count)
+}

@@ -1,0 +1,256 @@
+//! What becomes of a packet that was routed to an ipsecN device.
+//!
+//! Not here: the transforms (`esp`, `ah`, `ipcomp`, `ipip`), or setting holds up (`hold`), which changes tables.
+
+use ipsec_types::{MagicSpi, SaId};
+
+use crate::device::{Device, DeviceId, Physical, Stats};
+use crate::eroute::Eroute;
+use crate::home::{Context, Home};
+use crate::klips::Klips;
+use crate::packet::icmp::{self, Problem};
+use crate::packet::ip::{protocol, rechecksum_v4};
+use crate::packet::{IpHeader, MAX_TRANSFORMS, Packet};
+use crate::sadb::{Sa, Sadb, Transform};
+use crate::verdict::{DropReason, Outbound};
+use crate::{ah, esp, ipcomp, ipip, notify};
+
+/// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
+const IKE_PORTS: [u16; 2] = [500, 4500];
+/// How often the outer packet of one group may meet the eroute of another.
+const MAX_NESTING: usize = 3;
+/// Nothing smaller is told to a sender: IPv6's least MTU, and less than any IPv4 stack sends TCP with.
+const LEAST_MTU_V6: usize = 1280;
+const LEAST_MTU_V4: usize = 68;
+
+/// Decides about a packet and transforms it. See [`Klips::outbound`].
+pub(crate) fn outbound<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    id: DeviceId,
+    packet: &mut Packet<'_>,
+) -> Outbound {
+    let device = klips.device(id);
+    let verdict = decide(klips, cx, id, packet).unwrap_or_else(Outbound::Drop);
+    count(device, &verdict, packet.len());
+    verdict
+}
+
+fn count(device: &Device, verdict: &Outbound, bytes: usize) {
+    let stats = &device.stats;
+    match verdict {
+        Outbound::Transmit { .. } | Outbound::Pass { .. } => {
+            Stats::add(&stats.tx_packets, 1);
+            Stats::add(&stats.tx_bytes, bytes as u64);
+        }
+        Outbound::Held | Outbound::Icmp => Stats::add(&stats.tx_dropped, 1),
+        Outbound::Trap => {}
+        Outbound::Drop(DropReason::NotAttached | DropReason::NoEroute | DropReason::NoSa) => {
+            Stats::add(&stats.tx_dropped, 1);
+        }
+        Outbound::Drop(DropReason::Shunt | DropReason::Reject) => Stats::add(&stats.tx_dropped, 1),
+        Outbound::Drop(_) => Stats::add(&stats.tx_errors, 1),
+    }
+}
+
+fn decide<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    id: DeviceId,
+    packet: &mut Packet<'_>,
+) -> Result<Outbound, DropReason> {
+    let physical = klips
+        .device(id)
+        .physical
+        .as_ref()
+        .ok_or(DropReason::NotAttached)?;
+    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+    packet.truncate(header.total);
+    let shown = header.selector(packet.bytes());
+    let found = klips.eroutes.lookup(&shown);
+    let pass = Outbound::Pass {
+        physical: physical.index,
+        mtu: physical.mtu,
+    };
+    if is_ike(physical, &shown, found.map(|e| &e.target)) {
+        return Ok(pass);
+    }
+    let eroute = found.ok_or(DropReason::NoEroute)?;
+    let shunt = eroute.target.as_magic();
+    if !matches!(shunt, Some(MagicSpi::Trap | MagicSpi::TrapSubnet)) {
+        eroute.count(cx.now);
+    }
+    match shunt {
+        None => protect(klips, cx, physical, &eroute.target, packet),
+        Some(MagicSpi::Pass) => Ok(pass),
+        Some(MagicSpi::Drop) => Err(DropReason::Shunt),
+        Some(MagicSpi::Reject) => reject(klips, &header, packet),
+        Some(MagicSpi::Hold) => hold(eroute, id, packet),
+        Some(MagicSpi::Trap | MagicSpi::TrapSubnet) => Ok(Outbound::Trap),
+    }
+}
+
+/// IKE's own packets go round KLIPS: from one of our addresses and an IKE port, unless an eroute sends them through
+/// an SA to someone else than their destination.
+fn is_ike(physical: &Physical, shown: &ipsec_types::Packet, target: Option<&SaId>) -> bool {
+    let to_its_peer = target.is_none_or(|t| t.as_magic().is_some() || t.dst == shown.dst);
+    shown.proto == protocol::UDP
+        && IKE_PORTS.contains(&shown.sport)
+        && physical.owns(shown.src)
+        && to_its_peer
+}
+
+fn reject<H: Home>(
+    klips: &Klips<H>,
+    header: &IpHeader,
+    packet: &mut Packet<'_>,
+) -> Result<Outbound, DropReason> {
+    if !klips.sysctl().icmp || !icmp::may_answer(header, packet.bytes()) {
+        return Err(DropReason::Reject);
+    }
+    answer(header, packet, Problem::Prohibited)
+}
+
+/// The answer comes from the packet's own destination: a source of ours would count as spoofed where it is injected.
+fn answer(
+    header: &IpHeader,
+    packet: &mut Packet<'_>,
+    problem: Problem,
+) -> Result<Outbound, DropReason> {
+    icmp::answer(packet, header, header.dst, problem).map_err(|_| DropReason::NoRoom)?;
+    Ok(Outbound::Icmp)
+}
+
+pub(crate) fn hold<H: Home>(
+    eroute: &Eroute<H>,
+    id: DeviceId,
+    packet: &Packet<'_>,
+) -> Result<Outbound, DropReason> {
+    eroute.hold(id, packet.bytes())?;
+    Ok(Outbound::Held)
+}
+
+/// Puts the packet through the SA group `first` names, and through the group of any eroute that the outer packet meets.
+fn protect<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    physical: &Physical,
+    first: &SaId,
+    packet: &mut Packet<'_>,
+) -> Result<Outbound, DropReason> {
+    let mut target = *first;
+    let mut mtu = physical.mtu;
+    for _ in 0..MAX_NESTING {
+        let sa = klips.sadb.get(&target).ok_or(DropReason::NoSa)?;
+        let path = group(&klips.sadb, sa)
+            .map(Sa::path_mtu)
+            .filter(|m| *m != 0)
+            .min();
+        mtu = path.map_or(mtu, |path| mtu.min(path));
+        usable(cx, &klips.sadb, sa)?;
+        if let Some(verdict) = too_big(klips, sa, mtu, packet)? {
+            return Ok(verdict);
+        }
+        for sa in group(&klips.sadb, sa) {
+            apply(klips, cx, sa, packet)?;
+        }
+        let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        let outer = klips.eroutes.lookup(&header.selector(packet.bytes()));
+        match outer
+            .map(|e| e.target)
+            .filter(|t| t.as_magic().is_none() && t.dst != target.dst)
+        {
+            Some(next) => target = next,
+            None => {
+                return Ok(Outbound::Transmit {
+                    physical: physical.index,
+                    mtu,
+                });
+            }
+        }
+    }
+    Err(DropReason::TooDeep)
+}
+
+/// The SAs of a group, from the one next to the inner packet.
+fn group<'a, H: Home>(sadb: &'a Sadb<H>, first: &'a Sa<H>) -> impl Iterator<Item = &'a Sa<H>> {
+    core::iter::successors(Some(first), |sa| sadb.outward(sa)).take(MAX_TRANSFORMS)
+}
+
+fn usable<H: Home>(
+    cx: &mut Context<'_, H>,
+    sadb: &Sadb<H>,
+    first: &Sa<H>,
+) -> Result<(), DropReason> {
+    for sa in group(sadb, first) {
+        if !sa.is_usable() {
+            return Err(DropReason::SaNotReady);
+        }
+        if !notify::age(cx, sa) {
+            return Err(DropReason::Expired);
+        }
+    }
+    Ok(())
+}
+
+/// What to answer when the packet, once protected, is bigger than `mtu` and must not be fragmented. Where no answer may be
+/// given, and with `fragicmp` off, the outer packet is fragmented instead.
+fn too_big<H: Home>(
+    klips: &Klips<H>,
+    first: &Sa<H>,
+    mtu: u32,
+    packet: &mut Packet<'_>,
+) -> Result<Option<Outbound>, DropReason> {
+    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+    let grown = |total| {
+        let grow = |(total, header), sa: &Sa<H>| sa.grown(total, header);
+        group(&klips.sadb, first)
+            .fold((total, header.payload), grow)
+            .0
+    };
+    let mtu = mtu as usize;
+    if grown(packet.len()) <= mtu || !header.dont_fragment {
+        return Ok(None);
+    }
+    let mut fits = mtu.saturating_sub(grown(mtu) - mtu) + crate::transform::MAX_BLOCK;
+    while grown(fits) > mtu && fits > 0 {
+        fits -= 1;
+    }
+    let least = if header.is_v4() {
+        LEAST_MTU_V4
+    } else {
+        LEAST_MTU_V6
+    };
+    if klips.sysctl().fragicmp && fits >= least && icmp::may_answer(&header, packet.bytes()) {
+        return answer(&header, packet, Problem::TooBig(fits as u32)).map(Some);
+    }
+    if header.is_v4() {
+        // In transport mode this is the header that goes out; a tunnel's outer header has DF clear by itself.
+        if let Some(flags) = packet.bytes_mut().get_mut(6) {
+            *flags &= !0x40;
+        }
+        rechecksum_v4(packet.bytes_mut());
+    }
+    Ok(None)
+}
+
+fn apply<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    sa: &Sa<H>,
+    packet: &mut Packet<'_>,
+) -> Result<(), DropReason> {
+    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+    sa.life.count(packet.len(), cx.now);
+    let done = match &sa.transform {
+        Transform::None => Err(DropReason::SaNotReady),
+        Transform::IpIp => ipip::wrap(sa, &header, packet, klips.sysctl().hidetos),
+        Transform::Esp { .. } => esp::seal(sa, &header, packet),
+        Transform::Ah(_) => ah::seal(sa, &header, packet),
+        Transform::Comp(_) => ipcomp::compress(cx.home, sa, &header, packet),
+    };
+    if done == Err(DropReason::SequenceWrapped) {
+        notify::kill(cx, sa);
+    }
+    done
+}

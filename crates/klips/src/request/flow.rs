@@ -1,0 +1,115 @@
+//! X_ADDFLOW and X_DELFLOW: eroutes, and the policies of incoming SAs.
+
+use ipsec_types::{MagicSpi, SaId, SaProto, Selector};
+use pfkey::{Message, SaFlags, errno};
+
+use super::{Errno, echo, sa};
+use crate::eroute::{AddError, Eroute};
+use crate::home::{Context, Home};
+use crate::klips::Klips;
+use crate::pfkey_seam::Audience;
+use crate::sadb::Transform;
+use crate::{hold, packet::MAX_TRANSFORMS};
+
+const INVALID: Errno = Errno(errno::EINVAL);
+
+impl From<AddError> for Errno {
+    fn from(error: AddError) -> Self {
+        Self(match error {
+            AddError::Exists => errno::EEXIST,
+            AddError::NoMemory => errno::ENOMEM,
+        })
+    }
+}
+
+/// ADDFLOW: makes an eroute. With REPLACEFLOW it takes the place of one with the same selector, if there is one; with INFLOW it
+/// is the policy of an incoming SA instead.
+pub(super) fn add<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    let id = message.said().ok_or(INVALID)?;
+    let selector = message.selector().ok_or(INVALID)?;
+    let flags = message.sa().ok_or(INVALID)?.flags;
+    if flags.contains(SaFlags::INFLOW) {
+        set_policy(klips, &id, selector)?;
+    } else {
+        let replace = flags.contains(SaFlags::REPLACEFLOW);
+        make(klips, cx, message, id, selector, replace)?;
+    }
+    echo(cx, Audience::All, message)
+}
+
+fn make<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    message: &Message<'_>,
+    id: SaId,
+    selector: Selector,
+    replace: bool,
+) -> Result<(), Errno> {
+    // A shunt of a number that means nothing would be a hole in the policy.
+    if id.proto == SaProto::Int && id.as_magic().is_none() {
+        return Err(INVALID);
+    }
+    let mut eroute = Eroute::new(selector, id, message.pid(), cx.now)?;
+    eroute.ident_src = sa::ident(message.ident_src())?;
+    eroute.ident_dst = sa::ident(message.ident_dst())?;
+    let gone = if replace {
+        klips.eroutes.remove(&selector)
+    } else {
+        None
+    };
+    klips.eroutes.add(eroute)?;
+    if let Some(gone) = gone {
+        hold::let_go(klips, cx, &gone);
+    }
+    let is_answer = !matches!(
+        id.as_magic(),
+        Some(MagicSpi::Hold | MagicSpi::Trap | MagicSpi::TrapSubnet)
+    );
+    if is_answer {
+        hold::absorb(klips, cx, &selector);
+    }
+    Ok(())
+}
+
+/// The policy belongs to the tunnel SA of the group, or in transport mode to the SA itself.
+fn set_policy<H: Home>(klips: &mut Klips<H>, id: &SaId, selector: Selector) -> Result<(), Errno> {
+    let mut holder = *id;
+    for _ in 0..MAX_TRANSFORMS {
+        let sa = klips.sadb.get(&holder).ok_or(Errno(errno::ENOENT))?;
+        match klips.sadb.inward(sa) {
+            Some(inner) if !matches!(sa.transform, Transform::IpIp) => holder = inner.id,
+            _ => break,
+        }
+    }
+    let sa = klips.sadb.get_mut(&holder).ok_or(Errno(errno::ENOENT))?;
+    sa.policy = Some(selector);
+    sa.flags |= SaFlags::INFLOW.0;
+    sa.inbound = true;
+    Ok(())
+}
+
+/// DELFLOW: takes one eroute away, or with CLEARFLOW all.
+pub(super) fn delete<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    if message
+        .sa()
+        .is_some_and(|sa| sa.flags.contains(SaFlags::CLEARFLOW))
+    {
+        klips.eroutes.clear();
+    } else {
+        let selector = message.selector().ok_or(INVALID)?;
+        let gone = klips
+            .eroutes
+            .remove(&selector)
+            .ok_or(Errno(errno::ENOENT))?;
+        hold::let_go(klips, cx, &gone);
+    }
+    echo(cx, Audience::All, message)
+}

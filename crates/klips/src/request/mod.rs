@@ -1,0 +1,155 @@
+//! PF_KEY requests (RFC 2367 section 3, and KLIPS' extensions): one function a message type.
+//!
+//! Not here: the bytes of messages (crate `pfkey`), or what KLIPS says by itself (`notify`).
+
+mod flow;
+mod group;
+mod sa;
+
+use pfkey::{ExtType, MAX_MESSAGE_LEN, Message, MsgType, SaType, errno};
+
+use crate::home::{Context, Home, NoMemory};
+use crate::klips::{DEBUG_NAMES, Klips};
+use crate::pfkey_seam::{Audience, Socket};
+use crate::transform::{AUTHENTICATIONS, COMPRESSIONS, ENCRYPTIONS};
+
+/// How many larval SAs there may be at a time: a daemon that asks for SPIs and forgets them must not fill memory.
+pub const MAX_LARVAL: usize = 4096;
+
+/// A Linux errno, for `sadb_msg_errno`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub u8);
+
+impl From<NoMemory> for Errno {
+    fn from(_: NoMemory) -> Self {
+        Self(errno::ENOMEM)
+    }
+}
+
+impl From<pfkey::Error> for Errno {
+    fn from(error: pfkey::Error) -> Self {
+        Self(error.errno())
+    }
+}
+
+/// See [`Klips::pfkey`].
+pub(crate) fn handle<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    socket: &mut Socket,
+    bytes: &[u8],
+) {
+    let done = Message::request(bytes)
+        .map_err(Errno::from)
+        .and_then(|message| dispatch(klips, cx, socket, &message));
+    if let Err(Errno(errno)) = done {
+        let mut buffer = [0; pfkey::HEADER_LEN];
+        if let Some(reply) = pfkey::request::error_reply(&mut buffer, bytes, errno) {
+            cx.out.pfkey(Audience::Sender, reply);
+        }
+    }
+}
+
+fn dispatch<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    socket: &mut Socket,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    match message.msg_type() {
+        MsgType::Register => register(cx, socket, message),
+        MsgType::GetSpi => sa::get_spi(klips, cx, message),
+        MsgType::Add => sa::add(klips, cx, message),
+        MsgType::Update => sa::update(klips, cx, message),
+        MsgType::Delete => sa::delete(klips, cx, message),
+        MsgType::Get => sa::get(klips, cx, message),
+        MsgType::Dump => sa::dump(klips, cx, message),
+        MsgType::Flush => sa::flush(klips, cx, message),
+        MsgType::GrpSa => group::group(klips, cx, message),
+        MsgType::AddFlow => flow::add(klips, cx, message),
+        MsgType::DelFlow => flow::delete(klips, cx, message),
+        MsgType::Debug => debug(klips, cx, message),
+        MsgType::Promisc => {
+            socket.set_promiscuous(message.promisc_on());
+            echo(cx, Audience::Sender, message)
+        }
+        // A daemon that gives up on an ACQUIRE; what becomes of the hold it says by DELFLOW or ADDFLOW.
+        MsgType::Acquire if message.errno() != 0 => Ok(()),
+        MsgType::Acquire | MsgType::Expire | MsgType::PChange | MsgType::NatTNewMapping => {
+            Err(Errno(errno::EOPNOTSUPP))
+        }
+    }
+}
+
+/// Sends `message` to `audience`, and to the sockets that hear everything.
+fn say<H: Home>(cx: &mut Context<'_, H>, audience: Audience, message: &[u8]) {
+    cx.out.pfkey(audience, message);
+    if audience != Audience::All {
+        cx.out.pfkey(Audience::Promiscuous, message);
+    }
+}
+
+/// Answers with the request itself, without keys.
+fn echo<H: Home>(
+    cx: &mut Context<'_, H>,
+    audience: Audience,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let reply = pfkey::request::echo_reply(&mut buffer, message)?;
+    say(cx, audience, reply);
+    Ok(())
+}
+
+/// REGISTER: the algorithms there are go to all who registered for the type (RFC 2367 section 3.1.7).
+fn register<H: Home>(
+    cx: &mut Context<'_, H>,
+    socket: &mut Socket,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    let satype = message.satype();
+    let bits = |bytes: usize| bytes as u16 * 8;
+    let auth = AUTHENTICATIONS.iter().map(|a| pfkey::Alg {
+        id: a.id,
+        ivlen: 0,
+        min_bits: bits(a.key),
+        max_bits: bits(a.key),
+    });
+    let encrypt = ENCRYPTIONS.iter().map(|e| pfkey::Alg {
+        id: e.id,
+        ivlen: e.iv as u8,
+        min_bits: bits(e.keys.first().copied().unwrap_or(0)),
+        max_bits: bits(e.keys.last().copied().unwrap_or(0)),
+    });
+    let compress = COMPRESSIONS.iter().map(|c| pfkey::Alg {
+        id: c.id,
+        ivlen: 0,
+        min_bits: 0,
+        max_bits: 0,
+    });
+    socket.register(satype.number());
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let reply = pfkey::Builder::with_header(&mut buffer, *message.header());
+    let reply = match satype {
+        SaType::Ah => reply.supported(ExtType::SupportedAuth, auth),
+        SaType::Esp => reply
+            .supported(ExtType::SupportedAuth, auth)
+            .supported(ExtType::SupportedEncrypt, encrypt),
+        SaType::Comp => reply.supported(ExtType::SupportedEncrypt, compress),
+        SaType::IpIp | SaType::Int | SaType::Unspec => reply,
+    };
+    say(cx, Audience::Registered(satype.number()), reply.finish()?);
+    Ok(())
+}
+
+fn debug<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    let flags = message.debug_flags().ok_or(Errno(errno::EINVAL))?;
+    for (word, name) in klips.sysctl.debug.iter_mut().zip(DEBUG_NAMES) {
+        *word = flags.get(name).unwrap_or(0);
+    }
+    echo(cx, Audience::All, message)
+}

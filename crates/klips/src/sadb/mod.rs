@@ -1,0 +1,245 @@
+//! Security associations: what one is (here), and the table of them (`table`).
+//!
+//! Not here: how a packet is transformed (`esp`, `ah`, `ipcomp`, `ipip`), or how SAs are asked for (`request`).
+
+mod table;
+
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use ipsec_types::{SaId, Selector};
+
+use crate::home::{Home, Lock, NoMemory};
+use crate::ident::Ident;
+use crate::lifetime::Lifetime;
+use crate::replay::Replay;
+use crate::transform::{Authentication, Compression, Encryption, MAX_IV};
+
+pub use table::{DeleteError, GroupError, Sadb};
+
+/// Where an SA stands (RFC 2367 section 2.3.1). Numbers as `sadb_sa_state` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Made by GETSPI, waiting for UPDATE.
+    Larval = 0,
+    /// In use.
+    Mature = 1,
+    /// In use, past a soft lifetime.
+    Dying = 2,
+    /// Past a hard lifetime; waits to be taken away.
+    Dead = 3,
+}
+
+impl State {
+    fn from_number(n: u8) -> Self {
+        match n {
+            0 => Self::Larval,
+            1 => Self::Mature,
+            2 => Self::Dying,
+            _ => Self::Dead,
+        }
+    }
+}
+
+/// A keyed cipher with its row in the table.
+pub struct Crypt<H: Home> {
+    /// The row.
+    pub row: &'static Encryption,
+    /// The home's implementation, keyed.
+    pub cipher: H::Cipher,
+    /// Key length, in bits, for `/proc/net/ipsec_spi`.
+    pub key_bits: usize,
+}
+
+/// A keyed MAC with its row in the table.
+pub struct Auth<H: Home> {
+    /// The row.
+    pub row: &'static Authentication,
+    /// The home's implementation, keyed.
+    pub mac: H::Mac,
+}
+
+/// What an SA does to a packet.
+pub enum Transform<H: Home> {
+    /// Nothing yet: larval.
+    None,
+    /// Wraps it in another IP header.
+    IpIp,
+    /// ESP. At least one of the two is there.
+    Esp {
+        /// Confidentiality.
+        crypt: Option<Crypt<H>>,
+        /// Authenticity.
+        auth: Option<Auth<H>>,
+    },
+    /// AH.
+    Ah(Auth<H>),
+    /// IPCOMP.
+    Comp(&'static Compression),
+}
+
+/// What went wrong on an SA, counted.
+#[derive(Debug, Default)]
+pub struct SaErrors {
+    /// Authenticators that did not match.
+    pub auth: AtomicU32,
+    /// Encrypted parts of a wrong length.
+    pub size: AtomicU32,
+    /// Paddings other than 1, 2, 3, …
+    pub padding: AtomicU32,
+    /// Packets seen before, or too old to tell.
+    pub replay: AtomicU32,
+}
+
+impl SaErrors {
+    pub(crate) fn add(counter: &AtomicU32) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A security association.
+pub struct Sa<H: Home> {
+    /// Its name.
+    pub id: SaId,
+    /// The outer source address, where one was given.
+    pub source: IpAddr,
+    /// What it does.
+    pub transform: Transform<H>,
+    /// Whether packets come to us on it.
+    pub inbound: bool,
+    /// PF_KEY flags it was added with (`SADB_SAFLAGS_*`), and INFLOW when it has a policy.
+    pub flags: u32,
+    /// What may be inside, on an incoming tunnel SA.
+    pub policy: Option<Selector>,
+    /// Lifetimes.
+    pub life: Lifetime,
+    /// The replay window.
+    pub replay: H::Lock<Replay>,
+    /// The window's width in packets; 0 none.
+    pub window: u32,
+    /// Identity of the source.
+    pub ident_src: Ident<H>,
+    /// Identity of the destination.
+    pub ident_dst: Ident<H>,
+    /// What went wrong.
+    pub errors: SaErrors,
+    /// Bytes before and after compression.
+    pub ratio: [AtomicU64; 2],
+    /// A random number that IVs are made from.
+    pub iv_seed: [u8; MAX_IV],
+    /// A number that names the SA in PF_KEY (`ref`), from 1.
+    pub reference: u32,
+    /// The next SA towards the wire, within the group.
+    pub(crate) outward: Option<u32>,
+    /// The next SA towards the inner packet.
+    pub(crate) inward: Option<u32>,
+    state: AtomicU8,
+    sequence: AtomicU64,
+    path_mtu: AtomicU32,
+}
+
+impl<H: Home> Sa<H> {
+    /// A larval SA.
+    pub fn new(
+        home: &H,
+        id: SaId,
+        source: IpAddr,
+        window: u32,
+        life: Lifetime,
+    ) -> Result<Self, NoMemory> {
+        let mut iv_seed = [0; MAX_IV];
+        home.random(&mut iv_seed);
+        Ok(Self {
+            id,
+            source,
+            transform: Transform::None,
+            inbound: false,
+            flags: 0,
+            policy: None,
+            life,
+            replay: H::Lock::new(Replay::new(window))?,
+            window,
+            ident_src: Ident::none(),
+            ident_dst: Ident::none(),
+            errors: SaErrors::default(),
+            ratio: Default::default(),
+            iv_seed,
+            reference: 0,
+            outward: None,
+            inward: None,
+            state: AtomicU8::new(State::Larval as u8),
+            sequence: AtomicU64::new(0),
+            path_mtu: AtomicU32::new(0),
+        })
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Whether packets may use it.
+    pub fn is_usable(&self) -> bool {
+        matches!(self.state(), State::Mature | State::Dying)
+    }
+
+    /// Moves it on to `to`; true for the one caller that did it, who then tells others about it.
+    pub fn advance(&self, to: State) -> bool {
+        self.state.fetch_max(to as u8, Ordering::Relaxed) < to as u8
+    }
+
+    /// The next outgoing sequence number; `None` when 2^32 - 1 packets were sent (RFC 4303 section 3.3.3).
+    pub fn next_sequence(&self) -> Option<u32> {
+        let next = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        u32::try_from(next).ok()
+    }
+
+    /// The next identification for an outer IPv4 header. Tunnel SAs have no sequence numbers, so it is the same counter.
+    pub fn next_ip_id(&self) -> u16 {
+        // Never 0: a raw socket's kernel puts its own number there, behind AH's back.
+        (self.sequence.fetch_add(1, Ordering::Relaxed) % 0xffff + 1) as u16
+    }
+
+    /// The last sequence number sent or accepted.
+    pub fn last_sequence(&self) -> u32 {
+        if self.inbound {
+            self.replay.with(|r| r.highest())
+        } else {
+            self.sequence.load(Ordering::Relaxed).min(u32::MAX.into()) as u32
+        }
+    }
+
+    /// The path MTU learnt for packets on this SA; 0: none.
+    pub fn path_mtu(&self) -> u32 {
+        self.path_mtu.load(Ordering::Relaxed)
+    }
+
+    /// Learns a path MTU; only ever a smaller one.
+    pub fn learn_path_mtu(&self, mtu: u32) {
+        let smaller = |old| (old == 0 || mtu < old).then_some(mtu);
+        let _ = self
+            .path_mtu
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, smaller);
+    }
+
+    /// How long a packet of `total` bytes with `header` bytes of IP header becomes by this SA, at most.
+    /// Answers the new total and header lengths.
+    pub fn grown(&self, total: usize, header: usize) -> (usize, usize) {
+        match &self.transform {
+            Transform::None | Transform::Comp(_) => (total, header),
+            Transform::IpIp => {
+                let outer = if self.id.dst.is_ipv4() { 20 } else { 40 };
+                (total + outer, outer)
+            }
+            Transform::Esp { crypt, auth } => {
+                let block = crypt.as_ref().map_or(4, |c| c.row.block.max(4));
+                let iv = crypt.as_ref().map_or(0, |c| c.row.iv);
+                let icv = auth.as_ref().map_or(0, |a| a.row.icv);
+                let payload = (total.saturating_sub(header) + 2).next_multiple_of(block);
+                (header + 8 + iv + payload + icv, header)
+            }
+            Transform::Ah(auth) => (total + 12 + auth.row.icv, header),
+        }
+    }
+}
