@@ -7,6 +7,7 @@ mod net;
 mod paths;
 mod setup;
 mod syslog;
+mod tun;
 mod verify;
 
 use paths::Paths;

@@ -6,10 +6,7 @@ use crate::print;
 use ipsec_keys::Secrets;
 use ipsec_keys::secrets::Secret;
 use pfkey::client::{Control, Table, in_kernel};
-use std::fs::OpenOptions;
 use std::io::IsTerminal;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 
 /// What a check found: fine, with a remark; or wrong, with the remedy.
 type Finding = Result<Option<String>, String>;
@@ -75,7 +72,10 @@ fn checks() -> Vec<(String, Finding)> {
         ),
     ];
     if !in_kernel() {
-        all.push(("Checking for TUN devices".into(), tun()));
+        all.push((
+            "Checking for TUN devices".into(),
+            crate::tun::check().map(|()| None),
+        ));
     }
     all.push((
         format!(
@@ -154,21 +154,6 @@ fn klips() -> Finding {
     match Control::find().table(Table::Version) {
         Ok(text) => Ok(Some(text.trim().to_string())),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-fn tun() -> Finding {
-    let path = Path::new("/dev/net/tun");
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.file_type().is_char_device() => {}
-        Ok(_) => return Err("/dev/net/tun is no device: remove it, then mknod /dev/net/tun c 10 200".into()),
-        Err(_) => return Err("no /dev/net/tun: modprobe tun; in a container, pass the device in (--device /dev/net/tun)".into()),
-    }
-    match OpenOptions::new().read(true).write(true).open(path) {
-        Ok(_) => Ok(None),
-        Err(error) => Err(format!(
-            "/dev/net/tun: {error}; root with CAP_NET_ADMIN must be able to open it"
-        )),
     }
 }
 

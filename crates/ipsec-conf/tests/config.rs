@@ -406,3 +406,29 @@ fn damaged_texts_never_panic() {
         ipsec_conf::fuzz(&bytes[at..]);
     }
 }
+
+#[test]
+fn the_installed_sample_has_no_complaints() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/ipsec.conf");
+    let config = Config::load(path.as_ref());
+    assert_eq!(config.problems(), []);
+    let setup = config.setup();
+    assert_eq!(setup.problems, []);
+    assert_eq!(setup.value.unwrap().interfaces, [Interface::DefaultRoute]);
+    // The connections in it are commented out; without the marks they are good, but for the keys.
+    let text = std::fs::read_to_string(path).unwrap();
+    let uncommented: String = text
+        .lines()
+        .map(|l| {
+            l.strip_prefix('#')
+                .filter(|l| l.starts_with(['\t']) || l.starts_with("conn "))
+                .unwrap_or(l)
+        })
+        .filter(|l| !l.contains("0sAQ..."))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let config = Config::parse("sample", &uncommented);
+    for name in ["net-to-net", "road"] {
+        assert_eq!(config.conn(name).problems, [], "{name}");
+    }
+}

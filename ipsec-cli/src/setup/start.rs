@@ -68,6 +68,7 @@ fn klips(context: &Context) -> Result<Control, String> {
             .call(|buf, ids| pfkey::request::flush(buf, ids, pfkey::SaType::Unspec))
             .map_err(|e| e.to_string())?;
     } else {
+        crate::tun::check()?;
         Daemon::Klipsd.stop(context.paths, || false)?;
         Daemon::Klipsd.start(context.paths, &Start::default())?;
     }
