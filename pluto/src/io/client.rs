@@ -38,14 +38,25 @@ pub struct Outgoing {
 pub fn outbox() -> (Outbox, Outgoing) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let outbox = Outbox { frames: sender, waiting: Arc::clone(&waiting) };
-    (outbox, Outgoing { frames: receiver, waiting })
+    let outbox = Outbox {
+        frames: sender,
+        waiting: Arc::clone(&waiting),
+    };
+    (
+        outbox,
+        Outgoing {
+            frames: receiver,
+            waiting,
+        },
+    )
 }
 
 impl Outbox {
     fn push(&self, reply: &Reply) -> bool {
         // A line too long for a frame is a fault of ours, not of the client.
-        let Ok(frame) = frame::encode(reply) else { return true };
+        let Ok(frame) = frame::encode(reply) else {
+            return true;
+        };
         let waiting = self.waiting.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
         waiting <= MAX_WAITING && self.frames.send(frame).is_ok()
     }
@@ -77,12 +88,21 @@ struct Waiting {
 impl Clients {
     /// A client has asked something.
     pub fn add(&mut self, id: ClientId, outbox: Outbox, conversation: AbortHandle) {
-        self.known.insert(id, Waiting { outbox, conversation, status: ExitStatus::default() });
+        self.known.insert(
+            id,
+            Waiting {
+                outbox,
+                conversation,
+                status: ExitStatus::default(),
+            },
+        );
     }
 
     /// Says a line. False if the client does not read and was dropped.
     pub fn reply(&mut self, id: ClientId, code: u16, text: String) -> bool {
-        let Some(client) = self.known.get(&id) else { return true };
+        let Some(client) = self.known.get(&id) else {
+            return true;
+        };
         let kept = client.outbox.push(&Reply::Line { code, text });
         if !kept {
             client.conversation.abort();
@@ -102,7 +122,11 @@ impl Clients {
     /// Says the exit status; what is still waiting goes out before the connection is closed.
     pub fn finish(&mut self, id: ClientId, status: u8) {
         if let Some(client) = self.known.remove(&id) {
-            let status = if status == 0 { client.status.get() } else { status };
+            let status = if status == 0 {
+                client.status.get()
+            } else {
+                status
+            };
             client.outbox.push(&Reply::Exit { status });
         }
     }
@@ -130,7 +154,9 @@ mod tests {
         let conversation = tokio::spawn(std::future::pending::<()>());
         clients.add(id, outbox, conversation.abort_handle());
         let line = "x".repeat(60_000);
-        let lines = (0..2_000).take_while(|_| clients.reply(id, 0, line.clone())).count();
+        let lines = (0..2_000)
+            .take_while(|_| clients.reply(id, 0, line.clone()))
+            .count();
         assert!((1_000..1_200).contains(&lines), "{lines}");
         assert!(conversation.await.unwrap_err().is_cancelled());
         assert!(!clients.gone(id));
@@ -148,7 +174,11 @@ mod tests {
         let id = ClientId(1);
         let mut clients = Clients::default();
         let (outbox, mut outgoing) = outbox();
-        clients.add(id, outbox, tokio::spawn(std::future::pending::<()>()).abort_handle());
+        clients.add(
+            id,
+            outbox,
+            tokio::spawn(std::future::pending::<()>()).abort_handle(),
+        );
         let line = "x".repeat(60_000);
         for _ in 0..3_000 {
             assert!(clients.reply(id, 0, line.clone()));
@@ -156,7 +186,10 @@ mod tests {
         }
         clients.finish(id, 7);
         let last = outgoing.next().await.unwrap();
-        assert_eq!(frame::decode_reply(&last[4..]).unwrap(), Reply::Exit { status: 7 });
+        assert_eq!(
+            frame::decode_reply(&last[4..]).unwrap(),
+            Reply::Exit { status: 7 }
+        );
         assert!(outgoing.next().await.is_none());
     }
 }

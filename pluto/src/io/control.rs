@@ -77,8 +77,16 @@ fn refuse_busy(stream: &UnixStream) {
 }
 
 fn refusal(rc: Rc, text: String) -> Vec<Vec<u8>> {
-    let replies = [Reply::line(rc, text), Reply::Exit { status: rc.code() as u8 }];
-    replies.iter().filter_map(|reply| frame::encode(reply).ok()).collect()
+    let replies = [
+        Reply::line(rc, text),
+        Reply::Exit {
+            status: rc.code() as u8,
+        },
+    ];
+    replies
+        .iter()
+        .filter_map(|reply| frame::encode(reply).ok())
+        .collect()
 }
 
 async fn converse(
@@ -100,7 +108,16 @@ async fn converse(
     // The driver needs a handle on this task, which only its spawner has: so the rest is another.
     let talk = tokio::spawn(answer(stream, id, outgoing, inputs.clone()));
     let conversation = talk.abort_handle();
-    if inputs.send(Input::Whack { client: id, request, outbox, conversation }).await.is_err() {
+    if inputs
+        .send(Input::Whack {
+            client: id,
+            request,
+            outbox,
+            conversation,
+        })
+        .await
+        .is_err()
+    {
         return talk.abort();
     }
     let _ = talk.await;
@@ -140,7 +157,10 @@ async fn answer(
     let (mut reading, mut writing) = stream.into_split();
     let write = async {
         while let Some(frame) = outgoing.next().await {
-            if !matches!(timeout(LINE_PATIENCE, writing.write_all(&frame)).await, Ok(Ok(()))) {
+            if !matches!(
+                timeout(LINE_PATIENCE, writing.write_all(&frame)).await,
+                Ok(Ok(()))
+            ) {
                 return;
             }
         }
@@ -183,8 +203,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (control, mut arriving) = serve(dir.path());
         let client = ask(dir.path(), Request::Status);
-        let Some(Input::Whack { client: id, request, outbox, conversation }) =
-            arriving.recv().await
+        let Some(Input::Whack {
+            client: id,
+            request,
+            outbox,
+            conversation,
+        }) = arriving.recv().await
         else {
             panic!()
         };
@@ -194,7 +218,10 @@ mod tests {
         assert!(clients.reply(id, 0, "interface ipsec0/eth0 192.0.2.1".into()));
         clients.finish(id, 0);
         let got = client.await.unwrap();
-        assert_eq!(got, (vec!["000 interface ipsec0/eth0 192.0.2.1".to_string()], 0));
+        assert_eq!(
+            got,
+            (vec!["000 interface ipsec0/eth0 192.0.2.1".to_string()], 0)
+        );
         control.drained(Duration::from_secs(60)).await;
     }
 
@@ -206,22 +233,41 @@ mod tests {
         let answer = tokio::task::spawn_blocking(move || {
             let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
             let content = br#"{"Delete":{"name":""}}"#;
-            stream.write_all(&(content.len() as u32).to_be_bytes()).unwrap();
+            stream
+                .write_all(&(content.len() as u32).to_be_bytes())
+                .unwrap();
             stream.write_all(content).unwrap();
             let content = frame::read(&mut stream).unwrap().unwrap();
             let last = frame::read(&mut stream).unwrap().unwrap();
-            (frame::decode_reply(&content).unwrap(), frame::decode_reply(&last).unwrap())
+            (
+                frame::decode_reply(&content).unwrap(),
+                frame::decode_reply(&last).unwrap(),
+            )
         });
         let (line, last) = answer.await.unwrap();
-        assert!(line.to_string().starts_with("030 ignoring message from whack: "), "{line}");
-        assert!(line.to_string().contains("Delete.name: must not be empty"), "{line}");
+        assert!(
+            line.to_string()
+                .starts_with("030 ignoring message from whack: "),
+            "{line}"
+        );
+        assert!(
+            line.to_string().contains("Delete.name: must not be empty"),
+            "{line}"
+        );
         assert_eq!(last, Reply::Exit { status: 30 });
         assert!(matches!(arriving.recv().await, Some(Input::Complaint(_))));
 
-        let leaver = Client::connect(dir.path()).unwrap().send(&Request::Listen).unwrap();
-        let Some(Input::Whack { client, .. }) = arriving.recv().await else { panic!() };
+        let leaver = Client::connect(dir.path())
+            .unwrap()
+            .send(&Request::Listen)
+            .unwrap();
+        let Some(Input::Whack { client, .. }) = arriving.recv().await else {
+            panic!()
+        };
         drop(leaver);
-        let Some(Input::WhackGone(gone)) = arriving.recv().await else { panic!() };
+        let Some(Input::WhackGone(gone)) = arriving.recv().await else {
+            panic!()
+        };
         assert_eq!(gone, client);
     }
 
@@ -229,10 +275,14 @@ mod tests {
     async fn there_is_a_limit_to_clients() {
         let dir = tempfile::tempdir().unwrap();
         let (_control, _arriving) = serve(dir.path());
-        let waiting: Vec<_> =
-            (0..MAX_CLIENTS).map(|_| std::os::unix::net::UnixStream::connect(dir.path().join("pluto.ctl")).unwrap()).collect();
+        let waiting: Vec<_> = (0..MAX_CLIENTS)
+            .map(|_| std::os::unix::net::UnixStream::connect(dir.path().join("pluto.ctl")).unwrap())
+            .collect();
         let (lines, status) = ask(dir.path(), Request::Status).await.unwrap();
-        assert!(lines[0].starts_with("032 pluto already serves 256"), "{lines:?}");
+        assert!(
+            lines[0].starts_with("032 pluto already serves 256"),
+            "{lines:?}"
+        );
         assert_eq!(status, 32);
         drop(waiting);
     }

@@ -23,7 +23,10 @@ pub struct StartError {
 impl StartError {
     /// A failure of the common kind.
     pub fn new(text: impl fmt::Display) -> StartError {
-        StartError { status: 1, text: text.to_string() }
+        StartError {
+            status: 1,
+            text: text.to_string(),
+        }
     }
 }
 

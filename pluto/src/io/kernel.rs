@@ -50,9 +50,13 @@ pub enum KernelError {
 /// Opens PF_KEY at the KLIPS module if it is loaded, else at klipsd.
 pub fn open(rundir: &Path) -> Result<KernelSocket, KernelError> {
     if Path::new(PROC).exists() {
-        return Socket::new(Domain::from(libc::AF_KEY), Type::RAW, Some(Protocol::from(PF_KEY_V2)))
-            .and_then(|socket| nonblocking(socket, None))
-            .map_err(|e| KernelError::Open("the KLIPS module".into(), e));
+        return Socket::new(
+            Domain::from(libc::AF_KEY),
+            Type::RAW,
+            Some(Protocol::from(PF_KEY_V2)),
+        )
+        .and_then(|socket| nonblocking(socket, None))
+        .map_err(|e| KernelError::Open("the KLIPS module".into(), e));
     }
     let path = rundir.join("pfkey.sock");
     let open = Socket::new(Domain::UNIX, Type::SEQPACKET, None)
@@ -83,13 +87,28 @@ pub struct Kernel {
 impl Kernel {
     /// Takes a socket into service. What comes in, and the end, goes to `inputs` with `generation`,
     /// so that the end of an older socket is not taken for that of a newer.
-    pub fn start(socket: KernelSocket, generation: u64, inputs: mpsc::Sender<Input>) -> io::Result<Kernel> {
-        let socket = Arc::new(AsyncFd::new(socket.0)?);
+    pub fn start(
+        socket: KernelSocket,
+        generation: u64,
+        inputs: mpsc::Sender<Input>,
+    ) -> io::Result<Kernel> {
+        // SAFETY: the socket owns its descriptor, and nothing closes or replaces it in there.
+        let socket = Arc::new(unsafe { AsyncFd::register(socket.0)? });
         let (to_send, sending) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let reader = tokio::spawn(read_all(Arc::clone(&socket), generation, inputs.clone()));
-        let writer = tokio::spawn(write_all(socket, sending, Arc::clone(&waiting), generation, inputs));
-        Ok(Kernel { to_send, waiting, tasks: [reader.abort_handle(), writer.abort_handle()] })
+        let writer = tokio::spawn(write_all(
+            socket,
+            sending,
+            Arc::clone(&waiting),
+            generation,
+            inputs,
+        ));
+        Ok(Kernel {
+            to_send,
+            waiting,
+            tasks: [reader.abort_handle(), writer.abort_handle()],
+        })
     }
 
     /// Queues a message. False if KLIPS has stopped reading.
@@ -211,17 +230,24 @@ mod tests {
 
         assert!(kernel.send(vec![1; 40]) && kernel.send(vec![2; 8]));
         theirs.send(&[3; 24]).unwrap();
-        let Input::PfKey(message) = next(&mut arriving).await else { panic!() };
+        let Input::PfKey(message) = next(&mut arriving).await else {
+            panic!()
+        };
         assert_eq!(message, [3; 24]);
         let mut buffer = [MaybeUninit::uninit(); 64];
         let lengths = tokio::task::spawn_blocking(move || {
-            let lengths = [theirs.recv(&mut buffer).unwrap(), theirs.recv(&mut buffer).unwrap()];
+            let lengths = [
+                theirs.recv(&mut buffer).unwrap(),
+                theirs.recv(&mut buffer).unwrap(),
+            ];
             drop(theirs);
             lengths
         });
         assert_eq!(lengths.await.unwrap(), [40, 8]);
 
-        let Input::KernelLost { generation: 1, .. } = next(&mut arriving).await else { panic!() };
+        let Input::KernelLost { generation: 1, .. } = next(&mut arriving).await else {
+            panic!()
+        };
         drop(klips);
         let dead = open(dir.path()).unwrap_err();
         assert!(matches!(dead, KernelError::Dead(..)), "{dead}");

@@ -24,11 +24,13 @@ pub struct Attachment {
 
 /// All attachments.
 pub async fn attachments(rundir: &Path) -> io::Result<Vec<Attachment>> {
-    match tokio::fs::read_to_string(PROC).await {
+    // Proc files do not block.
+    match std::fs::read_to_string(PROC) {
         Ok(text) => Ok(parse_tncfg(&text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let asked = ask(&rundir.join("klips.ctl"), "get ipsec_tncfg");
-            Ok(parse_tncfg(&timeout(PATIENCE, asked).await??))
+            let socket = rundir.join("klips.ctl");
+            let text = timeout(PATIENCE, ask(&socket, "get ipsec_tncfg")).await??;
+            Ok(parse_tncfg(&text))
         }
         Err(e) => Err(e),
     }
@@ -56,8 +58,10 @@ fn parse_tncfg(text: &str) -> Vec<Attachment> {
             let (virt, rest) = line.split_once("->")?;
             let phys = rest.split_whitespace().next()?;
             let virt = virt.trim();
-            (phys != "NULL" && !virt.is_empty())
-                .then(|| Attachment { virt: virt.to_string(), phys: phys.to_string() })
+            (phys != "NULL" && !virt.is_empty()).then(|| Attachment {
+                virt: virt.to_string(),
+                phys: phys.to_string(),
+            })
         })
         .collect()
 }
@@ -70,8 +74,14 @@ mod tests {
     fn attached_devices_are_read() {
         let text = "ipsec0 -> eth0 mtu=16260(1443) -> 1500\nipsec1 -> NULL mtu=0(0) -> 0\n\
                     ipsec2->eth1 mtu=0\njunk\n -> \n";
-        let pair = |virt: &str, phys: &str| Attachment { virt: virt.into(), phys: phys.into() };
-        assert_eq!(parse_tncfg(text), [pair("ipsec0", "eth0"), pair("ipsec2", "eth1")]);
+        let pair = |virt: &str, phys: &str| Attachment {
+            virt: virt.into(),
+            phys: phys.into(),
+        };
+        assert_eq!(
+            parse_tncfg(text),
+            [pair("ipsec0", "eth0"), pair("ipsec2", "eth1")]
+        );
         assert!(parse_tncfg("").is_empty());
     }
 }

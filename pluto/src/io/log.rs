@@ -31,17 +31,31 @@ const TARGET: &str = "pluto";
 /// Opens the log for the rest of the process's life.
 pub fn init(to: &LogTo) -> io::Result<()> {
     // Libraries may warn; their small talk stays out.
-    let filter = Targets::new().with_target(TARGET, Level::TRACE).with_default(LevelFilter::WARN);
+    let filter = Targets::new()
+        .with_target(TARGET, Level::TRACE)
+        .with_default(LevelFilter::WARN);
     let lines = |with_time| tracing_subscriber::fmt::layer().event_format(Lines { with_time });
     let layer = match to {
-        LogTo::Stderr => lines(false).with_writer(io::stderr).with_filter(filter).boxed(),
-        LogTo::Syslog => lines(false).with_writer(Syslog::open()).with_filter(filter).boxed(),
+        LogTo::Stderr => lines(false)
+            .with_writer(io::stderr)
+            .with_filter(filter)
+            .boxed(),
+        LogTo::Syslog => lines(false)
+            .with_writer(Syslog::open())
+            .with_filter(filter)
+            .boxed(),
         LogTo::File(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path)?;
-            lines(true).with_writer(Mutex::new(file)).with_filter(filter).boxed()
+            lines(true)
+                .with_writer(Mutex::new(file))
+                .with_filter(filter)
+                .boxed()
         }
     };
-    tracing_subscriber::registry().with(layer).try_init().map_err(io::Error::other)
+    tracing_subscriber::registry()
+        .with(layer)
+        .try_init()
+        .map_err(io::Error::other)
 }
 
 /// Writes one line. Control characters, which a peer may have chosen, come out as `\ooo`.
@@ -97,7 +111,13 @@ struct Syslog;
 impl Syslog {
     fn open() -> Syslog {
         // SAFETY: the name is a constant with an end, and lives as long as the process.
-        unsafe { libc::openlog(c"pluto".as_ptr(), libc::LOG_NDELAY | libc::LOG_PID, libc::LOG_AUTHPRIV) };
+        unsafe {
+            libc::openlog(
+                c"pluto".as_ptr(),
+                libc::LOG_NDELAY | libc::LOG_PID,
+                libc::LOG_AUTHPRIV,
+            )
+        };
         Syslog
     }
 }
@@ -141,6 +161,9 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_forge_lines() {
-        assert_eq!(printable("peer \"a\nb\u{1b}[2J\" ü"), "peer \"a\\012b\\033[2J\" ü");
+        assert_eq!(
+            printable("peer \"a\nb\u{1b}[2J\" ü"),
+            "peer \"a\\012b\\033[2J\" ü"
+        );
     }
 }

@@ -144,7 +144,7 @@ pub struct Options {
     pub rundir: PathBuf,
     /// `ipsec.secrets`.
     pub secrets_file: PathBuf,
-    /// What the engine is told.
+    /// What the engine is told; the process id comes later, when there is a daemon.
     pub engine: Config,
 }
 
@@ -193,6 +193,7 @@ impl Arguments {
                 unique_ids: self.uniqueids,
                 debug: self.debug_classes().collect(),
                 no_klips: self.noklips,
+                ..Config::default()
             },
             interfaces: self.interface,
         })
@@ -224,7 +225,10 @@ mod tests {
         assert_eq!(options.secrets_file, PathBuf::from("/s"));
         let options = resolve("pluto --rundir /r --ctlbase /x/y --ikeport 5000").unwrap();
         assert_eq!(options.control_socket, PathBuf::from("/x/y.ctl"));
-        assert_eq!((options.rundir, options.ike_port), (PathBuf::from("/r"), 5000));
+        assert_eq!(
+            (options.rundir, options.ike_port),
+            (PathBuf::from("/r"), 5000)
+        );
         assert!(resolve("pluto --rundir r").unwrap().rundir.is_absolute());
     }
 
@@ -233,13 +237,20 @@ mod tests {
         let classes = |line: &str| resolve(line).unwrap().engine.debug;
         assert!(classes("pluto").is_empty());
         assert_eq!(classes("pluto --debug-klips --debug-raw").len(), 2);
-        assert_eq!(classes("pluto --debug-all").len(), DebugClass::ALL.len() - 1);
+        assert_eq!(
+            classes("pluto --debug-all").len(),
+            DebugClass::ALL.len() - 1
+        );
         assert!(classes("pluto --debug-all --debug-private").contains(&DebugClass::Private));
     }
 
     #[test]
     fn mistakes_are_named() {
-        assert!(resolve("pluto --ikeport 0").unwrap_err().contains("--ikeport"));
+        assert!(
+            resolve("pluto --ikeport 0")
+                .unwrap_err()
+                .contains("--ikeport")
+        );
         assert!(resolve("pluto --bogus").unwrap_err().contains("--bogus"));
         assert!(resolve("pluto stray").unwrap_err().contains("stray"));
     }

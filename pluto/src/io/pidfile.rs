@@ -59,7 +59,10 @@ impl PidFile {
                 continue;
             }
             write_pid(&mut file).map_err(create)?;
-            return Ok(PidFile { path: path.to_path_buf(), file });
+            return Ok(PidFile {
+                path: path.to_path_buf(),
+                file,
+            });
         }
     }
 }
@@ -106,7 +109,11 @@ mod tests {
 
         let second = PidFile::take(&path).unwrap_err();
         assert!(matches!(&second, LockError::Running(_, Some(pid)) if *pid == std::process::id()));
-        assert!(second.to_string().contains("already exists: pluto is running (pid "));
+        assert!(
+            second
+                .to_string()
+                .contains("already exists: pluto is running (pid ")
+        );
 
         drop(held);
         assert!(!path.exists());
@@ -116,7 +123,12 @@ mod tests {
     #[test]
     fn a_missing_directory_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = PidFile::take(&dir.path().join("no/pluto.pid")).unwrap_err().to_string();
-        assert!(error.contains("no/pluto.pid") && error.contains("No such file"), "{error}");
+        let error = PidFile::take(&dir.path().join("no/pluto.pid"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no/pluto.pid") && error.contains("No such file"),
+            "{error}"
+        );
     }
 }

@@ -47,7 +47,11 @@ impl Drop for SocketFile {
 pub fn start(options: Options) -> Result<Ready, StartError> {
     make_directory(options.control_socket.parent().unwrap_or(&options.rundir))?;
     let pid_file = PidFile::take(&options.pid_file).map_err(|e| StartError {
-        status: if matches!(e, LockError::Running(..)) { 10 } else { 1 },
+        status: if matches!(e, LockError::Running(..)) {
+            10
+        } else {
+            1
+        },
         text: e.to_string(),
     })?;
     log::init(&options.log_to).map_err(|e| {
@@ -63,23 +67,38 @@ pub fn start(options: Options) -> Result<Ready, StartError> {
     };
     let control = listen(&options.control_socket).map_err(|e| {
         let path = options.control_socket.display();
-        StartError::new(format_args!("could not create control socket \"{path}\": {e}"))
+        StartError::new(format_args!(
+            "could not create control socket \"{path}\": {e}"
+        ))
     })?;
     let socket_file = SocketFile(options.control_socket.clone());
-    Ok(Ready { options, control, kernel, socket_file, pid_file })
+    Ok(Ready {
+        options,
+        control,
+        kernel,
+        socket_file,
+        pid_file,
+    })
 }
 
 fn make_directory(dir: &Path) -> Result<(), StartError> {
     if dir.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
-        let remedy = match e.kind() {
-            io::ErrorKind::PermissionDenied => "run pluto as root, or set IPSEC_RUNDIR",
-            _ => "set IPSEC_RUNDIR to a directory that can be made",
-        };
-        StartError::new(format_args!("cannot make directory \"{}\": {e}; {remedy}", dir.display()))
-    })
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| {
+            let remedy = match e.kind() {
+                io::ErrorKind::PermissionDenied => "run pluto as root, or set IPSEC_RUNDIR",
+                _ => "set IPSEC_RUNDIR to a directory that can be made",
+            };
+            StartError::new(format_args!(
+                "cannot make directory \"{}\": {e}; {remedy}",
+                dir.display()
+            ))
+        })
 }
 
 /// The lock is ours, so a socket that is there already is a dead pluto's.

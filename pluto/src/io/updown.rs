@@ -125,8 +125,15 @@ fn lines(bytes: &[u8]) -> Vec<String> {
         .lines()
         .flat_map(|line| {
             let chars: Vec<char> = line.chars().collect();
-            let folded: Vec<String> = chars.chunks(MAX_LINE).map(|part| part.iter().collect()).collect();
-            if folded.is_empty() { vec![String::new()] } else { folded }
+            let folded: Vec<String> = chars
+                .chunks(MAX_LINE)
+                .map(|part| part.iter().collect())
+                .collect();
+            if folded.is_empty() {
+                vec![String::new()]
+            } else {
+                folded
+            }
         })
         .collect();
     if cut || lines.len() > MAX_LINES {
@@ -152,7 +159,10 @@ mod tests {
         assert_eq!(output, ["up-client", "oops"]);
         assert_eq!(status, UpdownStatus::Exited(3));
         assert_eq!(outcome("kill -9 $$").await.1, UpdownStatus::Signalled(9));
-        assert_eq!(outcome("no-such-command-here").await.1, UpdownStatus::Exited(127));
+        assert_eq!(
+            outcome("no-such-command-here").await.1,
+            UpdownStatus::Exited(127)
+        );
     }
 
     #[tokio::test]
@@ -184,6 +194,9 @@ mod tests {
         assert_eq!(status, UpdownStatus::Exited(0));
         assert_eq!(output.len(), MAX_LINES + 1);
         let (output, _) = outcome("head -c 600 /dev/zero | tr '\\0' x").await;
-        assert_eq!(output.iter().map(String::len).collect::<Vec<_>>(), [250, 250, 100]);
+        assert_eq!(
+            output.iter().map(String::len).collect::<Vec<_>>(),
+            [250, 250, 100]
+        );
     }
 }

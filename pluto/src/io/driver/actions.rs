@@ -22,7 +22,7 @@ use super::{
     Datagram, Input, Loaded,
 };
 use crate::engine::{
-    Action, ClientId, Engine, Event, Interface, Job, JobId, LogLevel, Time, UpdownId,
+    Action, ClientId, Config, Engine, Event, Interface, Job, JobId, LogLevel, Time, UpdownId,
 };
 
 /// The driver as a client of the engine: who asks for a shutdown when a signal does.
@@ -47,8 +47,6 @@ pub struct Driver {
     asking: Option<ClientId>,
     sockets: Sockets,
     listening: bool,
-    /// What the engine was last told of interfaces.
-    interfaces: Vec<Interface>,
     kernel: Option<Kernel>,
     kernel_generation: u64,
     shutting_down: bool,
@@ -60,8 +58,12 @@ impl Driver {
     /// A driver with a new engine.
     pub fn new(options: Options, inputs: mpsc::Sender<Input>, sockets: Sockets) -> Driver {
         let rng: StdRng = rand::make_rng();
+        let config = Config {
+            pid: std::process::id(),
+            ..options.engine.clone()
+        };
         Driver {
-            engine: Engine::new(options.engine.clone(), Box::new(rng)),
+            engine: Engine::new(config, Box::new(rng)),
             options,
             zero: Instant::now(),
             inputs,
@@ -70,7 +72,6 @@ impl Driver {
             asking: None,
             sockets,
             listening: false,
-            interfaces: Vec::new(),
             kernel: None,
             kernel_generation: 0,
             shutting_down: false,
@@ -93,8 +94,17 @@ impl Driver {
     /// Something that an IKE socket delivered.
     pub async fn datagram(&mut self, datagram: Datagram) {
         match datagram {
-            Datagram::Received { local, remote, bytes } if self.listening => {
-                self.handle(Event::Datagram { local, remote, bytes }).await;
+            Datagram::Received {
+                local,
+                remote,
+                bytes,
+            } if self.listening => {
+                self.handle(Event::Datagram {
+                    local,
+                    remote,
+                    bytes,
+                })
+                .await;
             }
             Datagram::Received { .. } => {}
             Datagram::Report(text) => log::line(LogLevel::Warning, &text),
@@ -104,7 +114,12 @@ impl Driver {
     /// Something that another task delivered.
     pub async fn input(&mut self, input: Input) {
         match input {
-            Input::Whack { client, request, outbox, conversation } => {
+            Input::Whack {
+                client,
+                request,
+                outbox,
+                conversation,
+            } => {
                 self.clients.add(client, outbox, conversation);
                 self.asking = Some(client);
                 self.handle(Event::Whack { client, request }).await;
@@ -120,7 +135,10 @@ impl Driver {
             Input::KernelFound(socket) => self.kernel_found(socket).await,
             Input::JobDone(id, Some(result)) => self.handle(Event::JobDone { id, result }).await,
             Input::JobDone(id, None) => {
-                log::line(LogLevel::Warning, &format!("ERROR: computation {id:?} failed inside"));
+                log::line(
+                    LogLevel::Warning,
+                    &format!("ERROR: computation {id:?} failed inside"),
+                );
             }
             Input::UpdownDone(id, outcome) => {
                 let updown::Outcome { output, status } = outcome;
@@ -156,7 +174,11 @@ impl Driver {
 
     async fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Send { local, remote, bytes } => {
+            Action::Send {
+                local,
+                remote,
+                bytes,
+            } => {
                 if let Err(text) = self.sockets.send(local, remote, &bytes) {
                     log::line(LogLevel::Warning, &text);
                 }
@@ -172,8 +194,12 @@ impl Driver {
             Action::Finish { client, status } => self.clients.finish(client, status),
             Action::Log { level, text } => log::line(level, &text),
             Action::Listen(listening) => {
+                // The sockets stay when no longer listening, so that states can be deleted in order.
                 self.listening = listening;
-                self.find_interfaces().await;
+                if listening {
+                    self.find_interfaces().await;
+                    self.tell_interfaces();
+                }
             }
             Action::ReadSecrets => self.read_secrets().await,
             Action::Exit(status) => self.exit = Some(status),
@@ -182,7 +208,11 @@ impl Driver {
 
     /// A line of the driver's own, for the log and for whoever is asking.
     fn say(&mut self, rc: Rc, text: &str) {
-        let level = if rc == Rc::Log { LogLevel::Info } else { LogLevel::Warning };
+        let level = if rc == Rc::Log {
+            LogLevel::Info
+        } else {
+            LogLevel::Warning
+        };
         log::line(level, text);
         if let Some(client) = self.asking {
             self.clients.add_line(client, rc, log::printable(text));
@@ -204,7 +234,11 @@ impl Driver {
             let _ = inputs.send(Input::GiveUp).await;
         });
         let request = Box::new(Request::Shutdown);
-        self.handle(Event::Whack { client: SELF, request }).await;
+        self.handle(Event::Whack {
+            client: SELF,
+            request,
+        })
+        .await;
     }
 
     fn start_job(&self, id: JobId, job: Job) {
@@ -250,13 +284,19 @@ impl Driver {
         if generation != self.kernel_generation || self.kernel.take().is_none() {
             return;
         }
-        log::line(LogLevel::Warning, &format!("ERROR: lost KLIPS ({why}); waiting for it to come back"));
+        log::line(
+            LogLevel::Warning,
+            &format!("ERROR: lost KLIPS ({why}); waiting for it to come back"),
+        );
         self.reopen_kernel();
         self.handle(Event::KernelUp(false)).await;
     }
 
     fn reopen_kernel(&self) {
-        tokio::spawn(kernel::reopen(self.options.rundir.clone(), self.inputs.clone()));
+        tokio::spawn(kernel::reopen(
+            self.options.rundir.clone(),
+            self.inputs.clone(),
+        ));
     }
 
     /// A message while KLIPS is gone is dropped: the engine has been told, and starts anew when it is back.
@@ -276,31 +316,33 @@ impl Driver {
 impl Driver {
     async fn interfaces_changed(&mut self) {
         if self.listening {
+            let before = self.sockets.interfaces();
             self.find_interfaces().await;
-            self.handle_queued().await;
+            if self.sockets.interfaces() != before {
+                self.tell_interfaces();
+                self.handle_queued().await;
+            }
         }
     }
 
-    /// Looks at the interfaces, opens and closes sockets, and tells the engine if anything is new to it
-    /// or it has asked.
-    async fn find_interfaces(&mut self) {
-        let wanted = match self.listening {
-            true => self.wanted_interfaces().await,
-            false => Some(Vec::new()),
-        };
-        // What could not be looked at is taken to be as it was.
-        if let Some(wanted) = wanted {
-            let changes = self.sockets.follow(&wanted);
-            changes.news.iter().for_each(|line| self.say(Rc::Log, line));
-            changes.failures.iter().for_each(|line| self.say(Rc::LogSerious, line));
-        }
-        let found = self.sockets.interfaces();
-        if self.listening && found.is_empty() && (self.asking.is_some() || !self.interfaces.is_empty()) {
+    fn tell_interfaces(&mut self) {
+        let interfaces = self.sockets.interfaces();
+        if interfaces.is_empty() {
             self.say(Rc::LogSerious, "no public interfaces found");
         }
-        if found != self.interfaces || self.asking.is_some() {
-            self.interfaces.clone_from(&found);
-            self.events.push_back(Event::Interfaces(found));
+        self.events.push_back(Event::Interfaces(interfaces));
+    }
+
+    /// Looks at the interfaces, and opens and closes sockets.
+    async fn find_interfaces(&mut self) {
+        // What cannot be looked at is taken to be as it was.
+        if let Some(wanted) = self.wanted_interfaces().await {
+            let changes = self.sockets.follow(&wanted);
+            changes.news.iter().for_each(|line| self.say(Rc::Log, line));
+            changes
+                .failures
+                .iter()
+                .for_each(|line| self.say(Rc::LogSerious, line));
         }
     }
 
@@ -308,7 +350,10 @@ impl Driver {
         let raw = match interfaces::raw_interfaces().await {
             Ok(raw) => raw,
             Err(text) => {
-                self.say(Rc::LogSerious, &format!("ERROR: cannot list interfaces: {text}"));
+                self.say(
+                    Rc::LogSerious,
+                    &format!("ERROR: cannot list interfaces: {text}"),
+                );
                 return None;
             }
         };
@@ -325,27 +370,39 @@ impl Driver {
         };
         let only = &self.options.interfaces;
         let (paired, complaints) = interfaces::pair(&raw, attached.as_deref(), only);
-        complaints.iter().for_each(|line| self.say(Rc::LogSerious, line));
+        complaints
+            .iter()
+            .for_each(|line| self.say(Rc::LogSerious, line));
         Some(paired)
     }
 
     /// Reads the secrets on a worker, since names among them are looked up.
     async fn read_secrets(&mut self) {
         let path = self.options.secrets_file.clone();
-        self.say(Rc::Log, &format!("loading secrets from \"{}\"", path.display()));
+        self.say(
+            Rc::Log,
+            &format!("loading secrets from \"{}\"", path.display()),
+        );
         let mut loading = tokio::task::spawn_blocking(move || {
             let (secrets, problems) = ipsec_keys::Secrets::load(&path);
             let problems = problems.iter().map(ToString::to_string).collect();
-            Box::new(Loaded { secrets, problems })
+            Box::new(Loaded {
+                secrets: Box::new(secrets),
+                problems,
+            })
         });
         match timeout(SECRETS_PATIENCE, &mut loading).await {
             Ok(Ok(loaded)) => self.secrets_loaded(*loaded),
-            Ok(Err(_)) => {
-                let secrets = Err("reading the secrets failed inside".to_string());
-                self.events.push_back(Event::Secrets { secrets });
-            }
+            // The engine waits for an answer, and must not get an empty one for a good one.
+            Ok(Err(e)) => self.secrets_loaded(Loaded {
+                secrets: Box::default(),
+                problems: vec![format!("ERROR: reading the secrets failed inside: {e}")],
+            }),
             Err(_) => {
-                self.say(Rc::Log, "names in the secrets take time to look up; going on meanwhile");
+                self.say(
+                    Rc::Log,
+                    "names in the secrets take time to look up; going on meanwhile",
+                );
                 let inputs = self.inputs.clone();
                 tokio::spawn(async move {
                     if let Ok(loaded) = loading.await {
@@ -357,7 +414,7 @@ impl Driver {
     }
 
     fn secrets_loaded(&mut self, loaded: Loaded) {
-        loaded.problems.iter().for_each(|line| self.say(Rc::LogSerious, line));
-        self.events.push_back(Event::Secrets { secrets: Ok(Box::new(loaded.secrets)) });
+        let Loaded { secrets, problems } = loaded;
+        self.events.push_back(Event::Secrets { secrets, problems });
     }
 }

@@ -96,7 +96,7 @@ pub enum Datagram {
 /// A secrets file as read, and what is wrong in it.
 #[derive(Debug)]
 pub struct Loaded {
-    secrets: Secrets,
+    secrets: Box<Secrets>,
     problems: Vec<String>,
 }
 
@@ -109,7 +109,10 @@ pub fn run(ready: Ready) -> u8 {
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(e) => {
-            log::line(LogLevel::Warning, &format!("FATAL ERROR: cannot start the event loop: {e}"));
+            log::line(
+                LogLevel::Warning,
+                &format!("FATAL ERROR: cannot start the event loop: {e}"),
+            );
             return 1;
         }
     };
@@ -123,10 +126,19 @@ pub fn run(ready: Ready) -> u8 {
 }
 
 async fn serve(ready: Ready) -> io::Result<u8> {
-    let Ready { options, control, kernel, socket_file, pid_file } = ready;
+    let Ready {
+        options,
+        control,
+        kernel,
+        socket_file,
+        pid_file,
+    } = ready;
     log::line(
         LogLevel::Info,
-        &format!("Starting Pluto (FreeS/WAN Version {})", env!("CARGO_PKG_VERSION")),
+        &format!(
+            "Starting Pluto (FreeS/WAN Version {})",
+            env!("CARGO_PKG_VERSION")
+        ),
     );
     let (inputs, mut arriving) = mpsc::channel(MAX_INPUTS);
     let (datagrams, mut received) = mpsc::channel(MAX_DATAGRAMS);
@@ -164,7 +176,11 @@ async fn until(wake: Option<Instant>) {
 }
 
 fn watch_signals(inputs: &mpsc::Sender<Input>) -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ] {
         let mut signals = signal(kind)?;
         let inputs = inputs.clone();
         tokio::spawn(async move {

@@ -33,11 +33,17 @@ pub fn take(socket: &impl AsFd, device: &str) -> Result<Option<String>, Errno> {
     let report = message.cmsgs()?.find_map(|part| match part {
         ControlMessageOwned::Ipv4RecvErr(error, offender) => {
             let offender = offender.filter(|o| o.sin_family == libc::AF_INET as u16);
-            Some((error, offender.map(|o| SocketAddrV4::from(SockaddrIn::from(o)).ip().to_string())))
+            Some((
+                error,
+                offender.map(|o| SocketAddrV4::from(SockaddrIn::from(o)).ip().to_string()),
+            ))
         }
         ControlMessageOwned::Ipv6RecvErr(error, offender) => {
             let offender = offender.filter(|o| o.sin6_family == libc::AF_INET6 as u16);
-            Some((error, offender.map(|o| SocketAddrV6::from(SockaddrIn6::from(o)).ip().to_string())))
+            Some((
+                error,
+                offender.map(|o| SocketAddrV6::from(SockaddrIn6::from(o)).ip().to_string()),
+            ))
         }
         _ => None,
     });
@@ -49,7 +55,10 @@ pub fn take(socket: &impl AsFd, device: &str) -> Result<Option<String>, Errno> {
 
 fn destination(addr: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = addr.as_sockaddr_in().map(|a| SocketAddrV4::from(*a).into());
-    v4.or_else(|| addr.as_sockaddr_in6().map(|a| SocketAddrV6::from(*a).into()))
+    v4.or_else(|| {
+        addr.as_sockaddr_in6()
+            .map(|a| SocketAddrV6::from(*a).into())
+    })
 }
 
 fn describe(
@@ -62,7 +71,12 @@ fn describe(
         .map(|to| format!(" for message to {} port {}", to.ip(), to.port()))
         .unwrap_or_default();
     let offender = offender.map_or("unspecified".to_string(), |o| o.to_string());
-    let icmp = |name| format!("{name} type {} code {} (not authenticated)", error.ee_type, error.ee_code);
+    let icmp = |name| {
+        format!(
+            "{name} type {} code {} (not authenticated)",
+            error.ee_type, error.ee_code
+        )
+    };
     let origin = match error.ee_origin {
         libc::SO_EE_ORIGIN_NONE => "none".to_string(),
         libc::SO_EE_ORIGIN_LOCAL => "local".to_string(),

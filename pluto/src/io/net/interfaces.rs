@@ -48,10 +48,13 @@ async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
     let mut up = HashMap::new();
     let mut links = std::pin::pin!(handle.link().get().execute());
     while let Some(link) = links.try_next().await? {
-        let name = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.clone()),
-            _ => None,
-        });
+        let name = link
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name.clone()),
+                _ => None,
+            });
         if let Some(name) = name
             && link.header.flags.contains(LinkFlags::Up)
         {
@@ -62,7 +65,10 @@ async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
     let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(address) = addresses.try_next().await? {
         if let (Some(addr), Some(name)) = (usable(&address), up.get(&address.header.index)) {
-            found.push(RawInterface { name: name.clone(), addr });
+            found.push(RawInterface {
+                name: name.clone(),
+                addr,
+            });
         }
     }
     Ok(found)
@@ -94,9 +100,8 @@ pub fn pair(
     attached: Option<&[Attachment]>,
     only: &[String],
 ) -> (Vec<Interface>, Vec<String>) {
-    let physical = |i: &&RawInterface| {
-        !is_virtual(&i.name) && (only.is_empty() || only.contains(&i.name))
-    };
+    let physical =
+        |i: &&RawInterface| !is_virtual(&i.name) && (only.is_empty() || only.contains(&i.name));
     let mut by_addr: HashMap<IpAddr, Vec<&RawInterface>> = HashMap::new();
     for interface in raw.iter().filter(physical) {
         by_addr.entry(interface.addr).or_default().push(interface);
@@ -120,7 +125,11 @@ pub fn pair(
                 None => continue,
             },
         };
-        paired.push(Interface { virt, phys: interface.name.clone(), addr: interface.addr });
+        paired.push(Interface {
+            virt,
+            phys: interface.name.clone(),
+            addr: interface.addr,
+        });
     }
     (paired, complaints)
 }
@@ -134,7 +143,11 @@ fn is_virtual(name: &str) -> bool {
 /// Tells the driver of changes of links and addresses, a burst of them once.
 pub async fn watch(inputs: mpsc::Sender<Input>) {
     loop {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+        ];
         match rtnetlink::new_multicast_connection(&groups) {
             Ok((connection, _handle, mut changes)) => {
                 let connection = tokio::spawn(connection);
@@ -169,11 +182,17 @@ mod tests {
     use super::*;
 
     fn raw(name: &str, addr: &str) -> RawInterface {
-        RawInterface { name: name.into(), addr: addr.parse().unwrap() }
+        RawInterface {
+            name: name.into(),
+            addr: addr.parse().unwrap(),
+        }
     }
 
     fn attachment(virt: &str, phys: &str) -> Attachment {
-        Attachment { virt: virt.into(), phys: phys.into() }
+        Attachment {
+            virt: virt.into(),
+            phys: phys.into(),
+        }
     }
 
     #[test]
@@ -186,8 +205,10 @@ mod tests {
             raw("ipsec0", "192.0.2.1"),
         ];
         let (paired, complaints) = pair(&all, Some(&[attachment("ipsec0", "eth0")]), &[]);
-        let names: Vec<_> =
-            paired.iter().map(|i| format!("{}/{} {}", i.virt, i.phys, i.addr)).collect();
+        let names: Vec<_> = paired
+            .iter()
+            .map(|i| format!("{}/{} {}", i.virt, i.phys, i.addr))
+            .collect();
         assert_eq!(names, ["ipsec0/eth0 192.0.2.1", "ipsec0/eth0 2001:db8::1"]);
         assert!(complaints.is_empty());
 
@@ -198,10 +219,17 @@ mod tests {
 
     #[test]
     fn a_shared_address_is_reported_once_and_not_used() {
-        let all = [raw("eth0", "192.0.2.1"), raw("eth1", "192.0.2.1"), raw("eth2", "192.0.2.2")];
+        let all = [
+            raw("eth0", "192.0.2.1"),
+            raw("eth1", "192.0.2.1"),
+            raw("eth2", "192.0.2.2"),
+        ];
         let (paired, complaints) = pair(&all, None, &[]);
         assert_eq!(paired.len(), 1);
-        assert_eq!(complaints, ["IP interfaces eth0 and eth1 share address 192.0.2.1!"]);
+        assert_eq!(
+            complaints,
+            ["IP interfaces eth0 and eth1 share address 192.0.2.1!"]
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! out. What datagrams mean is the engine's business.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -47,14 +47,18 @@ pub struct Changes {
 #[derive(Debug)]
 pub struct Sockets {
     port: u16,
-    endpoints: HashMap<IpAddr, Endpoint>,
+    endpoints: BTreeMap<IpAddr, Endpoint>,
     datagrams: mpsc::Sender<Datagram>,
 }
 
 impl Sockets {
     /// None yet; what they receive will go to `datagrams`.
     pub fn new(port: u16, datagrams: mpsc::Sender<Datagram>) -> Sockets {
-        Sockets { port, endpoints: HashMap::new(), datagrams }
+        Sockets {
+            port,
+            endpoints: BTreeMap::new(),
+            datagrams,
+        }
     }
 
     /// Opens and closes sockets until there is one for each of `wanted`.
@@ -64,7 +68,10 @@ impl Sockets {
             let keep = wanted.contains(&endpoint.interface);
             if !keep {
                 let i = &endpoint.interface;
-                changes.news.push(format!("shutting down interface {}/{} {}", i.virt, i.phys, i.addr));
+                changes.news.push(format!(
+                    "shutting down interface {}/{} {}",
+                    i.virt, i.phys, i.addr
+                ));
             }
             keep
         });
@@ -106,17 +113,26 @@ impl Sockets {
 
     /// The interfaces that have a socket.
     pub fn interfaces(&self) -> Vec<Interface> {
-        self.endpoints.values().map(|endpoint| endpoint.interface.clone()).collect()
+        self.endpoints
+            .values()
+            .map(|endpoint| endpoint.interface.clone())
+            .collect()
     }
 
     /// Sends a datagram, or says why not. IKE sends again by itself, so nothing is queued.
     pub fn send(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> Result<(), String> {
         let Some(endpoint) = self.endpoints.get(&local.ip()) else {
-            return Err(format!("no socket on {} to send to {remote} from", local.ip()));
+            return Err(format!(
+                "no socket on {} to send to {remote} from",
+                local.ip()
+            ));
         };
         let mut result = endpoint.socket.try_send_to(bytes, remote);
         // An error may be about an earlier datagram; then it is gone after one report of it.
-        if result.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock) {
+        if result
+            .as_ref()
+            .is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
+        {
             result = endpoint.socket.try_send_to(bytes, remote);
         }
         result.map(|_| ()).map_err(|e| {
@@ -174,16 +190,20 @@ async fn read_all(
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
-        let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
+        let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else {
+            return;
+        };
         if ready.is_error() && !read_errors(&socket, &device, &datagrams).await {
             return;
         }
         if ready.is_readable() {
             for _ in 0..BATCH {
                 let datagram = match socket.try_recv_from(&mut buffer) {
-                    Ok((len, remote)) => {
-                        Datagram::Received { local, remote, bytes: buffer[..len].to_vec() }
-                    }
+                    Ok((len, remote)) => Datagram::Received {
+                        local,
+                        remote,
+                        bytes: buffer[..len].to_vec(),
+                    },
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     // A pending error of an earlier send; the error queue tells more.
                     Err(_) => continue,
@@ -198,11 +218,7 @@ async fn read_all(
 }
 
 /// Passes error reports on; false when nobody listens any more.
-async fn read_errors(
-    socket: &UdpSocket,
-    device: &str,
-    datagrams: &mpsc::Sender<Datagram>,
-) -> bool {
+async fn read_errors(socket: &UdpSocket, device: &str, datagrams: &mpsc::Sender<Datagram>) -> bool {
     for _ in 0..BATCH {
         let report = socket.try_io(Interest::ERROR, || match errors::take(&socket, device) {
             Ok(Some(report)) => Ok(report),
@@ -226,11 +242,19 @@ mod tests {
     use super::*;
 
     fn interface(addr: &str) -> Interface {
-        Interface { virt: "ipsec0".into(), phys: "lo".into(), addr: addr.parse().unwrap() }
+        Interface {
+            virt: "ipsec0".into(),
+            phys: "lo".into(),
+            addr: addr.parse().unwrap(),
+        }
     }
 
     fn free_port() -> u16 {
-        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+        std::net::UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
     }
 
     #[tokio::test]
@@ -242,14 +266,27 @@ mod tests {
 
         let (a, b) = (sockets.local("127.0.0.1"), sockets.local("127.0.0.2"));
         sockets.send(a, b, b"from one").unwrap();
-        let Some(Datagram::Received { local, remote, bytes }) = received.recv().await else {
+        let Some(Datagram::Received {
+            local,
+            remote,
+            bytes,
+        }) = received.recv().await
+        else {
             panic!()
         };
         assert_eq!((local, remote, bytes.as_slice()), (b, a, &b"from one"[..]));
 
         let changes = sockets.follow(&[interface("127.0.0.1")]);
-        assert_eq!(changes.news, ["shutting down interface ipsec0/lo 127.0.0.2"]);
-        assert!(sockets.send(b, a, b"x").unwrap_err().contains("no socket on 127.0.0.2"));
+        assert_eq!(
+            changes.news,
+            ["shutting down interface ipsec0/lo 127.0.0.2"]
+        );
+        assert!(
+            sockets
+                .send(b, a, b"x")
+                .unwrap_err()
+                .contains("no socket on 127.0.0.2")
+        );
         assert_eq!(sockets.interfaces(), [interface("127.0.0.1")]);
     }
 
@@ -262,7 +299,10 @@ mod tests {
         let failures = sockets.follow(&[interface("127.0.0.1")]).failures;
         let expected = format!("ERROR: bind() for lo/ipsec0 127.0.0.1:{port} failed. Errno 98: ");
         assert!(failures[0].starts_with(&expected), "{failures:?}");
-        assert!(failures[0].ends_with(&format!("ss -ulpn 'sport = {port}'")), "{failures:?}");
+        assert!(
+            failures[0].ends_with(&format!("ss -ulpn 'sport = {port}'")),
+            "{failures:?}"
+        );
         drop(taken);
         assert_eq!(sockets.follow(&[interface("127.0.0.1")]).news.len(), 1);
     }
@@ -276,12 +316,19 @@ mod tests {
         let local = sockets.local("127.0.0.1");
         for _ in 0..2 {
             sockets.send(local, closed, b"anyone?").unwrap();
-            let Some(Datagram::Report(report)) = received.recv().await else { panic!() };
-            assert!(report.contains("Connection refused [errno 111, origin ICMP type 3"), "{report}");
+            let Some(Datagram::Report(report)) = received.recv().await else {
+                panic!()
+            };
+            assert!(
+                report.contains("Connection refused [errno 111, origin ICMP type 3"),
+                "{report}"
+            );
         }
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"still here", local).unwrap();
-        let Some(Datagram::Received { bytes, .. }) = received.recv().await else { panic!() };
+        let Some(Datagram::Received { bytes, .. }) = received.recv().await else {
+            panic!()
+        };
         assert_eq!(bytes, b"still here");
     }
 
