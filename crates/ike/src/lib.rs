@@ -2,4 +2,5 @@
 
 pub mod crypto;
 pub mod proposal;
+pub mod v1;
 pub mod wire;

@@ -1,0 +1,161 @@
+//! The responder before the initiator has returned our cookie. All that is kept is a small record
+//! of bounded size; no key is computed. A forged MI1 costs no more than that.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::CryptoRng;
+use sha1::Sha1;
+use zeroize::Zeroizing;
+
+use super::super::error::Error;
+use super::super::job::Job;
+use super::super::message::{self, VENDOR_ID};
+use super::responder::Mi2;
+use super::{Computing, Continuation, Step};
+use crate::crypto::Secret;
+use crate::proposal::{IkePolicy, IkeTransform};
+use crate::wire::{Cookie, Expect, Header, Message, MessageBuilder, PayloadType};
+
+/// Longest SA payload that is kept, in octets. Two hundred transforms fit.
+pub const MAX_SA_LEN: usize = 8192;
+
+/// The secret that makes responder cookies. Draw a new one from time to time.
+pub struct CookieSecret(Zeroizing<[u8; 20]>);
+
+impl CookieSecret {
+    /// A fresh secret.
+    pub fn new(rng: &mut dyn CryptoRng) -> Self {
+        let mut secret = Zeroizing::new([0; 20]);
+        rng.fill_bytes(&mut secret[..]);
+        Self(secret)
+    }
+
+    /// The cookie for an initiator (RFC 2408 section 2.5.3): a keyed hash of what an attacker who
+    /// forges addresses can't receive an answer for.
+    pub fn cookie(&self, peer: SocketAddr, initiator: Cookie) -> Cookie {
+        // HMAC takes keys of every length, so the error cannot happen.
+        let Ok(mut mac) = <Hmac<Sha1> as KeyInit>::new_from_slice(&self.0[..]) else {
+            return Cookie::ZERO;
+        };
+        match peer.ip() {
+            IpAddr::V4(addr) => mac.update(&addr.octets()),
+            IpAddr::V6(addr) => mac.update(&addr.octets()),
+        }
+        mac.update(&peer.port().to_be_bytes());
+        mac.update(&initiator.0);
+        let mut cookie = [0; 8];
+        for (to, from) in cookie.iter_mut().zip(mac.finalize().into_bytes()) {
+            *to = from;
+        }
+        // Zero would mean "not chosen yet".
+        if cookie == [0; 8] { Cookie([1; 8]) } else { Cookie(cookie) }
+    }
+}
+
+impl std::fmt::Debug for CookieSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CookieSecret(..)")
+    }
+}
+
+/// Sent MR1, expecting MI2: STATE_MAIN_R1, as a record rather than a state.
+#[derive(Clone, Debug)]
+pub struct HalfOpen {
+    cookies: (Cookie, Cookie),
+    sa_body: Vec<u8>,
+    chosen: IkeTransform,
+    mr1: Vec<u8>,
+}
+
+impl HalfOpen {
+    /// Takes MI1 from `peer`, chooses by `policy`, and makes MR1.
+    ///
+    /// # Errors
+    /// A malformed message, or nothing acceptable in it.
+    pub fn respond(
+        datagram: &[u8],
+        peer: SocketAddr,
+        policy: &IkePolicy,
+        secret: &CookieSecret,
+    ) -> Result<Self, Error> {
+        let message = Message::new_checked(datagram)?;
+        let header = message.header();
+        if !header.responder.is_zero() {
+            return Err(Error::Header("responder cookie is not zero"));
+        }
+        if header.message_id != 0 {
+            return Err(Error::Header("message ID is not zero"));
+        }
+        message.expect(&Expect {
+            first: Some(PayloadType::SA),
+            counts: &[(PayloadType::SA, 1, 1)],
+            tolerated: &[],
+        })?;
+        let (offer, sa_body) = message.sa().ok_or(Error::Header("SA payload is missing"))?;
+        if sa_body.len() > MAX_SA_LEN {
+            return Err(Error::Header("SA payload is too long"));
+        }
+        let (chosen, answer) = policy.choose(offer)?;
+        let cookies = (header.initiator, secret.cookie(peer, header.initiator));
+        let mr1 = MessageBuilder::new(&message::main_mode(cookies.0, cookies.1))
+            .sa(&answer)
+            .vendor_id(VENDOR_ID)
+            .finish();
+        Ok(Self { cookies, sa_body: sa_body.to_vec(), chosen, mr1 })
+    }
+
+    /// Both cookies, initiator's first.
+    pub fn cookies(&self) -> (Cookie, Cookie) {
+        self.cookies
+    }
+
+    /// MR1; again for duplicates of MI1.
+    pub fn mr1(&self) -> &[u8] {
+        &self.mr1
+    }
+
+    /// What was chosen; it tells whether `psk` will be needed in [`HalfOpen::handle`].
+    pub fn chosen(&self) -> &IkeTransform {
+        &self.chosen
+    }
+
+    /// Octets of memory that this record takes, for the bound on all of them.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.sa_body.capacity() + self.mr1.capacity()
+    }
+
+    /// Takes MI2, which brings our cookie back: from here on there is a state worth its name.
+    /// `psk` is the secret shared with the peer's address: its identity isn't known yet, so that a
+    /// secret can be found by nothing else.
+    ///
+    /// # Errors
+    /// A message that is not MI2, or no secret where one is needed; the record stays good.
+    pub fn handle(
+        &self,
+        datagram: &[u8],
+        psk: Option<Arc<Secret>>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step, Error> {
+        let header = Header::new_checked(datagram)?;
+        if (header.initiator, header.responder) != self.cookies {
+            return Err(Error::Header("cookies are of another exchange"));
+        }
+        let (peer_public, peer_nonce) = message::key_exchange(datagram, self.chosen.group)?;
+        let psk = match self.chosen.by_signature() {
+            true => None,
+            false => Some(psk.ok_or(Error::NoSecret)?),
+        };
+        let job = Job::key_pair_and_agree(self.chosen.group, peer_public.clone(), rng);
+        let state = Box::new(Mi2 {
+            cookies: self.cookies,
+            sa_body: self.sa_body.clone(),
+            chosen: self.chosen,
+            psk,
+            peer_public,
+            peer_nonce,
+        });
+        Ok(Step::Compute { job, then: Computing(Continuation::MakeMr2(state)) })
+    }
+}

@@ -1,0 +1,168 @@
+//! The initiator's side of Quick Mode: QI1, QI2.
+
+use std::sync::Arc;
+
+use rand::CryptoRng;
+
+use super::super::error::{Error, Refused};
+use super::super::ident::Client;
+use super::super::isakmp::IsakmpSa;
+use super::super::job::{Job, JobResult};
+use super::super::message::NONCE_LEN;
+use super::hash::{self, clients_of};
+use super::keymat::{Agreed, Nonces};
+use super::{Computing, Continuation, Initiate, NO_SA, Step, Under, Waiting};
+use crate::crypto::{DhKey, Iv, Secret, ct_eq};
+use crate::proposal::IpsecChoice;
+use crate::wire::{ExchangeType, Message, MessageBuilder};
+
+/// Starts Quick Mode over `sa`. With perfect forward secrecy there is something to compute first.
+pub fn initiate(sa: &Arc<IsakmpSa>, request: Initiate, rng: &mut dyn CryptoRng) -> Step {
+    let mut nonce = [0; NONCE_LEN];
+    rng.fill_bytes(&mut nonce);
+    let group = request.policy.pfs_group;
+    let start = Start { sa: Arc::clone(sa), request, nonce };
+    match group {
+        None => start.send(None),
+        Some(group) => {
+            let job = Job::key_pair(group, rng);
+            Step::Compute { job, then: Computing(Continuation::MakeQi1(Box::new(start))) }
+        }
+    }
+}
+
+/// About to send QI1.
+#[derive(Debug)]
+pub(super) struct Start {
+    sa: Under,
+    request: Initiate,
+    nonce: [u8; NONCE_LEN],
+}
+
+impl Start {
+    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+        let pair = result.key_pair().map_err(|error| Refused { state: None, error })?;
+        Ok(self.send(Some(pair)))
+    }
+
+    fn send(self, pair: Option<Arc<DhKey>>) -> Step {
+        let message_id = self.request.message_id;
+        let header = self.sa.header(ExchangeType::QUICK_MODE, message_id);
+        let mut builder = MessageBuilder::new(&header);
+        let slot = builder.hash_slot(self.sa.keys.hash().output_len());
+        let offer = self.request.policy.to_sa(&self.request.spis);
+        let mut builder = builder.sa(&offer).nonce(&self.nonce);
+        if let Some(pair) = &pair {
+            builder = builder.ke(pair.public());
+        }
+        if let Some((ours, theirs)) = &self.request.clients {
+            builder = builder.id(&ours.to_wire()).id(&theirs.to_wire());
+        }
+        let hash = self.sa.keys.hash_1(message_id, builder.after(slot));
+        builder.fill(slot, &hash);
+        let mut iv = self.sa.first_iv(message_id);
+        let message = self.sa.encrypt(builder, &mut iv);
+        let Self { sa, request, nonce } = self;
+        let next = Waiting::I1(Box::new(I1 { sa, request, nonce, pair, iv }));
+        Step::Send { message, next }
+    }
+}
+
+/// Sent QI1, expecting QR1.
+#[derive(Debug)]
+pub struct I1 {
+    sa: Under,
+    request: Initiate,
+    nonce: [u8; NONCE_LEN],
+    pair: Option<Arc<DhKey>>,
+    iv: Iv,
+}
+
+/// What QR1 says.
+#[derive(Debug)]
+struct Read {
+    choice: IpsecChoice,
+    peer_nonce: Vec<u8>,
+    peer_public: Option<Vec<u8>>,
+    iv: Iv,
+}
+
+impl I1 {
+    /// Takes QR1.
+    pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
+        match self.read(datagram) {
+            Err(error) => Err(Refused { state: Waiting::I1(self), error }),
+            Ok(read) => {
+                let secret = self.pair.clone().zip(read.peer_public.clone());
+                let state = Qr1 { before: *self, read };
+                Ok(match secret {
+                    None => state.finish(None),
+                    Some((pair, peer)) => Step::Compute {
+                        job: Job::agree(pair, peer),
+                        then: Computing(Continuation::ShareI(Box::new(state))),
+                    },
+                })
+            }
+        }
+    }
+
+    fn read(&self, datagram: &[u8]) -> Result<Read, Error> {
+        let mut iv = self.iv.clone();
+        let clear = self.sa.decrypt(datagram, &mut iv)?;
+        let message = Message::new_decrypted(&clear)?;
+        hash::check_form(&message)?;
+        let (first, received) = hash::first_hash(&message)?;
+        let expected =
+            self.sa.keys.hash_2(self.request.message_id, &self.nonce, message.after(first));
+        if !ct_eq(received, &expected) {
+            return Err(Error::Hash { which: 2, message: "Quick R1" });
+        }
+        let (answer, _) = message.sa().ok_or(NO_SA)?;
+        let choice = self.request.policy.confirm(answer)?;
+        let peer_nonce = message.nonce().unwrap_or_default().to_vec();
+        let group = self.pair.as_ref().map(|pair| pair.group());
+        let peer_public = hash::pfs_value(&message, group)?;
+        self.check_clients(clients_of(&message)?)?;
+        Ok(Read { choice, peer_nonce, peer_public, iv })
+    }
+
+    /// The responder repeats our client identities; it may leave them out where they are the gateways.
+    fn check_clients(&self, answer: Option<(Client, Client)>) -> Result<(), Error> {
+        match (&self.request.clients, answer) {
+            (None, _) => Ok(()),
+            (Some((ours, theirs)), Some(said)) if ours.same(&said.0) && theirs.same(&said.1) => Ok(()),
+            _ => Err(Error::Clients),
+        }
+    }
+}
+
+/// Has QR1; with PFS, computes the shared secret.
+#[derive(Debug)]
+pub(super) struct Qr1 {
+    before: I1,
+    read: Read,
+}
+
+impl Qr1 {
+    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+        match result.shared() {
+            Ok(shared) => Ok(self.finish(Some(&shared))),
+            Err(error) => {
+                Err(Refused { state: Some(Waiting::I1(Box::new(self.before))), error })
+            }
+        }
+    }
+
+    fn finish(self, shared: Option<&Secret>) -> Step {
+        let Self { before, read } = self;
+        let I1 { sa, request, nonce, .. } = before;
+        let nonces = Nonces { initiator: &nonce, responder: &read.peer_nonce };
+        let message_id = request.message_id;
+        let hash = sa.keys.hash_3(message_id, nonces.initiator, nonces.responder);
+        let header = sa.header(ExchangeType::QUICK_MODE, message_id);
+        let mut iv = read.iv;
+        let message = sa.encrypt(MessageBuilder::new(&header).hash(&hash), &mut iv);
+        let agreed = Agreed::new(&sa, (read.choice, request.spis), &nonces, shared, request.clients);
+        Step::Finish { message, agreed: Box::new(agreed) }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a Quick Mode agreed on, with the keys of both directions (RFC 2409 section 5.5).
+
+use super::super::ident::Client;
+use super::super::isakmp::IsakmpSa;
+use crate::crypto::{AuthAlg, KeymatFor, Secret};
+use crate::proposal::{EspSuite, IpsecChoice, Spis};
+use crate::wire::{Encapsulation, Protocol};
+
+/// Both nonces, without payload headers.
+pub(super) struct Nonces<'a> {
+    pub(super) initiator: &'a [u8],
+    pub(super) responder: &'a [u8],
+}
+
+/// The keys of one direction; wiped when dropped.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The cipher's; empty for AH.
+    pub cipher: Secret,
+    /// The authenticator's; empty if there is none.
+    pub auth: Secret,
+}
+
+/// A pair of ESP SAs.
+#[derive(Clone, Debug)]
+pub struct EspSa {
+    /// Cipher and authenticator.
+    pub suite: EspSuite,
+    /// Chosen by us, on what comes in.
+    pub spi_in: u32,
+    /// Chosen by the peer, on what goes out.
+    pub spi_out: u32,
+    /// Keys of what comes in.
+    pub inbound: Keys,
+    /// Keys of what goes out.
+    pub outbound: Keys,
+}
+
+/// A pair of AH SAs.
+#[derive(Clone, Debug)]
+pub struct AhSa {
+    /// Authenticator.
+    pub auth: AuthAlg,
+    /// Chosen by us, on what comes in.
+    pub spi_in: u32,
+    /// Chosen by the peer, on what goes out.
+    pub spi_out: u32,
+    /// Keys of what comes in.
+    pub inbound: Keys,
+    /// Keys of what goes out.
+    pub outbound: Keys,
+}
+
+/// A pair of IPCOMP SAs, deflate.
+#[derive(Clone, Copy, Debug)]
+pub struct IpcompSa {
+    /// Chosen by us, on what comes in.
+    pub cpi_in: u16,
+    /// Chosen by the peer, on what goes out.
+    pub cpi_out: u16,
+}
+
+/// The outcome of Quick Mode.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    /// Our client and the peer's; `None` for the gateways themselves.
+    pub clients: Option<(Client, Client)>,
+    /// Tunnel mode rather than transport mode.
+    pub tunnel: bool,
+    /// Whether the keys have a Diffie-Hellman exchange of their own.
+    pub pfs: bool,
+    /// Seconds that the SAs may live, at most a day.
+    pub life_seconds: u32,
+    /// ESP, if agreed.
+    pub esp: Option<EspSa>,
+    /// AH, if agreed.
+    pub ah: Option<AhSa>,
+    /// IPCOMP, if agreed.
+    pub ipcomp: Option<IpcompSa>,
+}
+
+impl Agreed {
+    pub(super) fn new(
+        sa: &IsakmpSa,
+        (choice, ours): (IpsecChoice, Spis),
+        nonces: &Nonces<'_>,
+        pfs: Option<&Secret>,
+        clients: Option<(Client, Client)>,
+    ) -> Self {
+        let keys = |protocol, spi, cipher_len, auth_len| {
+            let (ni_b, nr_b) = (nonces.initiator, nonces.responder);
+            let sa_for = KeymatFor { protocol, spi, ni_b, nr_b };
+            let (cipher, auth) =
+                sa.keys.keymat(&sa_for, pfs, cipher_len + auth_len).split(cipher_len);
+            Keys { cipher, auth }
+        };
+        let esp = choice.esp.map(|esp| {
+            let cipher_len = esp.suite.cipher.key_len();
+            let auth_len = esp.suite.keymat_len() - cipher_len;
+            EspSa {
+                suite: esp.suite,
+                spi_in: ours.esp,
+                spi_out: esp.spi,
+                inbound: keys(Protocol::ESP, ours.esp, cipher_len, auth_len),
+                outbound: keys(Protocol::ESP, esp.spi, cipher_len, auth_len),
+            }
+        });
+        let ah = choice.ah.map(|ah| AhSa {
+            auth: ah.auth,
+            spi_in: ours.ah,
+            spi_out: ah.spi,
+            inbound: keys(Protocol::AH, ours.ah, 0, ah.auth.key_len()),
+            outbound: keys(Protocol::AH, ah.spi, 0, ah.auth.key_len()),
+        });
+        let ipcomp =
+            choice.ipcomp.map(|comp| IpcompSa { cpi_in: ours.ipcomp, cpi_out: comp.cpi });
+        Self {
+            clients,
+            tunnel: choice.encapsulation == Encapsulation::TUNNEL,
+            pfs: pfs.is_some(),
+            life_seconds: choice.life_seconds(),
+            esp,
+            ah,
+            ipcomp,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The responder's side of Quick Mode: QR1.
+
+use std::sync::Arc;
+
+use rand::CryptoRng;
+
+use super::super::error::{Error, Refused};
+use super::super::ident::Client;
+use super::super::isakmp::IsakmpSa;
+use super::super::job::{Job, JobResult};
+use super::super::message::NONCE_LEN;
+use super::hash;
+use super::keymat::{Agreed, Nonces};
+use super::{Computing, Continuation, MESSAGE_ID_ZERO, NO_SA, Step, Under, Waiting};
+use crate::crypto::{Iv, Secret, ct_eq};
+use crate::proposal::{IpsecChoice, IpsecPolicy, Spis};
+use crate::wire::{ExchangeType, Expect, Header, Message, MessageBuilder, PayloadType, Sa};
+
+/// QI1 received: what the peer wants. It is genuine; whether it is acceptable is the engine's decision.
+#[derive(Debug)]
+pub struct Offer {
+    sa: Under,
+    message_id: u32,
+    iv: Iv,
+    offered: Sa,
+    nonce: Vec<u8>,
+    public: Option<Vec<u8>>,
+    clients: Option<(Client, Client)>,
+}
+
+impl Offer {
+    /// Decrypts, checks and reads QI1.
+    ///
+    /// # Errors
+    /// A message that is malformed, or whose hash shows that the peer did not send it.
+    pub fn read(sa: &Arc<IsakmpSa>, datagram: &[u8]) -> Result<Self, Error> {
+        let message_id = Header::new_checked(datagram)?.message_id;
+        if message_id == 0 {
+            return Err(MESSAGE_ID_ZERO);
+        }
+        let mut iv = sa.first_iv(message_id);
+        let clear = sa.decrypt(datagram, &mut iv)?;
+        let message = Message::new_decrypted(&clear)?;
+        hash::check_form(&message)?;
+        let (first, received) = hash::first_hash(&message)?;
+        if !ct_eq(received, &sa.keys.hash_1(message_id, message.after(first))) {
+            return Err(Error::Hash { which: 1, message: "Quick I1" });
+        }
+        let (offered, _) = message.sa().ok_or(NO_SA)?;
+        Ok(Self {
+            sa: Arc::clone(sa),
+            message_id,
+            iv,
+            offered: offered.clone(),
+            nonce: message.nonce().unwrap_or_default().to_vec(),
+            public: message.ke().map(<[u8]>::to_vec),
+            clients: hash::clients_of(&message)?,
+        })
+    }
+
+    /// The exchange's message id.
+    pub fn message_id(&self) -> u32 {
+        self.message_id
+    }
+
+    /// For whom: the peer's client and ours; `None` for the two gateways themselves.
+    pub fn clients(&self) -> Option<(Client, Client)> {
+        self.clients
+    }
+
+    /// Chooses among what is offered.
+    ///
+    /// # Errors
+    /// Nothing acceptable, or a public value that does not fit what would be chosen.
+    pub fn select(self, policy: &IpsecPolicy) -> Result<Selected, Error> {
+        let choice = policy.choose(&self.offered)?;
+        if let (Some(group), Some(public)) = (choice.group, &self.public) {
+            crate::crypto::check_public(group, public)?;
+        }
+        match (choice.group, &self.public) {
+            (Some(_), None) => {
+                return Err(Error::Pfs("missing KE payload in Quick I1 message with PFS"));
+            }
+            (None, Some(_)) => {
+                return Err(Error::Pfs(
+                    "Quick I1 message KE payload requires a GROUP_DESCRIPTION attribute in SA",
+                ));
+            }
+            _ => {}
+        }
+        Ok(Selected { offer: self, choice })
+    }
+}
+
+/// A proposal has been chosen; now our SPIs are needed.
+#[derive(Debug)]
+pub struct Selected {
+    offer: Offer,
+    choice: IpsecChoice,
+}
+
+impl Selected {
+    /// What was chosen: it tells which SPIs are needed.
+    pub fn choice(&self) -> &IpsecChoice {
+        &self.choice
+    }
+
+    /// Goes on with the SPIs that we chose, for what comes in.
+    pub fn answer(self, spis: Spis, rng: &mut dyn CryptoRng) -> Step {
+        let mut nonce = [0; NONCE_LEN];
+        rng.fill_bytes(&mut nonce);
+        let secret = self.choice.group.zip(self.offer.public.clone());
+        let state = Qi1 { offer: self.offer, choice: self.choice, spis, nonce };
+        match secret {
+            None => state.send(None),
+            Some((group, public)) => {
+                let job = Job::key_pair_and_agree(group, public, rng);
+                Step::Compute { job, then: Computing(Continuation::ShareR(Box::new(state))) }
+            }
+        }
+    }
+}
+
+/// About to send QR1.
+#[derive(Debug)]
+pub(super) struct Qi1 {
+    offer: Offer,
+    choice: IpsecChoice,
+    spis: Spis,
+    nonce: [u8; NONCE_LEN],
+}
+
+impl Qi1 {
+    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+        let (pair, shared) = result.both().map_err(|error| Refused { state: None, error })?;
+        Ok(self.send(Some((pair.public(), &shared))))
+    }
+
+    fn send(self, pfs: Option<(&[u8], &Secret)>) -> Step {
+        let Offer { sa, message_id, mut iv, nonce: peer_nonce, clients, .. } = self.offer;
+        let nonces = Nonces { initiator: &peer_nonce, responder: &self.nonce };
+        let header = sa.header(ExchangeType::QUICK_MODE, message_id);
+        let mut builder = MessageBuilder::new(&header);
+        let slot = builder.hash_slot(sa.keys.hash().output_len());
+        let mut builder = builder.sa(&self.choice.answer(&self.spis)).nonce(&self.nonce);
+        if let Some((public, _)) = pfs {
+            builder = builder.ke(public);
+        }
+        if let Some((theirs, ours)) = &clients {
+            builder = builder.id(&theirs.to_wire()).id(&ours.to_wire());
+        }
+        let hash = sa.keys.hash_2(message_id, nonces.initiator, builder.after(slot));
+        builder.fill(slot, &hash);
+        let message = sa.encrypt(builder, &mut iv);
+        let expected = sa.keys.hash_3(message_id, nonces.initiator, nonces.responder);
+        let clients = clients.map(|(theirs, ours)| (ours, theirs));
+        let shared = pfs.map(|(_, shared)| shared);
+        let agreed = Agreed::new(&sa, (self.choice, self.spis), &nonces, shared, clients);
+        let next = Waiting::R1(Box::new(R1 { sa, iv, expected }));
+        Step::Answer { message, next, agreed: Box::new(agreed) }
+    }
+}
+
+/// Sent QR1, expecting QI2.
+#[derive(Debug)]
+pub struct R1 {
+    sa: Under,
+    iv: Iv,
+    /// HASH(3).
+    expected: Vec<u8>,
+}
+
+impl R1 {
+    /// Takes QI2.
+    pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
+        match self.check(datagram) {
+            Ok(()) => Ok(Step::Confirmed),
+            Err(error) => Err(Refused { state: Waiting::R1(self), error }),
+        }
+    }
+
+    fn check(&self, datagram: &[u8]) -> Result<(), Error> {
+        let clear = self.sa.decrypt(datagram, &mut self.iv.clone())?;
+        let message = Message::new_decrypted(&clear)?;
+        message.expect(&Expect {
+            first: Some(PayloadType::HASH),
+            counts: &[(PayloadType::HASH, 1, 1)],
+            tolerated: &[],
+        })?;
+        let (_, received) = hash::first_hash(&message)?;
+        if ct_eq(received, &self.expected) {
+            Ok(())
+        } else {
+            Err(Error::Hash { which: 3, message: "Quick I2" })
+        }
+    }
+}
