@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::time::Duration;
 
-use ipsec_types::{Port, ProtoPort, Subnet};
+use ipsec_types::Subnet;
 use whack::{Host, Rc};
 
 use super::orient::{Addresses, OrientError};
@@ -79,7 +79,7 @@ impl Connections {
         if self.configured(&request.name).is_some() {
             return Err(AddError::Duplicate(request.name.clone()));
         }
-        if request.left.protoport.protocol != request.right.protoport.protocol {
+        if request.left.protoport.proto != request.right.protoport.proto {
             return Err(AddError::ProtocolDiffers);
         }
         let mut left = end_of(&request.left, "left")?;
@@ -138,7 +138,7 @@ fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
         None => Id::None,
         Some(text) => text.parse().map_err(|error| AddError::BadId { end: which, error })?,
     };
-    let client = end.client.and_then(|net| Subnet::new(net.addr(), net.prefix()).ok());
+    let client = end.client;
     Ok(End {
         host: end.host.addr(),
         host_port: end.ike_port,
@@ -147,7 +147,7 @@ fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
         has_client: client.is_some(),
         client,
         client_wildcard: end.client_within,
-        protoport: ProtoPort { proto: end.protoport.protocol, port: Port(end.protoport.port) },
+        protoport: end.protoport,
         updown: end.updown.clone(),
         key_from_dns: end.key_from_dns_on_demand || matches!(end.host, Host::Opportunistic),
     })

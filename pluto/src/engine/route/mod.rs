@@ -84,13 +84,13 @@ impl Engine {
                 return;
             }
             let (other_id, tag) = (other.id(), other.tag());
+            let permanent = other.kind == Kind::Permanent;
             let peer = other.that.host.map(|host| host.to_string()).unwrap_or_default();
             self.loglog(
                 About::conn(id),
                 Rc::LogSerious,
                 format!("route to peer's client conflicts with {tag} {peer}; releasing old connection to free the route"),
             );
-            let permanent = other.kind == Kind::Permanent;
             self.release_connection(now, other_id);
             if permanent {
                 // Its route goes in this lane before ours comes.
