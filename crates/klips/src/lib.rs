@@ -30,6 +30,7 @@ extern crate std;
 
 pub mod device;
 pub mod eroute;
+pub mod fuzz;
 pub mod home;
 pub mod ident;
 pub mod lifetime;
