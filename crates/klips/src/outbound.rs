@@ -45,10 +45,13 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
         }
         Outbound::Held | Outbound::Icmp => Stats::add(&stats.tx_dropped, 1),
         Outbound::Trap => {}
-        Outbound::Drop(DropReason::NotAttached | DropReason::NoEroute | DropReason::NoSa) => {
-            Stats::add(&stats.tx_dropped, 1);
-        }
-        Outbound::Drop(DropReason::Shunt | DropReason::Reject) => Stats::add(&stats.tx_dropped, 1),
+        Outbound::Drop(
+            DropReason::NotAttached
+            | DropReason::NoEroute
+            | DropReason::NoSa
+            | DropReason::Shunt
+            | DropReason::Reject,
+        ) => Stats::add(&stats.tx_dropped, 1),
         Outbound::Drop(_) => Stats::add(&stats.tx_errors, 1),
     }
 }
@@ -224,7 +227,8 @@ fn too_big<H: Home>(
     if klips.sysctl().fragicmp && fits >= least && icmp::may_answer(&header, packet.bytes()) {
         return answer(&header, packet, Problem::TooBig(fits as u32)).map(Some);
     }
-    if header.is_v4() {
+    let tunnels = |sa: &Sa<H>| matches!(sa.transform, Transform::IpIp);
+    if header.is_v4() && !group(&klips.sadb, first).any(tunnels) {
         // In transport mode this is the header that goes out; a tunnel's outer header has DF clear by itself.
         if let Some(flags) = packet.bytes_mut().get_mut(6) {
             *flags &= !0x40;

@@ -73,13 +73,14 @@ impl Host {
 
     /// Sends a request and answers with all that came back.
     pub fn ask(&mut self, message: &[u8]) -> Vec<(Audience, Vec<u8>)> {
+        let before = self.out.messages.len();
         let mut cx = Context {
             home: &UserHome,
             now: self.now,
             out: &mut self.out,
         };
         self.klips.pfkey(&mut cx, &mut self.socket, message);
-        let mut all = std::mem::take(&mut self.out.messages);
+        let mut all = self.out.messages.split_off(before);
         all.retain(|(audience, _)| *audience != Audience::Promiscuous);
         all
     }

@@ -1,0 +1,430 @@
+//! The PF_KEY conversation: what is answered, to whom, with which errno, and what it leaves in the tables and their texts.
+
+mod common;
+
+use common::*;
+use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector, Spi};
+use klips::{Audience, ProcFile};
+use pfkey::request::{self, Ids, SaParams};
+use pfkey::{
+    DebugFlags, IdentType, Lifetime, MAX_MESSAGE_LEN, Message, SaFlags, SaState, SaType, errno,
+};
+
+const SRC: &str = "192.1.2.23";
+const DST: &str = "192.1.2.45";
+
+fn aes(spi: u32) -> SaParams<'static> {
+    let id = said(SaProto::Esp, spi, DST);
+    esp(
+        id,
+        SRC,
+        EncAlg::AES_CBC,
+        &AES_KEY,
+        AuthAlg::SHA1_HMAC,
+        &SHA1_KEY,
+    )
+}
+
+fn added(host: &mut Host, params: &SaParams<'_>) -> u8 {
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let message = request::add(&mut buffer, IDS, params).expect("built");
+    host.errno(message)
+}
+
+#[test]
+fn register_tells_the_algorithms() {
+    let mut host = Host::new(&[DST]);
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let replies = host.ask(request::register(&mut buffer, IDS, SaType::Esp).expect("built"));
+    let [(Audience::Registered(3), reply)] = &replies[..] else {
+        panic!("{replies:?}")
+    };
+    let reply = Message::reply(reply).expect("well formed");
+    assert_eq!((reply.seq(), reply.pid(), reply.errno()), (1, 99, 0));
+    assert_eq!(
+        reply.supported_auth().map(|a| a.id).collect::<Vec<_>>(),
+        [2, 3]
+    );
+    let ciphers: Vec<_> = reply
+        .supported_encrypt()
+        .map(|a| (a.id, a.min_bits, a.max_bits))
+        .collect();
+    assert_eq!(
+        ciphers,
+        [(3, 192, 192), (12, 128, 256)],
+        "and no single DES"
+    );
+    assert!(host.socket.is_registered(3) && !host.socket.is_registered(2));
+    assert!(host.socket.hears(Audience::Registered(3), false));
+}
+
+#[test]
+fn getspi_update_get_delete() {
+    let mut host = Host::new(&[DST]);
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let range = (Spi(0x100), Spi(0x103));
+    let ids = Ids { seq: 77, pid: 5 };
+    let mut spis = Vec::new();
+    for _ in 0..4 {
+        let ask =
+            request::get_spi(&mut buffer, ids, SaProto::Esp, a(SRC), a(DST), range).expect("built");
+        let replies = host.ask(ask);
+        let [(Audience::All, reply)] = &replies[..] else {
+            panic!("{replies:?}")
+        };
+        let reply = Message::reply(reply).expect("well formed");
+        assert_eq!((reply.seq(), reply.pid()), (77, 5));
+        let sa = reply.sa().expect("an SA");
+        assert_eq!(sa.state, SaState::Larval);
+        spis.push(sa.spi.0);
+    }
+    spis.sort_unstable();
+    assert_eq!(spis, [0x100, 0x101, 0x102, 0x103]);
+    assert_eq!(host.klips.sadb().larvals(), 4);
+    let ask =
+        request::get_spi(&mut buffer, ids, SaProto::Esp, a(SRC), a(DST), range).expect("built");
+    assert_eq!(host.errno(ask), errno::EEXIST, "none left");
+
+    assert_eq!(added(&mut host, &aes(0x100)), errno::EEXIST);
+    let limits = Lifetime {
+        bytes: 1 << 40,
+        addtime: 3600,
+        usetime: 7200,
+        packets: 9,
+        allocations: 0,
+    };
+    let ident = pfkey::Ident {
+        kind: IdentType::Fqdn,
+        id: 4,
+        text: "east.example",
+    };
+    let full = SaParams {
+        hard: limits,
+        ident_src: Some(ident),
+        ..aes(0x100)
+    };
+    host.ok(|b| request::update(b, IDS, &full));
+    assert_eq!(host.klips.sadb().larvals(), 3);
+    assert_eq!(
+        host.request(|b| request::update(b, IDS, &aes(0x999))),
+        errno::ENOENT
+    );
+
+    let replies = host.ask(request::get(&mut buffer, IDS, &full.said, None).expect("built"));
+    let [(Audience::Sender, reply)] = &replies[..] else {
+        panic!("{replies:?}")
+    };
+    let reply = Message::reply(reply).expect("well formed");
+    let sa = reply.sa().expect("an SA");
+    assert_eq!(
+        (sa.state, sa.replay, sa.auth, sa.encrypt),
+        (SaState::Mature, 64, AuthAlg::SHA1_HMAC, EncAlg::AES_CBC)
+    );
+    assert_eq!(reply.lifetime_hard(), Some(limits));
+    assert_eq!(reply.ident_src(), Some(ident));
+    assert_eq!(reply.src().map(|s| s.addr), Some(a(SRC)));
+    assert!(reply.key_auth().is_none() && reply.key_encrypt().is_none());
+
+    host.now += klips::LARVAL_LIFE + 1;
+    host.tick();
+    assert_eq!(
+        (host.klips.sadb().len(), host.klips.sadb().larvals()),
+        (1, 0)
+    );
+    host.ok(|b| request::delete(b, IDS, &full.said, None));
+    assert_eq!(
+        host.request(|b| request::delete(b, IDS, &full.said, None)),
+        errno::ESRCH
+    );
+    assert_eq!(
+        host.request(|b| request::get(b, IDS, &full.said, None)),
+        errno::ESRCH
+    );
+}
+
+#[test]
+fn larval_sas_are_bounded() {
+    let mut host = Host::new(&[DST]);
+    let range = (Spi(0x1000), Spi(0xffff));
+    for _ in 0..klips::MAX_LARVAL {
+        host.ok(|b| request::get_spi(b, IDS, SaProto::Esp, a(SRC), a(DST), range));
+    }
+    assert_eq!(
+        host.request(|b| request::get_spi(b, IDS, SaProto::Esp, a(SRC), a(DST), range)),
+        errno::ENOSPC
+    );
+}
+
+#[test]
+fn add_answers_all_without_keys() {
+    let mut host = Host::new(&[DST]);
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let replies = host.ask(request::add(&mut buffer, IDS, &aes(0x1000)).expect("built"));
+    let [(Audience::All, reply)] = &replies[..] else {
+        panic!("{replies:?}")
+    };
+    assert!(
+        !reply
+            .windows(8)
+            .any(|w| w == &AES_KEY[..8] || w == &SHA1_KEY[..8])
+    );
+    assert_eq!(Message::reply(reply).expect("well formed").errno(), 0);
+}
+
+#[test]
+fn bad_sas_are_refused() {
+    let mut host = Host::new(&[DST]);
+    let id = said(SaProto::Esp, 0x1000, DST);
+    let with = |encrypt, enc_key| SaParams {
+        encrypt,
+        enc_key,
+        ..aes(0x1000)
+    };
+    let single_des_thrice = [[7; 8]; 3].concat();
+    let bad: [(&str, SaParams<'_>, u8); 9] = [
+        (
+            "single DES",
+            with(EncAlg::DES_CBC, &AES_KEY[..8]),
+            errno::EPROTONOSUPPORT,
+        ),
+        (
+            "single DES thrice",
+            with(EncAlg::TRIPLE_DES_CBC, &single_des_thrice),
+            errno::EINVAL,
+        ),
+        ("NULL", with(EncAlg::NULL, &[]), errno::EPROTONOSUPPORT),
+        (
+            "a short key",
+            with(EncAlg::AES_CBC, &AES_KEY[..15]),
+            errno::EINVAL,
+        ),
+        ("no cipher", with(EncAlg::NONE, &[]), errno::EINVAL),
+        ("a reserved SPI", aes(255), errno::EINVAL),
+        (
+            "IPCOMP beyond the CPI",
+            comp(said(SaProto::Comp, 0x10000, DST), SRC),
+            errno::EINVAL,
+        ),
+        (
+            "a tunnel from nowhere",
+            tun(said(SaProto::IpIp, 0x1000, DST), "0.0.0.0"),
+            errno::EINVAL,
+        ),
+        (
+            "a multicast destination",
+            tun(said(SaProto::IpIp, 0x1000, "224.0.0.1"), SRC),
+            errno::EINVAL,
+        ),
+    ];
+    for (what, params, want) in &bad {
+        assert_eq!(added(&mut host, params), *want, "{what}");
+    }
+    assert!(host.klips.sadb().get(&id).is_none() && host.klips.sadb().is_empty());
+    assert_eq!(added(&mut host, &aes(0x1000)), 0);
+    assert_eq!(added(&mut host, &aes(0x1000)), errno::EEXIST);
+}
+
+#[test]
+fn broken_messages_are_answered() {
+    let mut host = Host::new(&[DST]);
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let message = request::add(&mut buffer, IDS, &aes(0x1000))
+        .expect("built")
+        .to_vec();
+    assert_eq!(host.errno(&message[..message.len() - 8]), errno::EMSGSIZE);
+    assert!(host.ask(&message[..15]).is_empty(), "not even a header");
+    let mut unknown = message.clone();
+    unknown[1] = 200;
+    assert_eq!(host.ask(&unknown).len(), 1);
+    assert!(host.klips.sadb().is_empty());
+}
+
+#[test]
+fn groups() {
+    let mut host = Host::new(&[DST]);
+    let ids: Vec<SaId> = (0..5)
+        .map(|n| said(SaProto::Esp, 0x1000 + n, DST))
+        .collect();
+    for id in &ids {
+        host.add(&aes(id.spi.0));
+    }
+    let link = |host: &mut Host, i: usize, o: usize| {
+        host.request(|b| request::group(b, IDS, &ids[i], Some(&ids[o])))
+    };
+    assert_eq!(link(&mut host, 0, 0), errno::EEXIST);
+    assert_eq!(link(&mut host, 0, 1), 0);
+    assert_eq!(
+        link(&mut host, 0, 2),
+        errno::EEXIST,
+        "has one outside already"
+    );
+    assert_eq!(
+        link(&mut host, 2, 1),
+        errno::EEXIST,
+        "has one inside already"
+    );
+    assert_eq!(link(&mut host, 1, 0), errno::EEXIST, "a ring");
+    assert_eq!(link(&mut host, 1, 2), 0);
+    assert_eq!(link(&mut host, 2, 3), 0);
+    assert_eq!(link(&mut host, 3, 4), errno::ENOSPC, "too deep");
+    let text = host.proc(ProcFile::SpiGrp);
+    assert!(
+        text.contains(
+            "esp0x1000@192.1.2.45 esp0x1001@192.1.2.45 esp0x1002@192.1.2.45 esp0x1003@192.1.2.45 \n"
+        ),
+        "{text}"
+    );
+    host.ok(|b| request::group(b, IDS, &ids[1], None));
+    assert_eq!(host.proc(ProcFile::SpiGrp).lines().count(), 5);
+    let missing = said(SaProto::Ah, 0x5000, DST);
+    assert_eq!(
+        host.request(|b| request::group(b, IDS, &ids[0], Some(&missing))),
+        errno::ENOENT
+    );
+    assert_eq!(link(&mut host, 0, 1), 0);
+    host.ok(|b| request::delete(b, IDS, &ids[1], None));
+    assert_eq!(host.klips.sadb().len(), 3, "a group goes as a whole");
+}
+
+#[test]
+fn dump_and_flush() {
+    let mut host = Host::new(&[DST]);
+    for spi in 0x1000..0x1010 {
+        host.add(&aes(spi));
+        host.add(&tun(said(SaProto::IpIp, spi, DST), SRC));
+    }
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let replies = host.ask(request::dump(&mut buffer, IDS, SaType::Esp).expect("built"));
+    let seqs: Vec<_> = replies
+        .iter()
+        .map(|r| Message::reply(&r.1).expect("well formed").seq())
+        .collect();
+    assert_eq!(seqs, (0..16).rev().collect::<Vec<_>>());
+    host.ok(|b| request::flush(b, IDS, SaType::IpIp));
+    assert_eq!(host.klips.sadb().len(), 16);
+    host.ok(|b| request::flush(b, IDS, SaType::Unspec));
+    assert!(host.klips.sadb().is_empty());
+    assert_eq!(
+        host.request(|b| request::dump(b, IDS, SaType::Unspec)),
+        errno::ENOENT
+    );
+}
+
+#[test]
+fn flows() {
+    let mut host = Host::new(&[DST]);
+    let nets = flow("192.0.2.0/24", "192.0.1.0/24");
+    let pass = SaId::magic(MagicSpi::Pass);
+    host.eroute(&nets, pass);
+    assert_eq!(
+        host.request(|b| request::add_flow(b, IDS, &nets, pass, SaFlags::NONE)),
+        errno::EEXIST
+    );
+    host.replace_eroute(&nets, said(SaProto::IpIp, 0x1000, DST));
+    let mail = Selector {
+        proto: 6,
+        sport: 0,
+        dport: 25,
+        ..flow("2001:db8:1::/48", "2001:db8:2::/48")
+    };
+    host.eroute(&mail, SaId::magic(MagicSpi::Reject));
+    let text = host.proc(ProcFile::Eroute);
+    let want = "0          192.0.2.0/24       -> 192.0.1.0/24       => tun0x1000@192.1.2.45\n\
+                0          2001:db8:1::/48    -> 2001:db8:2::/48:25 => %reject:6\n";
+    assert_eq!(text, want);
+    let unknown = SaId::new(SaProto::Int, Spi(999), a("0.0.0.0"));
+    assert_eq!(
+        host.request(|b| request::add_flow(b, IDS, &mail, unknown, SaFlags::REPLACEFLOW)),
+        errno::EINVAL
+    );
+    let no_sa = said(SaProto::Esp, 0x1001, DST);
+    assert_eq!(
+        host.request(|b| request::set_inflow(b, IDS, &nets, no_sa)),
+        errno::ENOENT
+    );
+    host.ok(|b| request::del_flow(b, IDS, &nets));
+    assert_eq!(
+        host.request(|b| request::del_flow(b, IDS, &nets)),
+        errno::ENOENT
+    );
+    host.ok(|b| request::clear_flows(b, IDS));
+    assert!(host.klips.eroutes().is_empty());
+}
+
+#[test]
+fn debug_and_promiscuous() {
+    let mut host = Host::new(&[DST]);
+    let mut flags = DebugFlags::default();
+    *flags.get_mut("esp").expect("a part") = 0x10;
+    host.ok(|b| request::debug(b, IDS, &flags));
+    assert_eq!(host.klips.sysctl_get("debug_esp"), Ok(0x10));
+    let text = host.proc(ProcFile::KlipsDebug);
+    assert!(
+        text.starts_with("debug_tunnel=00000000.\n") && text.contains("debug_esp=00000010.\n"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 9);
+    host.ok(|b| request::promisc(b, IDS, true));
+    assert!(host.socket.hears(Audience::Promiscuous, false));
+    host.ok(|b| request::promisc(b, IDS, false));
+    assert!(!host.socket.is_promiscuous());
+}
+
+#[test]
+fn texts() {
+    let (mut east, mut west) = tunnel_pair();
+    for _ in 0..3 {
+        let sealed = east.sealed(&udp("192.0.2.1", "192.0.1.1", (1, 2), 100));
+        west.opened(&sealed);
+    }
+    east.now += 5;
+    let text = east.proc(ProcFile::Spi);
+    let (tun, esp) = text.split_once('\n').expect("two lines");
+    assert_eq!(
+        tun,
+        "tun0x1000@192.1.2.45 IPIP: dir=out src=192.1.2.23 \
+         life(c,s,h)=bytes(384,0,0)addtime(5,0,0)usetime(5,0,0)packets(3,0,0) idle=5 refcount=2 ref=1"
+    );
+    assert!(
+        esp.starts_with(
+            "esp0x1001@192.1.2.45 ESP_3DES_HMAC_MD5: dir=out src=192.1.2.23 iv_bits=64bits iv=0x"
+        ),
+        "{esp}"
+    );
+    assert!(
+        esp.contains(" ooowin=64 seq=3 alen=128 aklen=128 eklen=192 life(c,s,h)="),
+        "{esp}"
+    );
+    let text = west.proc(ProcFile::Spi);
+    assert!(
+        text.contains(
+            " IPIP: dir=in  src=192.1.2.23 policy=192.0.2.0/24->192.0.1.0/24 flags=0x8<> life"
+        ),
+        "{text}"
+    );
+    assert!(text.contains(" seq=3 bit=0x7 "), "{text}");
+    let text = east.proc(ProcFile::TnCfg);
+    assert!(
+        text.starts_with("ipsec0 -> eth0 mtu=16260(1500) -> 1500\nipsec1 -> NULL mtu=0(0) -> 0\n"),
+        "{text}"
+    );
+    assert_eq!(
+        east.proc(ProcFile::Version),
+        format!("FreeS/WAN version: {}\n", klips::VERSION)
+    );
+}
+
+/// A long table comes out whole over many calls.
+#[test]
+fn long_texts_resume() {
+    let mut host = Host::new(&[DST]);
+    for n in 0..500u32 {
+        host.eroute(
+            &flow("10.0.0.0/8", &format!("10.{}.{}.0/24", n / 256, n % 256)),
+            SaId::magic(MagicSpi::Pass),
+        );
+    }
+    let text = host.proc(ProcFile::Eroute);
+    let lines: std::collections::BTreeSet<_> = text.lines().collect();
+    assert_eq!((text.lines().count(), lines.len()), (500, 500));
+}
