@@ -78,7 +78,8 @@ impl Kernel {
             self.last_tunnel = self.last_tunnel.wrapping_add(1).max(FIRST_SPI + 1);
             Spi(self.last_tunnel)
         };
-        let record = Record { tun_in: tunnel(), tun_out: tunnel(), params, path };
+        let (tun_in, tun_out) = (tunnel(), tunnel());
+        let record = Record { tun_in, tun_out, params, path };
         let state = record.params.state;
         for said in record.saids(Half::In).into_iter().chain(record.saids(Half::Out)) {
             self.by_said.insert(said, state);
@@ -188,6 +189,10 @@ impl Engine {
                 return Err(error);
             }
         };
+        if self.kernel.last_tunnel == 0 {
+            // A daemon before us may have left its tunnels behind.
+            self.kernel.last_tunnel = FIRST_SPI + (self.rng.next_u32() & 0xffff);
+        }
         self.kernel.remember(params, path);
         let lane = Some(path.flow.dst);
         self.enqueue(now, lane, Op::Install(state, what));

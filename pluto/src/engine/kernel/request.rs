@@ -33,23 +33,17 @@ pub(crate) enum Request {
     Group(SaId, SaId),
     /// Set what may come out of an SA.
     Inflow(Selector, SaId),
-    /// Send what is meant into an SA, or do with it as a shunt says.
-    AddFlow {
-        /// What is meant.
-        flow: Selector,
-        /// Where to.
-        said: SaId,
-        /// There is an eroute of these clients already.
-        replace: bool,
-    },
+    /// Send what is meant into an SA, or do with it as a shunt says. An eroute of the same clients is replaced,
+    /// even one that a daemon before us left behind.
+    AddFlow(Selector, SaId),
     /// Remove an eroute.
     DelFlow(Selector),
 }
 
 impl Request {
     /// An eroute to a shunt.
-    pub(crate) fn shunt(flow: Selector, shunt: MagicSpi, replace: bool) -> Self {
-        Self::AddFlow { flow, said: SaId::magic(shunt), replace }
+    pub(crate) fn shunt(flow: Selector, shunt: MagicSpi) -> Self {
+        Self::AddFlow(flow, SaId::magic(shunt))
     }
 
     /// The PF_KEY message.
@@ -70,10 +64,7 @@ impl Request {
             Self::DelSa(said, src) => message::delete(buf, ids, said, Some(*src)),
             Self::Group(first, second) => message::group(buf, ids, first, Some(second)),
             Self::Inflow(flow, said) => message::set_inflow(buf, ids, flow, *said),
-            Self::AddFlow { flow, said, replace } => {
-                let flags = if *replace { SaFlags::REPLACEFLOW } else { SaFlags::NONE };
-                message::add_flow(buf, ids, flow, *said, flags)
-            }
+            Self::AddFlow(flow, said) => message::add_flow(buf, ids, flow, *said, SaFlags::REPLACEFLOW),
             Self::DelFlow(flow) => message::del_flow(buf, ids, flow),
         }?;
         Ok(bytes.to_vec())
@@ -88,8 +79,7 @@ impl fmt::Display for Request {
             Self::DelSa(said, _) => write!(f, "delete {said}"),
             Self::Group(first, second) => write!(f, "group {first} and {second}"),
             Self::Inflow(flow, said) => write!(f, "set the inbound policy of {said} to {flow}"),
-            Self::AddFlow { flow, said, replace: false } => write!(f, "add eroute {flow} => {said}"),
-            Self::AddFlow { flow, said, replace: true } => write!(f, "replace eroute {flow} => {said}"),
+            Self::AddFlow(flow, said) => write!(f, "set eroute {flow} => {said}"),
             Self::DelFlow(flow) => write!(f, "delete eroute {flow}"),
         }
     }

@@ -53,10 +53,6 @@ pub(crate) enum Act {
     EroutedTo(ConnId, Option<StateId>),
     /// The SAs of a state are no more.
     SasGone(StateId),
-    /// A packet of the connection waits in a narrow hold.
-    Holding(ConnId, Flow),
-    /// No packet of the connection waits any longer.
-    HoldsGone(ConnId),
 }
 
 /// A step of an operation.
@@ -184,8 +180,6 @@ impl Engine {
                 }
             }
             Act::SasGone(state) => self.kernel.forget(state),
-            Act::Holding(conn, flow) => self.shunts.hold(conn, flow),
-            Act::HoldsGone(conn) => self.shunts.release(conn),
             Act::Kernel(_) | Act::Updown(..) => {}
         }
     }

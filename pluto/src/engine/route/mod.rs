@@ -296,7 +296,6 @@ impl Engine {
             }
             Op::Forget(id, client) => {
                 self.conns.remove(id);
-                self.shunts.forget(id);
                 self.release_waiting(client);
             }
             Op::Reorient(id) => self.orient_again(id),

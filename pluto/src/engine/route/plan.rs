@@ -62,7 +62,6 @@ impl Engine {
             steps.extend(self.plan_eroute(conn, record.path.flow, said, conn.live.eroute_owner.is_none())?);
             steps.push(Step::must(Act::Routing(conn.id(), Routing::Tunnel), None));
             steps.push(Step::must(Act::EroutedTo(conn.id(), Some(state)), None));
-            steps.extend(self.let_waiting_go(conn.id(), said));
         }
         Ok(steps)
     }
@@ -70,7 +69,7 @@ impl Engine {
     /// The eroute of a connection to `said`; `notify` if its firewall must hear of a new tunnel. Then the route, if there is none.
     fn plan_eroute(&self, conn: &Connection, flow: Flow, said: SaId, notify: bool) -> Plan {
         let before = self.eroute_before(conn, flow)?;
-        let eroute = Request::AddFlow { flow, said, replace: before.is_some() };
+        let eroute = Request::AddFlow(flow, said);
         let undo = before.unwrap_or(Request::DelFlow(flow));
         let mut steps = vec![Step::must(Act::Kernel(eroute), Some(Act::Kernel(undo)))];
         if notify {
@@ -97,19 +96,7 @@ impl Engine {
             (Routing::Failure, _) => SaId::magic(after_failure(owner).1),
             _ => SaId::magic(prospective(owner)),
         };
-        Ok(Some(Request::AddFlow { flow, said, replace: true }))
-    }
-
-    /// Packets that wait in narrow holds go where the connection's packets now go.
-    fn let_waiting_go(&self, conn: ConnId, said: SaId) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for &flow in self.shunts.waiting(conn) {
-            // Replacing sends what waits; the wider eroute serves what follows.
-            steps.push(Step::attempt(Act::Kernel(Request::AddFlow { flow, said, replace: true })));
-            steps.push(Step::attempt(Act::Kernel(Request::DelFlow(flow))));
-        }
-        steps.push(Step::attempt(Act::HoldsGone(conn)));
-        steps
+        Ok(Some(Request::AddFlow(flow, said)))
     }
 
     fn plan_delete(&self, state: StateId) -> Vec<Step> {
@@ -121,7 +108,7 @@ impl Engine {
             let (routing, shunt) = after_failure(conn);
             steps.push(Step::attempt(Act::EroutedTo(conn.id(), None)));
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Down)));
-            steps.push(Step::attempt(Act::Kernel(Request::shunt(record.path.flow, shunt, true))));
+            steps.push(Step::attempt(Act::Kernel(Request::shunt(record.path.flow, shunt))));
             steps.push(Step::attempt(Act::Routing(conn.id(), routing)));
         }
         steps.extend(record.remove(Half::Out));
@@ -153,13 +140,12 @@ impl Engine {
         if conn.routing().erouted() && conn.routing() != Routing::Eclipsed {
             match self.conns.eclipsed_by(conn).and_then(|id| self.conns.get(id)) {
                 Some(under) => {
-                    steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, prospective(under), true))));
+                    steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, prospective(under)))));
                     steps.push(Step::attempt(Act::Routing(under.id(), Routing::Prospective)));
                 }
                 None => steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow)))),
             }
         }
-        steps.extend(self.drop_waiting(id));
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
         if conn.routing().routed() && !self.conns.route_is_shared(conn) {
             steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));
@@ -167,29 +153,20 @@ impl Engine {
         Ok(steps)
     }
 
-    fn plan_hold(&self, id: ConnId, flow: Flow) -> Vec<Step> {
+    /// The kernel holds packets between two hosts. All of the connection's are held from now on, and
+    /// the narrow hold goes: its packet moves to the wide one, or into the tunnel if that came up meanwhile.
+    fn plan_hold(&self, id: ConnId, narrow: Flow) -> Vec<Step> {
         let Ok(conn) = self.live_conn(id) else { return Vec::new() };
         let Ok(path) = self.path_of(id) else { return Vec::new() };
         let mut steps = Vec::new();
-        if conn.routing() == Routing::Tunnel {
-            // Too late to wait: the tunnel came up meanwhile.
-            let owner = conn.live.eroute_owner.and_then(|state| self.kernel.record(state));
-            if let Some(said) = owner.and_then(|record| record.eroute_said())
-                && flow != path.flow
-            {
-                steps.push(Step::attempt(Act::Kernel(Request::AddFlow { flow, said, replace: true })));
-                steps.push(Step::attempt(Act::Kernel(Request::DelFlow(flow))));
-            }
-            return steps;
-        }
         if matches!(conn.routing(), Routing::Prospective | Routing::Failure) {
-            if flow != path.flow {
-                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, MagicSpi::Hold, true))));
+            if narrow != path.flow {
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, MagicSpi::Hold))));
             }
             steps.push(Step::attempt(Act::Routing(id, Routing::Hold)));
         }
-        if flow != path.flow && !self.shunts.full(id) {
-            steps.push(Step::attempt(Act::Holding(id, flow)));
+        if narrow != path.flow {
+            steps.push(Step::attempt(Act::Kernel(Request::DelFlow(narrow))));
         }
         steps
     }
@@ -201,12 +178,12 @@ impl Engine {
         match conn.routing() {
             Routing::Hold => {
                 let (routing, shunt) = after_failure(conn);
-                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, shunt, true))));
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, shunt))));
                 steps.push(Step::attempt(Act::Routing(id, routing)));
             }
             Routing::Prospective if conn.policy.failure != FailureShunt::None => {
                 let (routing, shunt) = after_failure(conn);
-                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, shunt, true))));
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, shunt))));
                 steps.push(Step::attempt(Act::Routing(id, routing)));
             }
             Routing::UnroutedHold => {
@@ -215,14 +192,7 @@ impl Engine {
             }
             _ => {}
         }
-        steps.extend(self.drop_waiting(id));
         steps
-    }
-
-    fn drop_waiting(&self, id: ConnId) -> Vec<Step> {
-        let waiting = self.shunts.waiting(id).iter();
-        let drops = waiting.map(|flow| Step::attempt(Act::Kernel(Request::DelFlow(*flow))));
-        drops.chain([Step::attempt(Act::HoldsGone(id))]).collect()
     }
 
     fn live_conn(&self, id: ConnId) -> Result<&Connection, InstallError> {

@@ -1,4 +1,4 @@
-//! Shunts: the `%hold`s in which packets wait, and those that belong to no connection.
+//! Shunts that belong to no connection: `%hold`s for whose packets none was found.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use ipsec_types::{MagicSpi, Selector};
 
 use super::lane::Op;
 use crate::engine::Engine;
-use crate::engine::connection::{Clients, ConnId};
+use crate::engine::connection::Clients;
 use crate::engine::time::Time;
 use crate::engine::timers::Timer;
 
@@ -18,8 +18,6 @@ pub(crate) type Flow = Selector;
 const SCAN_INTERVAL: Duration = Duration::from_secs(120);
 /// How long they may stay.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// How many packets of one connection may wait in narrow holds of their own.
-const HOLDS_MAX: usize = 64;
 
 /// A shunt without a connection.
 #[derive(Clone, Debug)]
@@ -33,38 +31,9 @@ pub(crate) struct Bare {
 #[derive(Debug, Default)]
 pub(crate) struct Shunts {
     bare: HashMap<Flow, Bare>,
-    waiting: HashMap<ConnId, Vec<Flow>>,
 }
 
 impl Shunts {
-    /// A packet of `conn` waits.
-    pub(super) fn hold(&mut self, conn: ConnId, flow: Flow) {
-        let holds = self.waiting.entry(conn).or_default();
-        if !holds.contains(&flow) {
-            holds.push(flow);
-        }
-    }
-
-    /// The connection is gone.
-    pub(super) fn forget(&mut self, conn: ConnId) {
-        self.waiting.remove(&conn);
-    }
-
-    /// None waits any longer.
-    pub(super) fn release(&mut self, conn: ConnId) {
-        self.waiting.remove(&conn);
-    }
-
-    /// Where packets of `conn` wait.
-    pub(super) fn waiting(&self, conn: ConnId) -> &[Flow] {
-        self.waiting.get(&conn).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether no more may wait for `conn`.
-    pub(crate) fn full(&self, conn: ConnId) -> bool {
-        self.waiting(conn).len() >= HOLDS_MAX
-    }
-
     /// Shunts without a connection.
     pub(crate) fn bare(&self) -> impl Iterator<Item = (&Flow, &Bare)> {
         self.bare.iter()
@@ -73,7 +42,6 @@ impl Shunts {
     /// All gone with the kernel that had them.
     pub(crate) fn clear(&mut self) {
         self.bare.clear();
-        self.waiting.clear();
     }
 }
 
