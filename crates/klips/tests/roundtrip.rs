@@ -91,13 +91,12 @@ fn exchange(group: &[SaParams<'_>], gateways: [&str; 2], inner: [&str; 2], nets:
 
 #[test]
 fn tunnel_mode() {
-    for outer in 0..2 {
+    for [src, dst] in ADDRESSES {
         for inner in 0..2 {
-            let [src, dst] = ADDRESSES[outer];
             for mut group in groups(src, dst) {
                 if group.len() < 4 {
                     group.insert(0, tun(said(SaProto::IpIp, 0x300, dst), src));
-                    exchange(&group, ADDRESSES[outer], HOSTS[inner], NETS[inner]);
+                    exchange(&group, [src, dst], HOSTS[inner], NETS[inner]);
                 }
             }
         }
@@ -106,17 +105,11 @@ fn tunnel_mode() {
 
 #[test]
 fn transport_mode() {
-    for family in 0..2 {
-        let [src, dst] = ADDRESSES[family];
-        let bits = if family == 0 { 32 } else { 128 };
+    for [src, dst] in ADDRESSES {
+        let bits = if src.contains(':') { 128 } else { 32 };
         for group in groups(src, dst) {
             let nets = [format!("{src}/{bits}"), format!("{dst}/{bits}")];
-            exchange(
-                &group,
-                ADDRESSES[family],
-                ADDRESSES[family],
-                [&nets[0], &nets[1]],
-            );
+            exchange(&group, [src, dst], [src, dst], [&nets[0], &nets[1]]);
         }
     }
 }
@@ -269,8 +262,7 @@ impl Published {
 /// An outer packet beyond the MTU goes out in fragments that make the same packet again.
 #[test]
 fn fragments() {
-    for outer in 0..2 {
-        let [src, dst] = ADDRESSES[outer];
+    for [src, dst] in ADDRESSES {
         let group = [
             tun(said(SaProto::IpIp, 0x300, dst), src),
             esp(

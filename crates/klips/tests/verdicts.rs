@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use common::*;
 use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector};
 use klips::packet::{IpHeader, checksum};
-use klips::{Audience, DropReason, Inbound, Outbound};
+use klips::{DropReason, Inbound, Outbound};
 use pfkey::request::{self, SaParams};
-use pfkey::{Lifetime, Message, MsgType, SaType};
+use pfkey::{Lifetime, Message, MsgType};
 
 const PASS: Outbound = Outbound::Pass {
     physical: PHYSICAL,
@@ -111,121 +111,6 @@ fn ike_goes_round() {
     ] {
         assert_eq!(host.send(&other).0, Outbound::Drop(DropReason::Shunt));
     }
-}
-
-/// The messages of one type that went to one audience.
-fn told(host: &mut Host, kind: MsgType) -> Vec<Vec<u8>> {
-    let all = std::mem::take(&mut host.out.messages);
-    let right = |m: &&(Audience, Vec<u8>)| {
-        m.0 == Audience::Registered(SaType::Esp.number())
-            && Message::reply(&m.1).is_ok_and(|m| m.msg_type() == kind)
-    };
-    all.iter().filter(right).map(|m| m.1.clone()).collect()
-}
-
-#[test]
-fn trap_holds_and_releases_the_last_packet() {
-    let (mut host, _) = tunnel_pair();
-    let tunnel = said(SaProto::IpIp, 0x1000, "192.1.2.45");
-    host.replace_eroute(&nets(), shunt(MagicSpi::Trap));
-    let packets: Vec<_> = (1..4)
-        .map(|n| udp("192.0.2.1", "192.0.1.1", (n, 9), 30))
-        .collect();
-    for packet in &packets {
-        assert_eq!(host.send(packet).0, Outbound::Held);
-    }
-    let asked = told(&mut host, MsgType::Acquire);
-    assert_eq!(asked.len(), 1, "one question for all packets of two hosts");
-    let acquire = Message::reply(&asked[0]).expect("well formed");
-    let wanted = acquire.acquired().expect("a packet");
-    assert_eq!(
-        (wanted.src, wanted.dst, wanted.proto),
-        (a("192.0.2.1"), a("192.0.1.1"), 0)
-    );
-    assert!(acquire.proposal().is_some_and(|p| p.combs().count() == 4));
-    let eroutes = host.proc(klips::ProcFile::Eroute);
-    assert!(
-        eroutes.contains("192.0.2.1/32       -> 192.0.1.1/32       => %hold\n"),
-        "{eroutes}"
-    );
-
-    // As pluto does it: the broad hold first, then the narrow one away, then the tunnel.
-    host.replace_eroute(&nets(), shunt(MagicSpi::Hold));
-    let narrow = flow("192.0.2.1/32", "192.0.1.1/32");
-    host.ok(|b| request::del_flow(b, IDS, &narrow));
-    let moved = std::mem::take(&mut host.out.released);
-    assert_eq!(moved, [(device(), packets[2].clone())]);
-    assert_eq!(host.send(&moved[0].1).0, Outbound::Held);
-    host.replace_eroute(&nets(), tunnel);
-    let freed = std::mem::take(&mut host.out.released);
-    assert_eq!(
-        freed,
-        [(device(), packets[2].clone())],
-        "the last packet, once"
-    );
-    host.sealed(&freed[0].1);
-}
-
-#[test]
-fn an_answer_frees_narrow_holds_by_itself() {
-    let (mut host, _) = tunnel_pair();
-    host.replace_eroute(&nets(), shunt(MagicSpi::Trap));
-    for n in 1..=5 {
-        assert_eq!(
-            host.send(&udp(&format!("192.0.2.{n}"), "192.0.1.1", (7, 9), 30))
-                .0,
-            Outbound::Held
-        );
-    }
-    assert_eq!(host.klips.eroutes().len(), 6);
-    host.replace_eroute(&nets(), said(SaProto::IpIp, 0x1000, "192.1.2.45"));
-    assert_eq!(host.klips.eroutes().len(), 1);
-    assert_eq!(host.out.released.len(), 5);
-}
-
-#[test]
-fn a_hold_given_up_lets_nothing_leak_or_loop() {
-    let mut host = Host::new(&["192.1.2.23"]);
-    host.eroute(&nets(), shunt(MagicSpi::Trap));
-    assert_eq!(host.send(&ours()).0, Outbound::Held);
-    let narrow = flow("192.0.2.1/32", "192.0.1.1/32");
-    host.ok(|b| request::del_flow(b, IDS, &narrow));
-    assert!(host.out.released.is_empty(), "not back into the trap");
-    assert_eq!(host.send(&ours()).0, Outbound::Held);
-    host.replace_eroute(&narrow, shunt(MagicSpi::Drop));
-    assert!(host.out.released.is_empty());
-}
-
-#[test]
-fn trapsubnet_becomes_the_hold() {
-    let mut host = Host::new(&["192.1.2.23"]);
-    host.eroute(&nets(), shunt(MagicSpi::TrapSubnet));
-    assert_eq!(host.send(&ours()).0, Outbound::Held);
-    assert_eq!(
-        host.send(&udp("192.0.2.9", "192.0.1.9", (1, 2), 1)).0,
-        Outbound::Held
-    );
-    assert_eq!(told(&mut host, MsgType::Acquire).len(), 1);
-    assert_eq!(host.klips.eroutes().len(), 1);
-}
-
-#[test]
-fn a_scan_does_not_fill_memory() {
-    let mut host = Host::new(&["192.1.2.23"]);
-    host.eroute(&flow("0.0.0.0/0", "0.0.0.0/0"), shunt(MagicSpi::Trap));
-    for n in 0..2 * klips::MAX_HOLDS {
-        host.send(&udp(
-            "192.0.2.1",
-            &format!("10.0.{}.{}", n / 256, n % 256),
-            (1, 2),
-            1,
-        ));
-    }
-    assert_eq!(host.klips.eroutes().len(), klips::MAX_HOLDS + 1);
-    assert_eq!(told(&mut host, MsgType::Acquire).len(), klips::MAX_HOLDS);
-    host.now += klips::HOLD_IDLE + 1;
-    host.with(|klips, cx| klips.tick(cx, klips::MAX_HOLDS));
-    assert_eq!(host.klips.eroutes().len(), 1);
 }
 
 #[test]

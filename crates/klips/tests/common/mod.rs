@@ -9,7 +9,7 @@ use klips::packet::{HEADROOM, TAILROOM, checksum, ip};
 use klips::{Audience, Context, DeviceId, Inbound, Klips, Outbound, Packet, Physical, Socket};
 use klipsd::home::{Pending, UserHome};
 use pfkey::request::{self, Ids, SaParams};
-use pfkey::{MAX_MESSAGE_LEN, Message, SaFlags, SaType};
+use pfkey::{MAX_MESSAGE_LEN, Message, MsgType, SaFlags, SaType};
 
 pub const PHYSICAL: u32 = 7;
 pub const IDS: Ids = Ids { seq: 1, pid: 99 };
@@ -291,4 +291,14 @@ pub fn tunnel_pair() -> (Host, Host) {
     let inside = group[1].said;
     west.ok(|b| request::set_inflow(b, IDS, &nets, inside));
     (east, west)
+}
+
+/// The messages of one type that went to one audience.
+pub fn told(host: &mut Host, kind: MsgType) -> Vec<Vec<u8>> {
+    let all = std::mem::take(&mut host.out.messages);
+    let right = |m: &&(Audience, Vec<u8>)| {
+        m.0 == Audience::Registered(SaType::Esp.number())
+            && Message::reply(&m.1).is_ok_and(|m| m.msg_type() == kind)
+    };
+    all.iter().filter(right).map(|m| m.1.clone()).collect()
 }
