@@ -49,13 +49,14 @@ pub fn in_foreground<T>(
 
 /// Starts and runs in a process of its own session; this one returns when that one is ready.
 pub fn detached<T>(
+    keep_stderr: bool,
     start: impl FnOnce() -> Result<T, StartError>,
     run: impl FnOnce(T) -> u8,
 ) -> ExitCode {
     close_inherited();
     match fork_twice() {
         Ok(Side::Caller(from_daemon)) => wait_until_ready(from_daemon),
-        Ok(Side::Daemon(to_caller)) => daemon(to_caller, start, run),
+        Ok(Side::Daemon(to_caller)) => daemon(to_caller, keep_stderr, start, run),
         Err(e) => {
             eprintln!("pluto: fork failed ({e})");
             ExitCode::from(1)
@@ -105,11 +106,12 @@ fn wait_until_ready(mut from_daemon: File) -> ExitCode {
 
 fn daemon<T>(
     mut to_caller: File,
+    keep_stderr: bool,
     start: impl FnOnce() -> Result<T, StartError>,
     run: impl FnOnce(T) -> u8,
 ) -> ExitCode {
     let ready = start().and_then(|ready| {
-        leave_terminal().map_err(|e| StartError::new(format_args!("/dev/null: {e}")))?;
+        leave_terminal(keep_stderr).map_err(|e| StartError::new(format_args!("/dev/null: {e}")))?;
         Ok(ready)
     });
     match ready {
@@ -128,11 +130,15 @@ fn daemon<T>(
     }
 }
 
-/// Standard input and output become /dev/null; standard error stays, for a log or a panic.
-fn leave_terminal() -> std::io::Result<()> {
+/// Standard input and output become /dev/null, and standard error unless the log goes there: a caller
+/// that reads it to the end must not wait for the daemon's.
+fn leave_terminal(keep_stderr: bool) -> std::io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     unistd::dup2_stdin(&null)?;
     unistd::dup2_stdout(&null)?;
+    if !keep_stderr {
+        unistd::dup2_stderr(&null)?;
+    }
     std::env::set_current_dir("/")
 }
 

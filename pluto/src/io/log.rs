@@ -6,6 +6,7 @@ use std::{
     fmt,
     fs::OpenOptions,
     io::{self, Write},
+    panic,
     sync::Mutex,
 };
 

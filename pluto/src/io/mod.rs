@@ -24,11 +24,11 @@ pub fn main() -> ExitCode {
         Err(status) => return status.into(),
     };
     let detach = !options.nofork;
+    let keep_stderr = options.log_to == options::LogTo::Stderr;
     let start = move || start::start(options);
-    let run = |ready: start::Ready| driver::run(ready);
     if detach {
-        daemon::detached(start, run)
+        daemon::detached(keep_stderr, start, driver::run)
     } else {
-        daemon::in_foreground(start, run)
+        daemon::in_foreground(start, driver::run)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{io::Interest, net::UdpSocket, sync::mpsc, task::AbortHandle};
 
 use super::{super::driver::Datagram, errors};
@@ -127,13 +127,15 @@ impl Sockets {
                 local.ip()
             ));
         };
-        let mut result = endpoint.socket.try_send_to(bytes, remote);
+        // Straight to the system call: tokio's readiness is not known yet on a socket just opened.
+        let socket = SockRef::from(&*endpoint.socket);
+        let mut result = socket.send_to(bytes, &remote.into());
         // An error may be about an earlier datagram; then it is gone after one report of it.
         if result
             .as_ref()
             .is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
         {
-            result = endpoint.socket.try_send_to(bytes, remote);
+            result = socket.send_to(bytes, &remote.into());
         }
         result.map(|_| ()).map_err(|e| {
             format!(
