@@ -6,7 +6,6 @@ use std::{
     fmt,
     fs::OpenOptions,
     io::{self, Write},
-    panic,
     sync::Mutex,
 };
 

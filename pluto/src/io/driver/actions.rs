@@ -183,7 +183,7 @@ impl Driver {
                     log::line(LogLevel::Warning, &text);
                 }
             }
-            Action::PfKey(message) => self.to_kernel(message),
+            Action::PfKey(message) => self.send_to_kernel(message),
             Action::StartJob { id, job } => self.start_job(id, job),
             Action::RunUpdown { id, command, env } => self.run_updown(id, command, env),
             Action::Reply { client, code, text } => {
@@ -300,7 +300,7 @@ impl Driver {
     }
 
     /// A message while KLIPS is gone is dropped: the engine has been told, and starts anew when it is back.
-    fn to_kernel(&mut self, message: Vec<u8>) {
+    fn send_to_kernel(&mut self, message: Vec<u8>) {
         if let Some(kernel) = &self.kernel
             && !kernel.send(message)
         {
