@@ -57,7 +57,10 @@ impl Job {
         T: Any + Send,
         F: FnOnce() -> T + Send + 'static,
     {
-        Self { what, run: Box::new(move || JobResult(Box::new(run()))) }
+        Self {
+            what,
+            run: Box::new(move || JobResult(Box::new(run()))),
+        }
     }
 
     /// Computes. The driver calls this on a worker thread, a simulation in place.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use whack::Rc;
 
-use super::connection::{Addresses, ConnId, Connection};
+use super::Engine;
+use super::connection::{Addresses, ConnId};
 use super::event::{Action, ClientId, Interface};
 use super::log::About;
 use super::route::Op;
 use super::time::Time;
-use super::Engine;
 
 impl Engine {
     /// Starts to listen; the client waits until the interfaces and the secrets are known.
@@ -36,13 +36,28 @@ impl Engine {
 
     /// The interfaces are these now.
     pub(super) fn interfaces_changed(&mut self, now: Time, interfaces: Vec<Interface>) {
-        let gone: Vec<Interface> = self.interfaces.iter().filter(|i| !interfaces.contains(i)).cloned().collect();
-        let new: Vec<Interface> = interfaces.iter().filter(|i| !self.interfaces.contains(i)).cloned().collect();
+        let gone: Vec<Interface> = self
+            .interfaces
+            .iter()
+            .filter(|i| !interfaces.contains(i))
+            .cloned()
+            .collect();
+        let new: Vec<Interface> = interfaces
+            .iter()
+            .filter(|i| !self.interfaces.contains(i))
+            .cloned()
+            .collect();
         for i in &gone {
-            self.log(About::default(), format!("shutting down interface {}/{} {}", i.virt, i.phys, i.addr));
+            self.log(
+                About::default(),
+                format!("shutting down interface {}/{} {}", i.virt, i.phys, i.addr),
+            );
         }
         for i in &new {
-            self.log(About::default(), format!("adding interface {}/{} {}", i.virt, i.phys, i.addr));
+            self.log(
+                About::default(),
+                format!("adding interface {}/{} {}", i.virt, i.phys, i.addr),
+            );
         }
         self.addresses = Addresses::new(&interfaces);
         self.interfaces = interfaces;
@@ -60,7 +75,9 @@ impl Engine {
         let addrs: BTreeSet<IpAddr> = gone.iter().chain(new).map(|i| i.addr).collect();
         let touched: BTreeSet<ConnId> = self.conns.with_end_at(addrs.into_iter()).collect();
         for id in touched {
-            let Some(conn) = self.conns.get(id) else { continue };
+            let Some(conn) = self.conns.get(id) else {
+                continue;
+            };
             match &conn.interface {
                 // Its SAs and routes went through what is gone: they go first, then it is looked at again.
                 Some(interface) if gone.contains(interface) => {
@@ -85,14 +102,11 @@ impl Engine {
         self.interfaces.iter().any(|i| i.addr == addr)
     }
 
-    /// The interface of a connection.
-    pub(crate) fn interface_of(&self, id: ConnId) -> Option<&Interface> {
-        self.conns.get(id).and_then(|conn: &Connection| conn.interface.as_ref())
-    }
-
     /// Clients that wait for the interfaces or the secrets and have gone.
     pub(super) fn forget_waiting(&mut self, client: ClientId) {
-        self.waiting_for_interfaces.retain(|waiting| *waiting != client);
-        self.waiting_for_secrets.retain(|waiting| *waiting != client);
+        self.waiting_for_interfaces
+            .retain(|waiting| *waiting != client);
+        self.waiting_for_secrets
+            .retain(|waiting| *waiting != client);
     }
 }

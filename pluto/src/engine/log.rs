@@ -1,13 +1,13 @@
 //! Words to people: the log, and the lines that whack clients see. Also which debug classes are on.
 
-use std::collections::BTreeSet;
 use core::net::SocketAddr;
+use std::collections::BTreeSet;
 
 use whack::{DebugClass, Rc};
 
+use super::Engine;
 use super::connection::{ConnId, StateId};
 use super::event::{Action, ClientId, LogLevel};
-use super::Engine;
 
 /// Debug classes that are on.
 pub type DebugSet = BTreeSet<DebugClass>;
@@ -28,23 +28,35 @@ pub struct About {
 impl About {
     /// Nothing in particular, told to `client`.
     pub fn client(client: ClientId) -> Self {
-        Self { client: Some(client), ..Self::default() }
+        Self {
+            client: Some(client),
+            ..Self::default()
+        }
     }
 
     /// A connection.
     pub fn conn(conn: ConnId) -> Self {
-        Self { conn: Some(conn), ..Self::default() }
+        Self {
+            conn: Some(conn),
+            ..Self::default()
+        }
     }
 
     /// A packet from `from`.
     pub fn from(from: SocketAddr) -> Self {
-        Self { from: Some(from), ..Self::default() }
+        Self {
+            from: Some(from),
+            ..Self::default()
+        }
     }
 
     /// The same, of a state.
     #[must_use]
     pub fn state(self, state: StateId) -> Self {
-        Self { state: Some(state), ..self }
+        Self {
+            state: Some(state),
+            ..self
+        }
     }
 
     /// The same, watched by `client`.
@@ -58,7 +70,10 @@ impl Engine {
     /// Writes to the log only.
     pub(crate) fn log(&mut self, about: About, text: impl AsRef<str>) {
         let text = self.with_prefix(about, text.as_ref());
-        self.act(Action::Log { level: LogLevel::Info, text });
+        self.act(Action::Log {
+            level: LogLevel::Info,
+            text,
+        });
     }
 
     /// Writes to the log, and to whoever watches with `rc` before it.
@@ -68,7 +83,11 @@ impl Engine {
             self.reply(client, rc, text.clone());
         }
         let serious = !matches!(rc, Rc::Comment | Rc::Log | Rc::Success | Rc::NewState(_));
-        let level = if serious { LogLevel::Warning } else { LogLevel::Info };
+        let level = if serious {
+            LogLevel::Warning
+        } else {
+            LogLevel::Info
+        };
         self.act(Action::Log { level, text });
     }
 
@@ -84,12 +103,19 @@ impl Engine {
     pub(crate) fn debug(&mut self, about: About, class: DebugClass, text: impl FnOnce() -> String) {
         if self.debugging(about, class) {
             let text = format!("| {}", text());
-            self.act(Action::Log { level: LogLevel::Debug, text });
+            self.act(Action::Log {
+                level: LogLevel::Debug,
+                text,
+            });
         }
     }
 
     fn debugging(&self, about: About, class: DebugClass) -> bool {
-        let of_conn = |id| self.conns.get(id).is_some_and(|conn| conn.live.debug.contains(&class));
+        let of_conn = |id| {
+            self.conns
+                .get(id)
+                .is_some_and(|conn| conn.live.debug.contains(&class))
+        };
         self.config.debug.contains(&class) || about.conn.is_some_and(of_conn)
     }
 

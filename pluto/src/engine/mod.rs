@@ -19,6 +19,8 @@ mod interfaces;
 pub mod kernel;
 pub mod log;
 pub mod route;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod timers;
 
@@ -28,7 +30,9 @@ use ipsec_keys::{PublicKey, Secrets};
 use rand::CryptoRng;
 
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
-pub use event::{Action, ClientId, Event, Interface, Job, JobId, JobResult, LogLevel, UpdownId, UpdownStatus};
+pub use event::{
+    Action, ClientId, Event, Interface, Job, JobId, JobResult, LogLevel, UpdownId, UpdownStatus,
+};
 pub use kernel::{InstallError, Installed, SaParams};
 pub use log::About;
 pub use time::Time;
@@ -41,7 +45,7 @@ use log::DebugSet;
 use route::{Lanes, Shunts, Updowns};
 
 /// What the daemon is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// A peer identity is in one place at a time: a new ISAKMP SA frees what it had elsewhere (`uniqueids=`).
     pub unique_ids: bool,
@@ -51,12 +55,6 @@ pub struct Config {
     pub no_klips: bool,
     /// Our process id, by which answers on PF_KEY are told from those to others.
     pub pid: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { unique_ids: false, debug: DebugSet::default(), no_klips: false, pid: 0 }
-    }
 }
 
 /// Public keys of peers, by identity ([`Id::normal`]).
@@ -121,7 +119,11 @@ impl Engine {
     /// Takes one event, and tells what must be done about it, in this order.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         match event {
-            Event::Datagram { local, remote, bytes } => self.ike_datagram(now, local, remote, &bytes),
+            Event::Datagram {
+                local,
+                remote,
+                bytes,
+            } => self.ike_datagram(now, local, remote, &bytes),
             Event::Tick => {}
             Event::Whack { client, request } => self.whack(now, client, &request),
             Event::WhackGone(client) => self.whack_gone(client),

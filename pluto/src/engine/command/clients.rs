@@ -31,9 +31,15 @@ impl Clients {
 impl Engine {
     /// Says a line to a client, as it is.
     pub(crate) fn reply(&mut self, client: ClientId, rc: Rc, text: String) {
-        let Some(waiting) = self.clients.0.get_mut(&client) else { return };
+        let Some(waiting) = self.clients.0.get_mut(&client) else {
+            return;
+        };
         waiting.status.note(rc.code());
-        self.act(Action::Reply { client, code: rc.code(), text });
+        self.act(Action::Reply {
+            client,
+            code: rc.code(),
+            text,
+        });
     }
 
     /// The client waits for one more thing; pair with [`Engine::release_client`].
@@ -46,7 +52,9 @@ impl Engine {
     /// One thing that the client waited for is over; after the last one it is told to exit with the status that the lines
     /// it got add up to.
     pub(crate) fn release_client(&mut self, client: ClientId) {
-        let Some(waiting) = self.clients.0.get_mut(&client) else { return };
+        let Some(waiting) = self.clients.0.get_mut(&client) else {
+            return;
+        };
         waiting.holds = waiting.holds.saturating_sub(1);
         if waiting.holds == 0 {
             let status = waiting.status.get();

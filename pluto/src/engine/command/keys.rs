@@ -14,12 +14,20 @@ impl Engine {
         let id: Id = match id.parse() {
             Ok(id) => id,
             Err(error) => {
-                self.loglog(about, Rc::BadId, format!("bad --keyid \"{}\": {error}", id.escape_debug()));
+                self.loglog(
+                    about,
+                    Rc::BadId,
+                    format!("bad --keyid \"{}\": {error}", id.escape_debug()),
+                );
                 return;
             }
         };
         let Some(text) = key else {
-            self.loglog(about, Rc::NoKey, format!("no public key given for {id}: looking one up in DNS takes opportunism"));
+            self.loglog(
+                about,
+                Rc::NoKey,
+                format!("no public key given for {id}: looking one up in DNS takes opportunism"),
+            );
             return;
         };
         match PublicKey::from_text(text) {
@@ -32,21 +40,35 @@ impl Engine {
                     keys.push(key);
                 }
             }
-            Err(error) => self.loglog(about, Rc::LogSerious, format!("bad public key of {id}: {error}")),
+            Err(error) => self.loglog(
+                about,
+                Rc::LogSerious,
+                format!("bad public key of {id}: {error}"),
+            ),
         }
     }
 
     /// The public keys known for an identity.
     pub(crate) fn public_keys_of(&self, id: &Id) -> &[PublicKey] {
-        self.public_keys.get(&id.normal()).map_or(&[], Vec::as_slice)
+        self.public_keys
+            .get(&id.normal())
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Sets what `%myid` stands for.
     pub(super) fn whack_my_id(&mut self, client: ClientId, text: &str) {
         match text.parse::<Id>() {
-            Ok(Id::MyId) => self.loglog(About::client(client), Rc::BadId, "bad --myid: %myid cannot stand for itself"),
+            Ok(Id::MyId) => self.loglog(
+                About::client(client),
+                Rc::BadId,
+                "bad --myid: %myid cannot stand for itself",
+            ),
             Ok(id) => self.my_id = id,
-            Err(error) => self.loglog(About::client(client), Rc::BadId, format!("bad --myid: {error}")),
+            Err(error) => self.loglog(
+                About::client(client),
+                Rc::BadId,
+                format!("bad --myid: {error}"),
+            ),
         }
     }
 
@@ -77,7 +99,11 @@ impl Engine {
         let mut lines = Vec::new();
         for (id, keys) in &self.public_keys {
             for key in keys {
-                lines.push(format!("{id}, {} RSA Key {}, until --- -- --:--:-- ---- ok (expires never)", key.bits(), key.key_id()));
+                lines.push(format!(
+                    "{id}, {} RSA Key {}, until --- -- --:--:-- ---- ok (expires never)",
+                    key.bits(),
+                    key.key_id()
+                ));
             }
         }
         lines.sort_unstable();

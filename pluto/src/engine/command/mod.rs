@@ -22,7 +22,11 @@ impl Engine {
         match request.validate() {
             Ok(()) => self.obey(now, client, request),
             Err(invalid) => {
-                self.loglog(About::client(client), Rc::BadWhackMessage, format!("bad request from whack: {invalid}"));
+                self.loglog(
+                    About::client(client),
+                    Rc::BadWhackMessage,
+                    format!("bad request from whack: {invalid}"),
+                );
             }
         }
         self.release_client(client);
@@ -46,11 +50,17 @@ impl Engine {
             }
             Request::Route { name } => self.whack_route(now, client, name),
             Request::Unroute { name } => self.whack_unroute(now, client, name),
-            Request::Initiate { name, asynchronous } => self.whack_initiate(now, client, name, *asynchronous),
+            Request::Initiate { name, asynchronous } => {
+                self.whack_initiate(now, client, name, *asynchronous)
+            }
             Request::Terminate { name } => self.whack_terminate(now, client, name),
             Request::DeleteState { number } => {
                 if !self.ike_delete_state(now, StateId(*number)) {
-                    self.loglog(about, Rc::UnknownName, format!("no state #{number} to delete"));
+                    self.loglog(
+                        about,
+                        Rc::UnknownName,
+                        format!("no state #{number} to delete"),
+                    );
                 }
             }
             Request::Crash { peer } => self.ike_crash(now, *peer),
@@ -60,7 +70,9 @@ impl Engine {
                 self.listening = false;
                 self.act(Action::Listen(false));
             }
-            Request::PublicKey { id, add, key, .. } => self.whack_key(client, id, *add, key.as_deref()),
+            Request::PublicKey { id, add, key, .. } => {
+                self.whack_key(client, id, *add, key.as_deref())
+            }
             Request::MyId { id } => self.whack_my_id(client, id),
             Request::Reread { .. } => self.whack_reread(client),
             Request::List { .. } => self.list_public_keys(client),
@@ -69,10 +81,16 @@ impl Engine {
             }
             Request::OpportunisticInitiate { here, there } => {
                 if self.listening {
-                    let text = format!("Can not opportunistically initiate for {here} to {there}: no routed Template covers this pair");
+                    let text = format!(
+                        "Can not opportunistically initiate for {here} to {there}: no routed Template covers this pair"
+                    );
                     self.loglog(about, Rc::OppoFailure, text);
                 } else {
-                    self.whack_log(about, Rc::Deaf, "need --listen before opportunistic initiation");
+                    self.whack_log(
+                        about,
+                        Rc::Deaf,
+                        "need --listen before opportunistic initiation",
+                    );
                 }
             }
             Request::Status => self.whack_status(now, client),
@@ -84,7 +102,11 @@ impl Engine {
     fn named(&mut self, client: ClientId, name: &str) -> Option<ConnId> {
         let found = self.conns.configured(name).map(super::Connection::id);
         if found.is_none() {
-            self.whack_log(About::client(client), Rc::UnknownName, format!("no connection named \"{name}\""));
+            self.whack_log(
+                About::client(client),
+                Rc::UnknownName,
+                format!("no connection named \"{name}\""),
+            );
         }
         found
     }
@@ -108,8 +130,15 @@ impl Engine {
             );
             self.loglog(about, Rc::Comment, text);
         }
-        let topology = self.conns.get(id).map(super::Connection::topology).unwrap_or_default();
-        self.log(About::default(), format!("added connection description \"{}\"", description.name));
+        let topology = self
+            .conns
+            .get(id)
+            .map(super::Connection::topology)
+            .unwrap_or_default();
+        self.log(
+            About::default(),
+            format!("added connection description \"{}\"", description.name),
+        );
         self.debug(About::conn(id), whack::DebugClass::Control, || topology);
     }
 
@@ -119,17 +148,29 @@ impl Engine {
             self.whack_log(about, Rc::Deaf, "need --listen before --route");
             return;
         }
-        let Some(id) = self.named(client, name) else { return };
+        let Some(id) = self.named(client, name) else {
+            return;
+        };
         if self.conns.get(id).is_some_and(super::Connection::oriented) {
             self.route_connection(now, id, Some(client));
         } else {
-            self.whack_log(About::conn(id).watched_by(Some(client)), Rc::Orient, NOT_ORIENTED);
+            self.whack_log(
+                About::conn(id).watched_by(Some(client)),
+                Rc::Orient,
+                NOT_ORIENTED,
+            );
         }
     }
 
     fn whack_unroute(&mut self, now: Time, client: ClientId, name: &str) {
-        let Some(id) = self.named(client, name) else { return };
-        if self.conns.get(id).is_some_and(|conn| conn.routing() == Routing::Tunnel) {
+        let Some(id) = self.named(client, name) else {
+            return;
+        };
+        if self
+            .conns
+            .get(id)
+            .is_some_and(|conn| conn.routing() == Routing::Tunnel)
+        {
             let about = About::conn(id).watched_by(Some(client));
             self.whack_log(about, Rc::RtBusy, "cannot unroute: route busy");
         } else {
@@ -139,21 +180,38 @@ impl Engine {
 
     fn whack_initiate(&mut self, now: Time, client: ClientId, name: &str, asynchronous: bool) {
         if !self.listening {
-            self.whack_log(About::client(client), Rc::Deaf, "need --listen before --initiate");
+            self.whack_log(
+                About::client(client),
+                Rc::Deaf,
+                "need --listen before --initiate",
+            );
             return;
         }
-        let Some(id) = self.named(client, name) else { return };
+        let Some(id) = self.named(client, name) else {
+            return;
+        };
         let about = About::conn(id).watched_by(Some(client));
-        let Some(conn) = self.conns.get(id) else { return };
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
         let problem = if !conn.oriented() {
             Some((Rc::Orient, NOT_ORIENTED.to_owned()))
         } else if conn.policy.never_negotiate() {
-            Some((Rc::InitShunt, "cannot initiate an authby=never connection".to_owned()))
+            Some((
+                Rc::InitShunt,
+                "cannot initiate an authby=never connection".to_owned(),
+            ))
         } else if conn.kind != Kind::Permanent && conn.that.host.is_none() {
-            let text = format!("cannot initiate connection without knowing peer IP address (kind={})", conn.kind);
+            let text = format!(
+                "cannot initiate connection without knowing peer IP address (kind={})",
+                conn.kind
+            );
             Some((Rc::NoPeerIp, text))
         } else if conn.kind != Kind::Permanent {
-            let text = format!("cannot initiate connection with ID wildcards (kind={})", conn.kind);
+            let text = format!(
+                "cannot initiate connection with ID wildcards (kind={})",
+                conn.kind
+            );
             Some((Rc::Wildcard, text))
         } else {
             None
@@ -175,7 +233,8 @@ impl Engine {
         let all: Vec<ConnId> = self.conns.by_name(name).collect();
         for id in all {
             let negotiated = self.conns.get(id).is_some_and(|conn| {
-                matches!(conn.kind, Kind::Permanent | Kind::Instance) && !conn.policy.never_negotiate()
+                matches!(conn.kind, Kind::Permanent | Kind::Instance)
+                    && !conn.policy.never_negotiate()
             });
             if negotiated {
                 self.log(About::conn(id), "terminating SAs using this connection");

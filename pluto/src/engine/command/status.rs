@@ -31,13 +31,19 @@ impl Engine {
 
     fn debug_status(&self) -> String {
         let classes: Vec<&str> = self.config.debug.iter().map(|class| class.name()).collect();
-        let classes = if classes.is_empty() { "none".to_owned() } else { classes.join("+") };
+        let classes = if classes.is_empty() {
+            "none".to_owned()
+        } else {
+            classes.join("+")
+        };
         format!("debug {classes}")
     }
 
     fn connections_status(&self) -> Vec<String> {
         let mut conns: Vec<&Connection> = self.conns.iter().collect();
-        conns.sort_by(|a, b| (&a.name, a.instance_serial, a.id()).cmp(&(&b.name, b.instance_serial, b.id())));
+        conns.sort_by(|a, b| {
+            (&a.name, a.instance_serial, a.id()).cmp(&(&b.name, b.instance_serial, b.id()))
+        });
         conns.into_iter().flat_map(Connection::status).collect()
     }
 
@@ -47,7 +53,10 @@ impl Engine {
             .bare()
             .map(|(flow, bare)| {
                 let said = SaId::magic(bare.kind);
-                format!("{}:{} -{}-> {}:{} => {said} 0    {}", flow.src, flow.sport, flow.proto, flow.dst, flow.dport, bare.why)
+                format!(
+                    "{}:{} -{}-> {}:{} => {said} 0    {}",
+                    flow.src, flow.sport, flow.proto, flow.dst, flow.dport, bare.why
+                )
             })
             .collect();
         lines.sort_unstable();

@@ -8,8 +8,8 @@ use whack::{Host, Rc};
 
 use super::orient::{Addresses, OrientError};
 use super::{
-    Algorithms, ConnId, Connection, Connections, End, FailureShunt, Id, IdError, Kind, Lifetimes, Live, Policy,
-    Routing, Shunt,
+    Algorithms, ConnId, Connection, Connections, End, FailureShunt, Id, IdError, Kind, Lifetimes,
+    Live, Policy, Routing, Shunt,
 };
 
 /// Why a connection is not added.
@@ -31,7 +31,9 @@ pub enum AddError {
     #[error("authentication method disagrees with \"{0}\", which is also for an unspecified peer")]
     AuthDiffers(String),
     /// The clients of the two ends have addresses in common, so packets would have no direction.
-    #[error("leftsubnet {left} and rightsubnet {right} overlap: each address can be at one end only")]
+    #[error(
+        "leftsubnet {left} and rightsubnet {right} overlap: each address can be at one end only"
+    )]
     ClientsOverlap {
         /// Behind left.
         left: Subnet,
@@ -59,9 +61,10 @@ impl AddError {
             Self::BothAny => Rc::Orient,
             Self::BadId { .. } => Rc::BadId,
             Self::Invalid(_) => Rc::BadWhackMessage,
-            Self::ProtocolDiffers | Self::FamilyDiffers | Self::AuthDiffers(_) | Self::ClientsOverlap { .. } => {
-                Rc::Clash
-            }
+            Self::ProtocolDiffers
+            | Self::FamilyDiffers
+            | Self::AuthDiffers(_)
+            | Self::ClientsOverlap { .. } => Rc::Clash,
         }
     }
 }
@@ -93,7 +96,11 @@ impl Connections {
         check_overlap(&left, &right)?;
         // What is open about the peer is always at `that` end.
         let left_open = left.host.is_none() || left.client_wildcard;
-        let (this, that) = if left_open { (right, left) } else { (left, right) };
+        let (this, that) = if left_open {
+            (right, left)
+        } else {
+            (left, right)
+        };
         let policy = policy_of(&request.policy);
         self.check_road_warriors(&policy, &this, &that)?;
         let conn = Connection {
@@ -104,7 +111,11 @@ impl Connections {
             template: None,
             policy,
             lifetimes: lifetimes_of(&request.lifetimes),
-            algorithms: Algorithms { ike: request.ike.clone(), esp: request.esp.clone(), pfsgroup: None },
+            algorithms: Algorithms {
+                ike: request.ike.clone(),
+                esp: request.esp.clone(),
+                pfsgroup: None,
+            },
             this,
             that,
             interface: None,
@@ -123,9 +134,13 @@ impl Connections {
         let Some(host) = this.host else { return Ok(()) };
         // Those that agreed before agree with each other, so the first tells.
         let pair = (host, this.host_port, None, that.host_port);
-        let other = self.in_pair(pair).find(|conn| !conn.policy.never_negotiate());
+        let other = self
+            .in_pair(pair)
+            .find(|conn| !conn.policy.never_negotiate());
         match other {
-            Some(other) if (other.policy.psk, other.policy.rsasig) != (policy.psk, policy.rsasig) => {
+            Some(other)
+                if (other.policy.psk, other.policy.rsasig) != (policy.psk, policy.rsasig) =>
+            {
                 Err(AddError::AuthDiffers(other.name.clone()))
             }
             _ => Ok(()),
@@ -136,7 +151,9 @@ impl Connections {
 fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
     let id = match &end.id {
         None => Id::None,
-        Some(text) => text.parse().map_err(|error| AddError::BadId { end: which, error })?,
+        Some(text) => text
+            .parse()
+            .map_err(|error| AddError::BadId { end: which, error })?,
     };
     let client = end.client;
     Ok(End {
@@ -167,8 +184,14 @@ fn default_end(end: &mut End, other: Option<IpAddr>) {
 
 fn check_families(left: &End, right: &End, request: &whack::Connection) -> Result<(), AddError> {
     let hosts = [left.host, right.host, left.nexthop, right.nexthop];
-    let hosts_fit = hosts.iter().flatten().all(|addr| addr.is_ipv6() == request.ipv6);
-    let client_v6 = |end: &End| end.client.map_or(request.ipv6, |client| client.addr().is_ipv6());
+    let hosts_fit = hosts
+        .iter()
+        .flatten()
+        .all(|addr| addr.is_ipv6() == request.ipv6);
+    let client_v6 = |end: &End| {
+        end.client
+            .map_or(request.ipv6, |client| client.addr().is_ipv6())
+    };
     let clients_fit = [left, right]
         .iter()
         .all(|end| !end.has_client || client_v6(end) == request.tunnel_ipv6);
@@ -182,7 +205,9 @@ fn check_families(left: &End, right: &End, request: &whack::Connection) -> Resul
 /// The clients must be apart, but for one that is part of the other on purpose: `0.0.0.0/0` behind
 /// the peer, or a whole net that reaches a part of itself (extruded subnets).
 fn check_overlap(left: &End, right: &End) -> Result<(), AddError> {
-    let (Some(l), Some(r)) = (left.client, right.client) else { return Ok(()) };
+    let (Some(l), Some(r)) = (left.client, right.client) else {
+        return Ok(());
+    };
     if l == r && !l.is_all() && !left.client_wildcard && !right.client_wildcard {
         return Err(AddError::ClientsOverlap { left: l, right: r });
     }

@@ -27,7 +27,11 @@ fn pair_of(local: SocketAddr, remote: SocketAddr) -> HostPair {
 
 impl Connections {
     /// Those between these two gateways, oldest first; no templates for `%any`.
-    pub fn between(&self, local: SocketAddr, remote: SocketAddr) -> impl Iterator<Item = &Connection> {
+    pub fn between(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> impl Iterator<Item = &Connection> {
         self.in_pair(pair_of(local, remote))
     }
 
@@ -48,7 +52,9 @@ impl Connections {
         let fits = |conn: &&Connection| {
             !conn.policy.never_negotiate() && conn.kind != Kind::Group && acceptable(conn)
         };
-        self.between(local, remote).find(fits).or_else(|| self.for_any_peer(local).find(fits))
+        self.between(local, remote)
+            .find(fits)
+            .or_else(|| self.for_any_peer(local).find(fits))
     }
 
     /// The connection for a peer that has shown its identity, when the exchange has been carried
@@ -109,7 +115,8 @@ impl Connections {
         let ours: Client = (Some(clients.ours), clients.our_protoport);
         let theirs: Client = (Some(clients.theirs), clients.their_protoport);
         // A road warrior without a subnet is its own client, at whatever address it has.
-        let itself = (clients.theirs == Subnet::host(peer)).then_some((None, clients.their_protoport));
+        let itself =
+            (clients.theirs == Subnet::host(peer)).then_some((None, clients.their_protoport));
         let local = SocketAddr::new(pair.0, pair.1);
         let exact = |pair: HostPair, theirs: Client| {
             let mut found: Vec<&Connection> = self
@@ -163,17 +170,29 @@ impl Connections {
         clients: &Clients,
         fits: impl Fn(&&Connection) -> bool,
     ) -> Option<&Connection> {
-        self.wild_clients.get(&pair).into_iter().flatten().filter_map(|id| self.get(*id)).find(|conn| {
-            conn.this.client == Some(clients.ours)
-                && conn.this.protoport == clients.our_protoport
-                && conn.that.protoport == clients.their_protoport
-                && conn.that.client.is_some_and(|range| range.contains_subnet(&clients.theirs))
-                && fits(conn)
-        })
+        self.wild_clients
+            .get(&pair)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.get(*id))
+            .find(|conn| {
+                conn.this.client == Some(clients.ours)
+                    && conn.this.protoport == clients.our_protoport
+                    && conn.that.protoport == clients.their_protoport
+                    && conn
+                        .that
+                        .client
+                        .is_some_and(|range| range.contains_subnet(&clients.theirs))
+                    && fits(conn)
+            })
     }
 
     pub(super) fn in_pair(&self, pair: HostPair) -> impl Iterator<Item = &Connection> {
-        self.by_hosts.get(&pair).into_iter().flatten().filter_map(|id| self.get(*id))
+        self.by_hosts
+            .get(&pair)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.get(*id))
     }
 
     fn in_any(&self, local: SocketAddr) -> impl Iterator<Item = HostPair> + use<> {
@@ -183,7 +202,14 @@ impl Connections {
 
 /// The protocol and port themselves, then the port opened, then the protocol.
 fn widen(exact: ProtoPort) -> impl Iterator<Item = ProtoPort> {
-    let any_port = ProtoPort { port: Port::ANY, ..exact };
-    let steps = [Some(exact), (any_port != exact).then_some(any_port), (exact.proto != 0).then_some(ProtoPort::ANY)];
+    let any_port = ProtoPort {
+        port: Port::ANY,
+        ..exact
+    };
+    let steps = [
+        Some(exact),
+        (any_port != exact).then_some(any_port),
+        (exact.proto != 0).then_some(ProtoPort::ANY),
+    ];
     steps.into_iter().flatten()
 }

@@ -61,7 +61,11 @@ impl From<IpAddr> for Id {
 impl From<KnownId> for Id {
     /// The unspecified address is anyone.
     fn from(id: KnownId) -> Self {
-        if id.is_any() { Self::None } else { Self::Known(id) }
+        if id.is_any() {
+            Self::None
+        } else {
+            Self::Known(id)
+        }
     }
 }
 
@@ -86,8 +90,11 @@ impl fmt::Display for Id {
             Self::MyId => f.write_str("%myid"),
             Self::Known(id) => {
                 let harmless = |c: &char| c.is_ascii_graphic() && !"'\"`$\\;&|<>".contains(*c);
-                let text: String =
-                    id.to_string().chars().map(|c| if harmless(&c) { c } else { '?' }).collect();
+                let text: String = id
+                    .to_string()
+                    .chars()
+                    .map(|c| if harmless(&c) { c } else { '?' })
+                    .collect();
                 f.write_str(&text)
             }
         }
@@ -100,7 +107,14 @@ mod tests {
 
     #[test]
     fn forms_both_ways() {
-        for text in ["192.0.2.1", "2001:db8::1", "@east", "joe@example.com", "%myid", "@#deadbeef"] {
+        for text in [
+            "192.0.2.1",
+            "2001:db8::1",
+            "@east",
+            "joe@example.com",
+            "%myid",
+            "@#deadbeef",
+        ] {
             assert_eq!(text.parse::<Id>().unwrap().to_string(), text);
         }
         assert_eq!("%any".parse(), Ok(Id::None));

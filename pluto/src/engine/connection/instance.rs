@@ -17,7 +17,10 @@ impl Connections {
         peer_id: Option<&Id>,
         their_client: Option<Subnet>,
     ) -> Option<ConnId> {
-        let mut conn = self.get(template).filter(|conn| conn.kind == Kind::Template)?.clone();
+        let mut conn = self
+            .get(template)
+            .filter(|conn| conn.kind == Kind::Template)?
+            .clone();
         conn.kind = Kind::Instance;
         conn.template = Some(template);
         conn.instance_serial = self.next_serial(&conn.name);
@@ -33,7 +36,9 @@ impl Connections {
         }
         if !end.has_client {
             end.client = end.host.map(Subnet::host);
-        } else if end.client_wildcard && let Some(client) = their_client {
+        } else if end.client_wildcard
+            && let Some(client) = their_client
+        {
             end.client = Some(client);
             end.client_wildcard = false;
         }

@@ -1,8 +1,8 @@
 //! Orientation: which end of a connection is this machine, found by comparing the ends with the
 //! addresses of our interfaces.
 
-use std::collections::HashMap;
 use core::net::IpAddr;
+use std::collections::HashMap;
 
 use super::{ConnId, Connection, Connections};
 use crate::engine::event::Interface;
@@ -16,13 +16,16 @@ impl Addresses {
     pub fn new(interfaces: &[Interface]) -> Self {
         let mut map: HashMap<IpAddr, Vec<Interface>> = HashMap::new();
         for interface in interfaces {
-            map.entry(interface.addr).or_default().push(interface.clone());
+            map.entry(interface.addr)
+                .or_default()
+                .push(interface.clone());
         }
         Self(map)
     }
 
     fn at(&self, host: Option<IpAddr>) -> &[Interface] {
-        host.and_then(|host| self.0.get(&host)).map_or(&[], Vec::as_slice)
+        host.and_then(|host| self.0.get(&host))
+            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -43,9 +46,11 @@ pub(super) fn orient(conn: &mut Connection, ours: &Addresses) -> Result<(), Orie
     let (this, that) = (ours.at(conn.this.host), ours.at(conn.that.host));
     match (this, that) {
         ([], []) => Ok(()),
-        ([first, second, ..], []) | ([], [first, second, ..]) => {
-            Err(OrientError::Two(conn.name.clone(), first.phys.clone(), second.phys.clone()))
-        }
+        ([first, second, ..], []) | ([], [first, second, ..]) => Err(OrientError::Two(
+            conn.name.clone(),
+            first.phys.clone(),
+            second.phys.clone(),
+        )),
         ([interface], []) => {
             conn.interface = Some(interface.clone());
             Ok(())
@@ -55,8 +60,14 @@ pub(super) fn orient(conn: &mut Connection, ours: &Addresses) -> Result<(), Orie
             core::mem::swap(&mut conn.this, &mut conn.that);
             Ok(())
         }
-        ([a, ..], [b, ..]) if a.phys == b.phys => Err(OrientError::Both(conn.name.clone(), a.phys.clone())),
-        ([a, ..], [b, ..]) => Err(OrientError::Two(conn.name.clone(), a.phys.clone(), b.phys.clone())),
+        ([a, ..], [b, ..]) if a.phys == b.phys => {
+            Err(OrientError::Both(conn.name.clone(), a.phys.clone()))
+        }
+        ([a, ..], [b, ..]) => Err(OrientError::Two(
+            conn.name.clone(),
+            a.phys.clone(),
+            b.phys.clone(),
+        )),
     }
 }
 
@@ -66,7 +77,8 @@ impl Connections {
     /// # Errors
     /// [`OrientError`] if it is ambiguous; then it is not oriented.
     pub(crate) fn orient(&mut self, id: ConnId, ours: &Addresses) -> Result<bool, OrientError> {
-        self.edit(id, |conn| orient(conn, ours).map(|()| conn.oriented())).unwrap_or(Ok(false))
+        self.edit(id, |conn| orient(conn, ours).map(|()| conn.oriented()))
+            .unwrap_or(Ok(false))
     }
 
     /// Those that have an end at one of these addresses.

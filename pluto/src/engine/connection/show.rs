@@ -8,7 +8,9 @@ impl Connection {
     /// `"net-to-net"`, or `"road"[1] 192.0.2.9` for an instance.
     pub fn tag(&self) -> String {
         let mut tag = format!("\"{}\"", self.name);
-        if self.kind == Kind::Instance || (self.kind == Kind::GoingAway && self.instance_serial != 0) {
+        if self.kind == Kind::Instance
+            || (self.kind == Kind::GoingAway && self.instance_serial != 0)
+        {
             tag.push_str(&self.instance_tag());
             if let Some(peer) = self.that.host {
                 let _ = write!(tag, " {peer}");
@@ -18,7 +20,11 @@ impl Connection {
     }
 
     fn instance_tag(&self) -> String {
-        if self.instance_serial == 0 { String::new() } else { format!("[{}]", self.instance_serial) }
+        if self.instance_serial == 0 {
+            String::new()
+        } else {
+            format!("[{}]", self.instance_serial)
+        }
     }
 
     /// Its ends and everything between, as in
@@ -90,7 +96,8 @@ fn host(out: &mut String, end: &End, policy: &Policy) -> fmt::Result {
     if end.host_port != super::IKE_PORT {
         write!(out, ":{}", end.host_port)?;
     }
-    let is_own_address = end.id.known().is_some() && end.host.is_some_and(|addr| end.id == addr.into());
+    let is_own_address =
+        end.id.known().is_some() && end.host.is_some_and(|addr| end.id == addr.into());
     if !end.id.is_none() && !is_own_address {
         write!(out, "[{}]", end.id)?;
     }
@@ -106,11 +113,17 @@ fn client(end: &End, policy: &Policy) -> Option<String> {
     if client.is_all() && (policy.group || policy.opportunistic) {
         return None;
     }
-    Some(if end.client_wildcard { format!("{{{client}}}") } else { client.to_string() })
+    Some(if end.client_wildcard {
+        format!("{{{client}}}")
+    } else {
+        client.to_string()
+    })
 }
 
 fn hop(end: &End, other: &End) -> Option<String> {
-    end.nexthop.filter(|hop| other.host.is_some_and(|host| host != *hop)).map(|hop| hop.to_string())
+    end.nexthop
+        .filter(|hop| other.host.is_some_and(|host| host != *hop))
+        .map(|hop| hop.to_string())
 }
 
 fn this_side(out: &mut String, end: &End, other: &End, policy: &Policy) -> fmt::Result {

@@ -44,7 +44,11 @@ fn add<K: core::hash::Hash + Eq, V: Ord>(map: &mut HashMap<K, BTreeSet<V>>, key:
     map.entry(key).or_default().insert(value);
 }
 
-fn drop_from<K: core::hash::Hash + Eq, V: Ord>(map: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+fn drop_from<K: core::hash::Hash + Eq, V: Ord>(
+    map: &mut HashMap<K, BTreeSet<V>>,
+    key: &K,
+    value: &V,
+) {
     if let Some(set) = map.get_mut(key) {
         set.remove(value);
         if set.is_empty() {
@@ -57,7 +61,12 @@ impl Connection {
     /// Where it stands in the index of hosts, if oriented.
     pub(super) fn host_pair(&self) -> Option<HostPair> {
         let ours = self.this.host.filter(|_| self.oriented())?;
-        Some((ours, self.this.host_port, self.that.host, self.that.host_port))
+        Some((
+            ours,
+            self.this.host_port,
+            self.that.host,
+            self.that.host_port,
+        ))
     }
 
     pub(super) fn our_client(&self) -> Client {
@@ -111,12 +120,18 @@ impl Connections {
 
     /// The configured one of that name.
     pub fn configured(&self, name: &str) -> Option<&Connection> {
-        self.by_name(name).filter_map(|id| self.get(id)).find(|conn| conn.template.is_none())
+        self.by_name(name)
+            .filter_map(|id| self.get(id))
+            .find(|conn| conn.template.is_none())
     }
 
     /// Those whose peer has this identity.
     pub fn by_peer_id(&self, id: &Id) -> impl Iterator<Item = ConnId> + use<'_> {
-        self.by_peer_id.get(&id.normal()).into_iter().flatten().copied()
+        self.by_peer_id
+            .get(&id.normal())
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// Those whose peer has this address, oriented.
@@ -147,7 +162,11 @@ impl Connections {
     }
 
     /// Changes a connection and keeps the indexes true.
-    pub(crate) fn edit<T>(&mut self, id: ConnId, change: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+    pub(crate) fn edit<T>(
+        &mut self,
+        id: ConnId,
+        change: impl FnOnce(&mut Connection) -> T,
+    ) -> Option<T> {
         let mut conn = self.remove(id)?;
         let result = change(&mut conn);
         self.index(&conn);
@@ -157,7 +176,9 @@ impl Connections {
 
     /// Records how far its packets are taken care of.
     pub(crate) fn set_routing(&mut self, id: ConnId, routing: Routing) {
-        let Some(mut conn) = self.all.remove(&id) else { return };
+        let Some(mut conn) = self.all.remove(&id) else {
+            return;
+        };
         self.unindex_routing(&conn);
         conn.routing = routing;
         self.index_routing(&conn);
@@ -174,25 +195,32 @@ impl Connections {
     /// Of those routed to the same peer client as `conn`, the one that takes most care; itself where equal.
     pub fn route_owner(&self, conn: &Connection) -> Option<ConnId> {
         let best = best(self.routed_by_peer_client.get(&conn.that.client), conn);
-        best.filter(|(routing, _)| routing.routed()).map(|(_, id)| id)
+        best.filter(|(routing, _)| routing.routed())
+            .map(|(_, id)| id)
     }
 
     /// Of those with the same clients as `conn`, the one that holds the eroute.
     pub fn eroute_owner(&self, conn: &Connection) -> Option<ConnId> {
         let best = best(self.routed_by_clients.get(&conn.client_pair()), conn);
-        best.filter(|(routing, _)| routing.erouted()).map(|(_, id)| id)
+        best.filter(|(routing, _)| routing.erouted())
+            .map(|(_, id)| id)
     }
 
     /// Whether a connection other than `conn` holds the route that they would share.
     pub fn route_is_shared(&self, conn: &Connection) -> bool {
         let sharing = self.routed_by_peer_client.get(&conn.that.client);
-        sharing.is_some_and(|set| set.iter().any(|(routing, id)| routing.routed() && *id != conn.id))
+        sharing.is_some_and(|set| {
+            set.iter()
+                .any(|(routing, id)| routing.routed() && *id != conn.id)
+        })
     }
 
     /// A connection with the same clients that was eclipsed and can have its eroute back.
     pub fn eclipsed_by(&self, conn: &Connection) -> Option<ConnId> {
         let same = self.routed_by_clients.get(&conn.client_pair())?;
-        same.iter().find(|(routing, id)| *routing == Routing::Eclipsed && *id != conn.id).map(|(_, id)| *id)
+        same.iter()
+            .find(|(routing, id)| *routing == Routing::Eclipsed && *id != conn.id)
+            .map(|(_, id)| *id)
     }
 
     fn index(&mut self, conn: &Connection) {
@@ -211,8 +239,16 @@ impl Connections {
         add(&mut self.by_peer_id, conn.that.id.normal(), id);
         if let Some(pair) = conn.host_pair() {
             add(&mut self.by_hosts, pair, id);
-            add(&mut self.by_hosts_and_peer_id, (pair, conn.that.id.normal()), id);
-            add(&mut self.by_hosts_and_clients, (pair, conn.client_pair()), id);
+            add(
+                &mut self.by_hosts_and_peer_id,
+                (pair, conn.that.id.normal()),
+                id,
+            );
+            add(
+                &mut self.by_hosts_and_clients,
+                (pair, conn.client_pair()),
+                id,
+            );
             if conn.that.client_wildcard {
                 add(&mut self.wild_clients, pair, id);
             }
@@ -238,8 +274,16 @@ impl Connections {
         drop_from(&mut self.by_peer_id, &conn.that.id.normal(), &id);
         if let Some(pair) = conn.host_pair() {
             drop_from(&mut self.by_hosts, &pair, &id);
-            drop_from(&mut self.by_hosts_and_peer_id, &(pair, conn.that.id.normal()), &id);
-            drop_from(&mut self.by_hosts_and_clients, &(pair, conn.client_pair()), &id);
+            drop_from(
+                &mut self.by_hosts_and_peer_id,
+                &(pair, conn.that.id.normal()),
+                &id,
+            );
+            drop_from(
+                &mut self.by_hosts_and_clients,
+                &(pair, conn.client_pair()),
+                &id,
+            );
             drop_from(&mut self.wild_clients, &pair, &id);
             if let Some(peer) = conn.that.host {
                 drop_from(&mut self.by_peer_host, &peer, &id);
@@ -252,8 +296,16 @@ impl Connections {
         if conn.routing == Routing::Unrouted || conn.kind == Kind::GoingAway {
             return;
         }
-        add(&mut self.routed_by_peer_client, conn.that.client, (conn.routing, conn.id));
-        add(&mut self.routed_by_clients, conn.client_pair(), (conn.routing, conn.id));
+        add(
+            &mut self.routed_by_peer_client,
+            conn.that.client,
+            (conn.routing, conn.id),
+        );
+        add(
+            &mut self.routed_by_clients,
+            conn.client_pair(),
+            (conn.routing, conn.id),
+        );
         if let Some(shape) = conn.shape() {
             *self.routed_shapes.entry(shape).or_default() += 1;
         }
@@ -263,8 +315,16 @@ impl Connections {
         if conn.routing == Routing::Unrouted || conn.kind == Kind::GoingAway {
             return;
         }
-        drop_from(&mut self.routed_by_peer_client, &conn.that.client, &(conn.routing, conn.id));
-        drop_from(&mut self.routed_by_clients, &conn.client_pair(), &(conn.routing, conn.id));
+        drop_from(
+            &mut self.routed_by_peer_client,
+            &conn.that.client,
+            &(conn.routing, conn.id),
+        );
+        drop_from(
+            &mut self.routed_by_clients,
+            &conn.client_pair(),
+            &(conn.routing, conn.id),
+        );
         if let Some(shape) = conn.shape()
             && let Some(count) = self.routed_shapes.get_mut(&shape)
         {
@@ -276,7 +336,10 @@ impl Connections {
     }
 }
 
-fn best(routed: Option<&BTreeSet<(Routing, ConnId)>>, conn: &Connection) -> Option<(Routing, ConnId)> {
+fn best(
+    routed: Option<&BTreeSet<(Routing, ConnId)>>,
+    conn: &Connection,
+) -> Option<(Routing, ConnId)> {
     let own = (conn.routing, conn.id);
     let most = routed.and_then(|set| set.last()).copied().unwrap_or(own);
     Some(if most.0 > own.0 { most } else { own })

@@ -50,7 +50,11 @@ impl Record {
 
     fn specs(&self, half: Half) -> Vec<SaSpec> {
         let Path { local, remote, .. } = self.path;
-        let (src, dst) = if half == Half::In { (remote, local) } else { (local, remote) };
+        let (src, dst) = if half == Half::In {
+            (remote, local)
+        } else {
+            (local, remote)
+        };
         let pick = |inbound: Spi, outbound: Spi| if half == Half::In { inbound } else { outbound };
         let bare = |proto, spi| SaSpec {
             said: SaId::new(proto, spi, dst),
@@ -63,7 +67,11 @@ impl Record {
         let keyed = |proto, sa: &ProtocolSa| SaSpec {
             ealg: sa.ealg,
             aalg: sa.aalg,
-            keys: if half == Half::In { sa.keys_in.clone() } else { sa.keys_out.clone() },
+            keys: if half == Half::In {
+                sa.keys_in.clone()
+            } else {
+                sa.keys_out.clone()
+            },
             replay: sa.replay_window,
             ..bare(proto, pick(sa.spi_in, sa.spi_out))
         };
@@ -73,7 +81,10 @@ impl Record {
         }
         if let Some(comp) = &self.params.ipcomp {
             let cpi = pick(Spi(comp.cpi_in.into()), Spi(comp.cpi_out.into()));
-            specs.push(SaSpec { ealg: comp.calg, ..bare(SaProto::Comp, cpi) });
+            specs.push(SaSpec {
+                ealg: comp.calg,
+                ..bare(SaProto::Comp, cpi)
+            });
         }
         specs.extend(self.params.esp.as_ref().map(|esp| keyed(SaProto::Esp, esp)));
         specs.extend(self.params.ah.as_ref().map(|ah| keyed(SaProto::Ah, ah)));
@@ -87,15 +98,24 @@ impl Record {
         let mut steps = Vec::new();
         for spec in specs {
             let undo = Act::Kernel(Request::DelSa(spec.said, spec.src));
-            steps.push(Step::must(Act::Kernel(Request::AddSa(Box::new(spec))), Some(undo)));
+            steps.push(Step::must(
+                Act::Kernel(Request::AddSa(Box::new(spec))),
+                Some(undo),
+            ));
         }
         if half == Half::In && self.params.tunnel && self.path.check_arrivals {
-            let policy = Request::Inflow(self.path.flow.reversed(), SaId::new(SaProto::IpIp, self.tun_in, self.path.local));
+            let policy = Request::Inflow(
+                self.path.flow.reversed(),
+                SaId::new(SaProto::IpIp, self.tun_in, self.path.local),
+            );
             steps.push(Step::must(Act::Kernel(policy), None));
         }
         for pair in saids.windows(2) {
             if let [inner, outer] = pair {
-                steps.push(Step::must(Act::Kernel(Request::Group(*inner, *outer)), None));
+                steps.push(Step::must(
+                    Act::Kernel(Request::Group(*inner, *outer)),
+                    None,
+                ));
             }
         }
         steps
@@ -103,8 +123,15 @@ impl Record {
 
     /// Deletes the SAs of one direction: any of a group takes the others with it.
     pub(crate) fn remove(&self, half: Half) -> Vec<Step> {
-        let src = if half == Half::In { self.path.remote } else { self.path.local };
+        let src = if half == Half::In {
+            self.path.remote
+        } else {
+            self.path.local
+        };
         let outermost = self.saids(half).last().copied();
-        outermost.map(|said| Step::attempt(Act::Kernel(Request::DelSa(said, src)))).into_iter().collect()
+        outermost
+            .map(|said| Step::attempt(Act::Kernel(Request::DelSa(said, src))))
+            .into_iter()
+            .collect()
     }
 }

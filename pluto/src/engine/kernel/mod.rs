@@ -6,8 +6,8 @@ mod receive;
 mod request;
 mod sa;
 
-use std::collections::{HashMap, HashSet};
 use core::time::Duration;
+use std::collections::{HashMap, HashSet};
 
 use ipsec_types::{SaId, SaProto, Spi};
 use pfkey::SaType;
@@ -79,24 +79,42 @@ impl Kernel {
             Spi(self.last_tunnel)
         };
         let (tun_in, tun_out) = (tunnel(), tunnel());
-        let record = Record { tun_in, tun_out, params, path };
+        let record = Record {
+            tun_in,
+            tun_out,
+            params,
+            path,
+        };
         let state = record.params.state;
-        for said in record.saids(Half::In).into_iter().chain(record.saids(Half::Out)) {
+        for said in record
+            .saids(Half::In)
+            .into_iter()
+            .chain(record.saids(Half::Out))
+        {
             self.by_said.insert(said, state);
         }
-        self.spis_in.extend(record.saids(Half::In).iter().map(|said| said.spi));
+        self.spis_in
+            .extend(record.saids(Half::In).iter().map(|said| said.spi));
         self.sas.insert(state, record);
     }
 
     /// Forgets the SAs of a state once they are deleted.
     pub(crate) fn forget(&mut self, state: StateId) {
-        let Some(record) = self.sas.remove(&state) else { return };
+        let Some(record) = self.sas.remove(&state) else {
+            return;
+        };
         for said in record.saids(Half::In) {
             self.spis_in.remove(&said.spi);
-            self.by_said.remove(&said);
         }
-        for said in record.saids(Half::Out) {
-            self.by_said.remove(&said);
+        for said in record
+            .saids(Half::In)
+            .into_iter()
+            .chain(record.saids(Half::Out))
+        {
+            // The peer may have chosen one SPI twice.
+            if self.by_said.get(&said) == Some(&state) {
+                self.by_said.remove(&said);
+            }
         }
     }
 }
@@ -107,7 +125,11 @@ impl Engine {
     pub(crate) fn new_spi(&mut self) -> Spi {
         loop {
             let next = self.kernel.last_spi.wrapping_add(1);
-            self.kernel.last_spi = if next > FIRST_SPI { next } else { self.rng.next_u32() };
+            self.kernel.last_spi = if next > FIRST_SPI {
+                next
+            } else {
+                self.rng.next_u32()
+            };
             let spi = Spi(self.kernel.last_spi);
             if spi.0 > FIRST_SPI && !self.kernel.spis_in.contains(&spi) {
                 return spi;
@@ -124,7 +146,11 @@ impl Engine {
             self.kernel.last_cpi = first + offset;
         }
         for _ in CPIS {
-            let cpi = if self.kernel.last_cpi == last { first } else { self.kernel.last_cpi + 1 };
+            let cpi = if self.kernel.last_cpi == last {
+                first
+            } else {
+                self.kernel.last_cpi + 1
+            };
             self.kernel.last_cpi = cpi;
             if !self.kernel.spis_in.contains(&Spi(cpi.into())) {
                 return Some(cpi);
@@ -149,7 +175,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`InstallError`] at once, logged, if it cannot be routed at all; nothing is done and nothing called.
-    pub(crate) fn install_inbound_ipsec_sa(&mut self, now: Time, params: SaParams) -> Result<(), InstallError> {
+    pub(crate) fn install_inbound_ipsec_sa(
+        &mut self,
+        now: Time,
+        params: SaParams,
+    ) -> Result<(), InstallError> {
         self.begin_install(now, params, Installed::Inbound)
     }
 
@@ -165,7 +195,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::install_inbound_ipsec_sa`].
-    pub(crate) fn install_ipsec_sa(&mut self, now: Time, params: SaParams) -> Result<(), InstallError> {
+    pub(crate) fn install_ipsec_sa(
+        &mut self,
+        now: Time,
+        params: SaParams,
+    ) -> Result<(), InstallError> {
         self.begin_install(now, params, Installed::Both)
     }
 
@@ -178,7 +212,12 @@ impl Engine {
         }
     }
 
-    fn begin_install(&mut self, now: Time, params: SaParams, what: Installed) -> Result<(), InstallError> {
+    fn begin_install(
+        &mut self,
+        now: Time,
+        params: SaParams,
+        what: Installed,
+    ) -> Result<(), InstallError> {
         let (id, state) = (params.conn, params.state);
         let about = About::conn(id).state(state);
         self.free_route_to_client(now, id);
@@ -204,7 +243,12 @@ impl Engine {
     }
 
     /// Sends a request for a lane; over at once if there is no kernel.
-    pub(crate) fn ask_kernel(&mut self, now: Time, lane: LaneKey, request: Request) -> Option<Result<(), InstallError>> {
+    pub(crate) fn ask_kernel(
+        &mut self,
+        now: Time,
+        lane: LaneKey,
+        request: Request,
+    ) -> Option<Result<(), InstallError>> {
         if self.config.no_klips {
             return Some(Ok(()));
         }
@@ -213,16 +257,35 @@ impl Engine {
         }
         match self.send_request(now, Asker::Lane(lane), &request) {
             Ok(()) => None,
-            Err(error) => Some(Err(InstallError::Kernel { what: request.to_string(), error: error.to_string() })),
+            Err(error) => Some(Err(InstallError::Kernel {
+                what: request.to_string(),
+                error: error.to_string(),
+            })),
         }
     }
 
-    fn send_request(&mut self, now: Time, asker: Asker, request: &Request) -> Result<(), pfkey::Error> {
+    fn send_request(
+        &mut self,
+        now: Time,
+        asker: Asker,
+        request: &Request,
+    ) -> Result<(), pfkey::Error> {
         self.kernel.seq = self.kernel.seq.wrapping_add(1).max(1);
         let seq = self.kernel.seq;
-        let bytes = request.encode(Ids { seq, pid: self.config.pid })?;
-        self.debug(About::default(), DebugClass::Klips, || format!("PF_KEY request {seq}: {request}"));
-        self.kernel.pending.insert(seq, Pending { what: request.to_string(), asker });
+        let bytes = request.encode(Ids {
+            seq,
+            pid: self.config.pid,
+        })?;
+        self.debug(About::default(), DebugClass::Klips, || {
+            format!("PF_KEY request {seq}: {request}")
+        });
+        self.kernel.pending.insert(
+            seq,
+            Pending {
+                what: request.to_string(),
+                asker,
+            },
+        );
         self.timers.set(now + PATIENCE, Timer::KernelSilent(seq));
         self.act(Action::PfKey(bytes));
         Ok(())
@@ -236,13 +299,22 @@ impl Engine {
         }
         if up {
             for satype in REGISTERED {
-                let sent = self.send_request(now, Asker::Registration(satype), &Request::Register(satype));
+                let sent =
+                    self.send_request(now, Asker::Registration(satype), &Request::Register(satype));
                 if let Err(error) = sent {
-                    self.loglog(About::default(), Rc::LogSerious, format!("cannot register with KLIPS: {error}"));
+                    self.loglog(
+                        About::default(),
+                        Rc::LogSerious,
+                        format!("cannot register with KLIPS: {error}"),
+                    );
                 }
             }
         } else {
-            self.loglog(About::default(), Rc::LogSerious, "the connection to KLIPS is lost, and every SA and eroute with it");
+            self.loglog(
+                About::default(),
+                Rc::LogSerious,
+                "the connection to KLIPS is lost, and every SA and eroute with it",
+            );
             self.kernel_lost(now);
         }
     }
@@ -264,15 +336,23 @@ impl Engine {
 
     /// The kernel did not answer in time.
     pub(crate) fn kernel_silent(&mut self, now: Time, seq: u32) {
-        let Some(pending) = self.kernel.pending.get(&seq) else { return };
+        let Some(pending) = self.kernel.pending.get(&seq) else {
+            return;
+        };
         let what = pending.what.clone();
-        self.loglog(About::default(), Rc::LogSerious, format!("no answer from KLIPS to the request to {what}"));
+        self.loglog(
+            About::default(),
+            Rc::LogSerious,
+            format!("no answer from KLIPS to the request to {what}"),
+        );
         self.answered(now, seq, Err(InstallError::Silent(what)));
     }
 
     /// A request is over.
     fn answered(&mut self, now: Time, seq: u32, result: Result<(), InstallError>) {
-        let Some(pending) = self.kernel.pending.remove(&seq) else { return };
+        let Some(pending) = self.kernel.pending.remove(&seq) else {
+            return;
+        };
         self.timers.cancel(&Timer::KernelSilent(seq));
         match pending.asker {
             Asker::Lane(lane) => self.step_done(now, lane, result),

@@ -17,7 +17,11 @@ impl Engine {
         let message = match Message::new_checked(bytes, Direction::FromKlips) {
             Ok(message) => message,
             Err(error) => {
-                self.loglog(About::default(), Rc::LogSerious, format!("ignoring a message from KLIPS: {error}"));
+                self.loglog(
+                    About::default(),
+                    Rc::LogSerious,
+                    format!("ignoring a message from KLIPS: {error}"),
+                );
                 return;
             }
         };
@@ -36,13 +40,18 @@ impl Engine {
         }
         let seq = message.seq();
         let Some(pending) = self.kernel.pending.get(&seq) else {
-            self.debug(About::default(), DebugClass::Klips, || format!("an answer to request {seq}, which is not pending"));
+            self.debug(About::default(), DebugClass::Klips, || {
+                format!("an answer to request {seq}, which is not pending")
+            });
             return;
         };
         let result = match message.errno() {
             0 => Ok(()),
             number => {
-                let error = InstallError::Kernel { what: pending.what.clone(), error: errno_text(number) };
+                let error = InstallError::Kernel {
+                    what: pending.what.clone(),
+                    error: errno_text(number),
+                };
                 self.debug(About::default(), DebugClass::Klips, || error.to_string());
                 Err(error)
             }
@@ -51,21 +60,37 @@ impl Engine {
     }
 
     fn acquire(&mut self, now: Time, message: &Message<'_>) {
-        let (Some(src), Some(dst)) = (message.src(), message.dst()) else { return };
+        let (Some(src), Some(dst)) = (message.src(), message.dst()) else {
+            return;
+        };
         let proto = message.protocol().unwrap_or(src.proto);
-        let port = |port| if ProtoPort::has_ports(proto) { Port(port) } else { Port::ANY };
+        let port = |port| {
+            if ProtoPort::has_ports(proto) {
+                Port(port)
+            } else {
+                Port::ANY
+            }
+        };
         let packet = Clients {
             ours: Subnet::host(src.addr),
-            our_protoport: ProtoPort { proto, port: port(src.port) },
+            our_protoport: ProtoPort {
+                proto,
+                port: port(src.port),
+            },
             theirs: Subnet::host(dst.addr),
-            their_protoport: ProtoPort { proto, port: port(dst.port) },
+            their_protoport: ProtoPort {
+                proto,
+                port: port(dst.port),
+            },
         };
         self.on_demand(now, &packet, message.selector());
     }
 
     fn expire(&mut self, now: Time, message: &Message<'_>) {
         let hard = message.has(ExtType::LifetimeHard);
-        let state = message.said().and_then(|said| self.kernel.by_said.get(&said).copied());
+        let state = message
+            .said()
+            .and_then(|said| self.kernel.by_said.get(&said).copied());
         if let Some(state) = state {
             self.ike_sa_expired(now, state, hard);
         }

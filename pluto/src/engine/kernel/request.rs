@@ -64,7 +64,9 @@ impl Request {
             Self::DelSa(said, src) => message::delete(buf, ids, said, Some(*src)),
             Self::Group(first, second) => message::group(buf, ids, first, Some(second)),
             Self::Inflow(flow, said) => message::set_inflow(buf, ids, flow, *said),
-            Self::AddFlow(flow, said) => message::add_flow(buf, ids, flow, *said, SaFlags::REPLACEFLOW),
+            Self::AddFlow(flow, said) => {
+                message::add_flow(buf, ids, flow, *said, SaFlags::REPLACEFLOW)
+            }
             Self::DelFlow(flow) => message::del_flow(buf, ids, flow),
         }?;
         Ok(bytes.to_vec())

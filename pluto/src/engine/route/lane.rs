@@ -66,12 +66,20 @@ pub(crate) struct Step {
 impl Step {
     /// Must succeed; `undo` takes it back.
     pub(crate) fn must(act: Act, undo: Option<Act>) -> Self {
-        Self { act, undo, may_fail: false }
+        Self {
+            act,
+            undo,
+            may_fail: false,
+        }
     }
 
     /// Is tried, and goes on in any case.
     pub(crate) fn attempt(act: Act) -> Self {
-        Self { act, undo: None, may_fail: true }
+        Self {
+            act,
+            undo: None,
+            may_fail: true,
+        }
     }
 }
 
@@ -110,15 +118,26 @@ impl Engine {
 
     /// The step that the lane was busy with is over.
     pub(crate) fn step_done(&mut self, now: Time, key: LaneKey, result: Result<(), InstallError>) {
-        let Some(running) = self.lanes.0.get_mut(&key).and_then(|lane| lane.current.as_mut()) else { return };
-        let Some(step) = running.busy.take() else { return };
+        let Some(running) = self
+            .lanes
+            .0
+            .get_mut(&key)
+            .and_then(|lane| lane.current.as_mut())
+        else {
+            return;
+        };
+        let Some(step) = running.busy.take() else {
+            return;
+        };
         running.settle(step, result);
         self.pump(now, key);
     }
 
     fn pump(&mut self, now: Time, key: LaneKey) {
         loop {
-            let Some(lane) = self.lanes.0.get_mut(&key) else { return };
+            let Some(lane) = self.lanes.0.get_mut(&key) else {
+                return;
+            };
             let Some(running) = lane.current.as_mut() else {
                 let Some(op) = lane.queue.pop_front() else {
                     self.lanes.0.remove(&key);
@@ -129,7 +148,13 @@ impl Engine {
                     Ok(steps) => (steps.into(), None),
                     Err(error) => (VecDeque::new(), Some(error)),
                 };
-                let running = Running { op, steps, undo: Vec::new(), failed, busy: None };
+                let running = Running {
+                    op,
+                    steps,
+                    undo: Vec::new(),
+                    failed,
+                    busy: None,
+                };
                 if let Some(lane) = self.lanes.0.get_mut(&key) {
                     lane.current = Some(running);
                 }
@@ -145,7 +170,9 @@ impl Engine {
                     self.start(now, key, act);
                 }
                 None => {
-                    let Some(done) = lane.current.take() else { return };
+                    let Some(done) = lane.current.take() else {
+                        return;
+                    };
                     self.finish(now, done.op, done.failed.map_or(Ok(()), Err));
                 }
             }

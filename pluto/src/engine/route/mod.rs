@@ -10,7 +10,7 @@ use whack::Rc;
 
 use super::connection::{Clients, ConnId, Connection, Kind, Routing, StateId};
 use super::event::ClientId;
-use super::kernel::{InstallError, Path};
+use super::kernel::{InstallError, Installed, Path};
 use super::log::About;
 use super::time::Time;
 use super::{Engine, Id};
@@ -31,17 +31,29 @@ impl Engine {
             return Err(route_error("cannot route an ISAKMP-only connection"));
         }
         if conn.kind == Kind::Template && !conn.policy.opportunistic {
-            return Err(route_error(format!("cannot route template policy of {}", conn.policy)));
+            return Err(route_error(format!(
+                "cannot route template policy of {}",
+                conn.policy
+            )));
         }
         let local = conn.this.host.filter(|_| conn.oriented());
-        let local = local.ok_or_else(|| route_error("we have no ipsecN interface for either end of this connection"))?;
+        let local = local.ok_or_else(|| {
+            route_error("we have no ipsecN interface for either end of this connection")
+        })?;
         if conn.this.nexthop.is_none() {
-            return Err(route_error("cannot route connection without knowing our nexthop"));
+            return Err(route_error(
+                "cannot route connection without knowing our nexthop",
+            ));
         }
-        let clients = conn.clients().ok_or_else(|| route_error("cannot route connection without knowing its clients"))?;
+        let clients = conn
+            .clients()
+            .ok_or_else(|| route_error("cannot route connection without knowing its clients"))?;
         Ok(Path {
             local,
-            remote: conn.that.host.unwrap_or_else(|| ipsec_types::unspecified(local)),
+            remote: conn
+                .that
+                .host
+                .unwrap_or_else(|| ipsec_types::unspecified(local)),
             flow: flow_of(&clients),
             check_arrivals: !conn.policy.disable_arrival_check,
         })
@@ -51,12 +63,16 @@ impl Engine {
     /// have, and with clients of its own.
     pub(crate) fn may_own_eroute(&self, conn: &Connection) -> Result<(), InstallError> {
         let by_other = |id: Option<ConnId>| {
-            id.filter(|id| *id != conn.id()).and_then(|id| self.conns.get(id))
+            id.filter(|id| *id != conn.id())
+                .and_then(|id| self.conns.get(id))
         };
         if let Some(other) = by_other(self.conns.route_owner(conn))
             && !routes_agree(other, conn)
         {
-            return Err(route_error(format!("cannot route -- route already in use for {}", other.tag())));
+            return Err(route_error(format!(
+                "cannot route -- route already in use for {}",
+                other.tag()
+            )));
         }
         if let Some(other) = by_other(self.conns.eroute_owner(conn)) {
             let under_it = conn.template == Some(other.id()) && other.kind == Kind::Template;
@@ -76,16 +92,24 @@ impl Engine {
     pub(crate) fn free_route_to_client(&mut self, now: Time, id: ConnId) {
         // Each round releases one; a connection is released once.
         for _ in 0..self.conns.len() {
-            let Some(conn) = self.conns.get(id).filter(|conn| conn.that.has_client) else { return };
+            let Some(conn) = self.conns.get(id).filter(|conn| conn.that.has_client) else {
+                return;
+            };
             let other = self.conns.route_owner(conn).filter(|other| *other != id);
-            let Some(other) = other.and_then(|other| self.conns.get(other)) else { return };
+            let Some(other) = other.and_then(|other| self.conns.get(other)) else {
+                return;
+            };
             let compatible = other.that.host == conn.that.host && other.interface == conn.interface;
             if compatible || other.kind == Kind::Template || other.routing() != Routing::Tunnel {
                 return;
             }
             let (other_id, tag) = (other.id(), other.tag());
             let permanent = other.kind == Kind::Permanent;
-            let peer = other.that.host.map(|host| host.to_string()).unwrap_or_default();
+            let peer = other
+                .that
+                .host
+                .map(|host| host.to_string())
+                .unwrap_or_default();
             self.loglog(
                 About::conn(id),
                 Rc::LogSerious,
@@ -118,7 +142,9 @@ impl Engine {
 
     /// Takes shunt and route of a connection away.
     pub(crate) fn unroute_connection(&mut self, now: Time, id: ConnId, client: Option<ClientId>) {
-        let Some(conn) = self.conns.get(id) else { return };
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
         let lane = conn.that.client;
         if let Some(client) = client {
             self.hold_client(client);
@@ -149,7 +175,10 @@ impl Engine {
 
     /// Deletes an instance if no state is left of it; others stay. For an instance that was made and never used, too.
     pub(crate) fn connection_discard(&mut self, now: Time, id: ConnId) {
-        let unused = self.conns.get(id).is_some_and(|conn| conn.kind == Kind::Instance && conn.live.states == 0);
+        let unused = self
+            .conns
+            .get(id)
+            .is_some_and(|conn| conn.kind == Kind::Instance && conn.live.states == 0);
         if unused {
             self.delete_connection(now, id, None);
         }
@@ -181,13 +210,22 @@ impl Engine {
         for instance in instances {
             self.delete_connection(now, instance, client);
         }
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.kind != Kind::GoingAway) else { return };
+        let Some(conn) = self
+            .conns
+            .get(id)
+            .filter(|conn| conn.kind != Kind::GoingAway)
+        else {
+            return;
+        };
         let text = if conn.kind == Kind::Instance {
             let number = |state: Option<StateId>| state.map_or(0, |state| state.0);
             format!(
                 "deleting connection \"{}\" instance with peer {} {{isakmp=#{}/ipsec=#{}}}",
                 conn.name,
-                conn.that.host.map(|host| host.to_string()).unwrap_or_default(),
+                conn.that
+                    .host
+                    .map(|host| host.to_string())
+                    .unwrap_or_default(),
                 number(conn.live.newest_isakmp),
                 number(conn.live.newest_ipsec)
             )
@@ -210,7 +248,11 @@ impl Engine {
         if let Some(live) = self.conns.live_mut(id) {
             live.newest_isakmp = Some(state);
         }
-        let Some(conn) = self.conns.get(id).filter(|conn| self.config.unique_ids && !conn.that.id.is_none()) else {
+        let Some(conn) = self
+            .conns
+            .get(id)
+            .filter(|conn| self.config.unique_ids && !conn.that.id.is_none())
+        else {
             return;
         };
         let (peer_id, host): (Id, _) = (conn.that.id.clone(), conn.that.host);
@@ -219,7 +261,8 @@ impl Engine {
             .by_peer_id(&peer_id)
             .filter(|other| {
                 self.conns.get(*other).is_some_and(|other| {
-                    matches!(other.kind, Kind::Permanent | Kind::Instance) && other.that.host != host
+                    matches!(other.kind, Kind::Permanent | Kind::Instance)
+                        && other.that.host != host
                 })
             })
             .collect();
@@ -231,14 +274,31 @@ impl Engine {
     /// A packet hit a trap, and the kernel holds it: negotiate the connection that it belongs to.
     pub(crate) fn on_demand(&mut self, now: Time, packet: &Clients, trapped_by: Option<Flow>) {
         let ports = (packet.our_protoport.port.0, packet.their_protoport.port.0);
-        let (ours, theirs, proto) = (packet.ours.addr(), packet.theirs.addr(), packet.our_protoport.proto);
+        let (ours, theirs, proto) = (
+            packet.ours.addr(),
+            packet.theirs.addr(),
+            packet.our_protoport.proto,
+        );
         let exact = flow_of(packet);
         // Holds are between hosts; the kernel keeps protocol and ports only if the trap had them.
         let held = match trapped_by {
-            Some(trap) => Flow { proto: trap.proto, sport: trap.sport, dport: trap.dport, ..exact },
-            None => Flow { proto: 0, sport: 0, dport: 0, ..exact },
+            Some(trap) => Flow {
+                proto: trap.proto,
+                sport: trap.sport,
+                dport: trap.dport,
+                ..exact
+            },
+            None => Flow {
+                proto: 0,
+                sport: 0,
+                dport: 0,
+                ..exact
+            },
         };
-        let found = self.conns.for_packet(packet).map(|conn| (conn.id(), conn.kind, conn.policy, conn.routing()));
+        let found = self
+            .conns
+            .for_packet(packet)
+            .map(|conn| (conn.id(), conn.kind, conn.policy, conn.routing()));
         let Some((id, kind, policy, routing)) = found else {
             let text = format!(
                 "Can not initiate on demand from {ours}:{} to {theirs}:{} proto={proto}: no routed connection covers this pair",
@@ -254,8 +314,10 @@ impl Engine {
         }
         let lane = self.conns.get(id).and_then(|conn| conn.that.client);
         self.enqueue(now, lane, Op::Hold(id, held));
-        let under_way = matches!(routing, Routing::Hold | Routing::UnroutedHold | Routing::Tunnel)
-            && self.conns.get(id).is_some_and(|conn| conn.live.states > 0);
+        let under_way = matches!(
+            routing,
+            Routing::Hold | Routing::UnroutedHold | Routing::Tunnel
+        ) && self.conns.get(id).is_some_and(|conn| conn.live.states > 0);
         if !under_way {
             self.loglog(
                 About::conn(id),
@@ -276,9 +338,18 @@ impl Engine {
                 if let Err(error) = &result
                     && let Some(conn) = self.kernel.record(state).map(|record| record.params.conn)
                 {
-                    self.loglog(About::conn(conn).state(state), Rc::LogSerious, error.to_string());
+                    self.loglog(
+                        About::conn(conn).state(state),
+                        Rc::LogSerious,
+                        error.to_string(),
+                    );
                 }
+                let undone = result.is_err() && what != Installed::Outbound;
                 self.ike_sa_installed(now, state, what, result);
+                if undone {
+                    // Nothing of it is in the kernel, so nothing is to be deleted later.
+                    self.kernel.forget(state);
+                }
             }
             Op::Trap(id, client) => {
                 let about = About::conn(id).watched_by(client);
@@ -290,7 +361,11 @@ impl Engine {
             }
             Op::Unroute(id, client) => {
                 if let Err(error) = result {
-                    self.loglog(About::conn(id).watched_by(client), Rc::RtBusy, error.to_string());
+                    self.loglog(
+                        About::conn(id).watched_by(client),
+                        Rc::RtBusy,
+                        error.to_string(),
+                    );
                 }
                 self.release_waiting(client);
             }

@@ -47,7 +47,10 @@ impl Engine {
 
     fn plan_install(&self, state: StateId, what: Installed) -> Plan {
         let record = self.kernel.record(state).ok_or(InstallError::Gone)?;
-        let conn = self.conns.get(record.params.conn).ok_or(InstallError::Gone)?;
+        let conn = self
+            .conns
+            .get(record.params.conn)
+            .ok_or(InstallError::Gone)?;
         if conn.kind == Kind::GoingAway {
             return Err(InstallError::Gone);
         }
@@ -59,7 +62,12 @@ impl Engine {
         if what != Installed::Inbound {
             steps.extend(record.install(Half::Out));
             let said = record.eroute_said().ok_or(InstallError::Gone)?;
-            steps.extend(self.plan_eroute(conn, record.path.flow, said, conn.live.eroute_owner.is_none())?);
+            steps.extend(self.plan_eroute(
+                conn,
+                record.path.flow,
+                said,
+                conn.live.eroute_owner.is_none(),
+            )?);
             steps.push(Step::must(Act::Routing(conn.id(), Routing::Tunnel), None));
             steps.push(Step::must(Act::EroutedTo(conn.id(), Some(state)), None));
         }
@@ -79,14 +87,27 @@ impl Engine {
         if self.conns.route_owner(conn).is_none() {
             let unroute = Act::Updown(conn.id(), Verb::Unroute);
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Prepare)));
-            steps.push(Step::must(Act::Updown(conn.id(), Verb::Route), Some(unroute)));
+            steps.push(Step::must(
+                Act::Updown(conn.id(), Verb::Route),
+                Some(unroute),
+            ));
         }
         Ok(steps)
     }
 
     /// What would restore the eroute that a new one replaces, if there is one.
-    fn eroute_before(&self, conn: &Connection, flow: Flow) -> Result<Option<Request>, InstallError> {
-        let Some(owner) = self.conns.eroute_owner(conn).and_then(|id| self.conns.get(id)) else { return Ok(None) };
+    fn eroute_before(
+        &self,
+        conn: &Connection,
+        flow: Flow,
+    ) -> Result<Option<Request>, InstallError> {
+        let Some(owner) = self
+            .conns
+            .eroute_owner(conn)
+            .and_then(|id| self.conns.get(id))
+        else {
+            return Ok(None);
+        };
         let said = match (owner.routing(), owner.live.eroute_owner) {
             (Routing::Tunnel, Some(state)) => {
                 let record = self.kernel.record(state).ok_or(InstallError::Gone)?;
@@ -100,7 +121,9 @@ impl Engine {
     }
 
     fn plan_delete(&self, state: StateId) -> Vec<Step> {
-        let Some(record) = self.kernel.record(state) else { return Vec::new() };
+        let Some(record) = self.kernel.record(state) else {
+            return Vec::new();
+        };
         let mut steps = Vec::new();
         let conn = self.conns.get(record.params.conn);
         let owned = conn.filter(|conn| conn.live.eroute_owner == Some(state));
@@ -108,7 +131,10 @@ impl Engine {
             let (routing, shunt) = after_failure(conn);
             steps.push(Step::attempt(Act::EroutedTo(conn.id(), None)));
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Down)));
-            steps.push(Step::attempt(Act::Kernel(Request::shunt(record.path.flow, shunt))));
+            steps.push(Step::attempt(Act::Kernel(Request::shunt(
+                record.path.flow,
+                shunt,
+            ))));
             steps.push(Step::attempt(Act::Routing(conn.id(), routing)));
         }
         steps.extend(record.remove(Half::Out));
@@ -135,13 +161,25 @@ impl Engine {
         if conn.routing() == Routing::Tunnel {
             return Err(InstallError::Route("cannot unroute: route busy".to_owned()));
         }
-        let Ok(path) = self.path_of(id) else { return Ok(Vec::new()) };
+        let Ok(path) = self.path_of(id) else {
+            return Ok(Vec::new());
+        };
         let mut steps = Vec::new();
         if conn.routing().erouted() && conn.routing() != Routing::Eclipsed {
-            match self.conns.eclipsed_by(conn).and_then(|id| self.conns.get(id)) {
+            match self
+                .conns
+                .eclipsed_by(conn)
+                .and_then(|id| self.conns.get(id))
+            {
                 Some(under) => {
-                    steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, prospective(under)))));
-                    steps.push(Step::attempt(Act::Routing(under.id(), Routing::Prospective)));
+                    steps.push(Step::attempt(Act::Kernel(Request::shunt(
+                        path.flow,
+                        prospective(under),
+                    ))));
+                    steps.push(Step::attempt(Act::Routing(
+                        under.id(),
+                        Routing::Prospective,
+                    )));
                 }
                 None => steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow)))),
             }
@@ -156,12 +194,19 @@ impl Engine {
     /// The kernel holds packets between two hosts. All of the connection's are held from now on, and
     /// the narrow hold goes: its packet moves to the wide one, or into the tunnel if that came up meanwhile.
     fn plan_hold(&self, id: ConnId, narrow: Flow) -> Vec<Step> {
-        let Ok(conn) = self.live_conn(id) else { return Vec::new() };
-        let Ok(path) = self.path_of(id) else { return Vec::new() };
+        let Ok(conn) = self.live_conn(id) else {
+            return Vec::new();
+        };
+        let Ok(path) = self.path_of(id) else {
+            return Vec::new();
+        };
         let mut steps = Vec::new();
         if matches!(conn.routing(), Routing::Prospective | Routing::Failure) {
             if narrow != path.flow {
-                steps.push(Step::attempt(Act::Kernel(Request::shunt(path.flow, MagicSpi::Hold))));
+                steps.push(Step::attempt(Act::Kernel(Request::shunt(
+                    path.flow,
+                    MagicSpi::Hold,
+                ))));
             }
             steps.push(Step::attempt(Act::Routing(id, Routing::Hold)));
         }
@@ -172,8 +217,12 @@ impl Engine {
     }
 
     fn plan_failed(&self, id: ConnId) -> Vec<Step> {
-        let Ok(conn) = self.live_conn(id) else { return Vec::new() };
-        let Ok(path) = self.path_of(id) else { return Vec::new() };
+        let Ok(conn) = self.live_conn(id) else {
+            return Vec::new();
+        };
+        let Ok(path) = self.path_of(id) else {
+            return Vec::new();
+        };
         let mut steps = Vec::new();
         match conn.routing() {
             Routing::Hold => {
@@ -196,6 +245,9 @@ impl Engine {
     }
 
     fn live_conn(&self, id: ConnId) -> Result<&Connection, InstallError> {
-        self.conns.get(id).filter(|conn| conn.kind != Kind::GoingAway).ok_or(InstallError::Gone)
+        self.conns
+            .get(id)
+            .filter(|conn| conn.kind != Kind::GoingAway)
+            .ok_or(InstallError::Gone)
     }
 }

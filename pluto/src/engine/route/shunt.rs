@@ -59,7 +59,14 @@ pub(crate) fn flow_of(clients: &Clients) -> Flow {
 impl Engine {
     /// Removes a `%hold` of the kernel for which no connection was found: nobody would ever release it.
     pub(crate) fn drop_bare_hold(&mut self, now: Time, flow: Flow, why: &'static str) {
-        self.shunts.bare.insert(flow, Bare { since: now, kind: MagicSpi::Hold, why });
+        self.shunts.bare.insert(
+            flow,
+            Bare {
+                since: now,
+                kind: MagicSpi::Hold,
+                why,
+            },
+        );
         if self.timers.deadline(&Timer::ShuntScan).is_none() {
             self.timers.set(now + SCAN_INTERVAL, Timer::ShuntScan);
         }

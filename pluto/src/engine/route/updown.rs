@@ -44,8 +44,16 @@ impl Verb {
 
     /// `route-client`, `up-host-v6`.
     fn for_connection(self, conn: &Connection) -> String {
-        let whom = if conn.this.client_is_host() { "host" } else { "client" };
-        let family = if conn.this.host.is_some_and(|host| host.is_ipv6()) { "-v6" } else { "" };
+        let whom = if conn.this.client_is_host() {
+            "host"
+        } else {
+            "client"
+        };
+        let family = if conn.this.host.is_some_and(|host| host.is_ipv6()) {
+            "-v6"
+        } else {
+            ""
+        };
         format!("{}-{whom}{family}", self.name())
     }
 }
@@ -75,36 +83,72 @@ impl Engine {
         if self.config.no_klips {
             return Some(Ok(()));
         }
-        let Some(conn) = self.conns.get(id) else { return Some(Err(InstallError::Gone)) };
-        let Some(command) = conn.this.updown.clone() else { return Some(Ok(())) };
+        let Some(conn) = self.conns.get(id) else {
+            return Some(Err(InstallError::Gone));
+        };
+        let Some(command) = conn.this.updown.clone() else {
+            return Some(Ok(()));
+        };
         let verb = verb.for_connection(conn);
         let env = self.updown_env(conn, &verb);
         self.updowns.next += 1;
         let updown = UpdownId(self.updowns.next);
-        self.debug(About::conn(id), DebugClass::Control, || format!("executing {verb}: {command}"));
-        self.updowns.running.insert(updown, Command { lane, conn: id, verb });
-        self.act(Action::RunUpdown { id: updown, command, env });
+        self.debug(About::conn(id), DebugClass::Control, || {
+            format!("executing {verb}: {command}")
+        });
+        self.updowns.running.insert(
+            updown,
+            Command {
+                lane,
+                conn: id,
+                verb,
+            },
+        );
+        self.act(Action::RunUpdown {
+            id: updown,
+            command,
+            env,
+        });
         None
     }
 
     /// The command has ended.
-    pub(crate) fn updown_done(&mut self, now: Time, id: UpdownId, output: &[String], status: &UpdownStatus) {
-        let Some(Command { lane, conn, verb }) = self.updowns.running.remove(&id) else { return };
+    pub(crate) fn updown_done(
+        &mut self,
+        now: Time,
+        id: UpdownId,
+        output: &[String],
+        status: &UpdownStatus,
+    ) {
+        let Some(Command { lane, conn, verb }) = self.updowns.running.remove(&id) else {
+            return;
+        };
         let about = About::conn(conn);
         for line in output {
-            let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let line: String = line
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             self.log(about, format!("{verb} output: {line}"));
         }
         let problem = match status {
             UpdownStatus::Exited(0) => None,
-            UpdownStatus::Exited(status) => Some(format!("{verb} command exited with status {status}")),
-            UpdownStatus::Signalled(signal) => Some(format!("{verb} command exited with signal {signal}")),
+            UpdownStatus::Exited(status) => {
+                Some(format!("{verb} command exited with status {status}"))
+            }
+            UpdownStatus::Signalled(signal) => {
+                Some(format!("{verb} command exited with signal {signal}"))
+            }
             UpdownStatus::NotStarted(why) => Some(format!("unable to run {verb} command: {why}")),
         };
         if let Some(problem) = &problem {
             self.loglog(about, Rc::LogSerious, problem);
         }
-        self.step_done(now, lane, problem.map_or(Ok(()), |problem| Err(InstallError::Updown(problem))));
+        self.step_done(
+            now,
+            lane,
+            problem.map_or(Ok(()), |problem| Err(InstallError::Updown(problem))),
+        );
     }
 
     fn updown_env(&self, conn: &Connection, verb: &str) -> Vec<(String, String)> {
@@ -113,8 +157,14 @@ impl Engine {
             ("PLUTO_VERSION".to_owned(), INTERFACE_VERSION.to_owned()),
             ("PLUTO_VERB".to_owned(), verb.to_owned()),
             ("PLUTO_CONNECTION".to_owned(), conn.name.clone()),
-            ("PLUTO_NEXT_HOP".to_owned(), text(conn.this.nexthop.map(|hop| hop.to_string()))),
-            ("PLUTO_INTERFACE".to_owned(), text(conn.interface.as_ref().map(|i| i.virt.clone()))),
+            (
+                "PLUTO_NEXT_HOP".to_owned(),
+                text(conn.this.nexthop.map(|hop| hop.to_string())),
+            ),
+            (
+                "PLUTO_INTERFACE".to_owned(),
+                text(conn.interface.as_ref().map(|i| i.virt.clone())),
+            ),
         ];
         self.end_env(&mut env, "ME", "MY", &conn.this);
         self.end_env(&mut env, "PEER", "PEER", &conn.that);

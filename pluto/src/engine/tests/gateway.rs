@@ -1,0 +1,364 @@
+//! One gateway for tests: an engine with the KLIPS core of klipsd as its kernel, and updown commands that are recorded.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipsec_types::{Spi, Subnet};
+use klips::device::Name;
+use klips::packet::{HEADROOM, TAILROOM, ip};
+use klips::{
+    Audience, Context, DeviceId, Klips, Outbound, Packet, Physical, ProcCursor, ProcFile, Socket,
+};
+use klipsd::home::{Pending, UserHome};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use whack::{Host, Request};
+
+use crate::engine::kernel::{Key, Keys, ProtocolSa, SaParams};
+use crate::engine::{
+    Action, ClientId, Config, ConnId, Engine, Event, Interface, StateId, Time, UpdownStatus,
+};
+
+pub(super) const PID: u32 = 42;
+
+/// A gateway.
+pub(super) struct Gateway {
+    pub(super) engine: Engine,
+    klips: Klips<UserHome>,
+    socket: Socket,
+    out: Pending,
+    pub(super) now: Time,
+    /// Updown commands that were run, by verb.
+    pub(super) verbs: Vec<String>,
+    /// The environment of the last of them.
+    pub(super) env: Vec<(String, String)>,
+    /// The verb that is to fail.
+    pub(super) failing_verb: Option<&'static str>,
+    /// Whether the kernel answers at all.
+    pub(super) kernel_answers: bool,
+    /// Log lines.
+    pub(super) log: Vec<String>,
+    /// What clients were told, as whack prints it.
+    pub(super) said: Vec<String>,
+    /// Clients that were told to exit, with their status.
+    pub(super) finished: Vec<(ClientId, u8)>,
+    pub(super) exited: Option<u8>,
+    /// Packets that a hold let go, as the verdict on them.
+    pub(super) released: Vec<Outbound>,
+    clients: u64,
+}
+
+pub(super) fn addr(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(super) fn net(text: &str) -> Subnet {
+    text.parse().unwrap()
+}
+
+fn ipsec0() -> DeviceId {
+    DeviceId::new(0).unwrap()
+}
+
+impl Gateway {
+    /// A gateway at `address` that listens.
+    pub(super) fn at(address: &str) -> Self {
+        Self::with(
+            address,
+            Config {
+                pid: PID,
+                ..Config::default()
+            },
+        )
+    }
+
+    pub(super) fn with(address: &str, config: Config) -> Self {
+        let mut klips = Klips::new(&UserHome).unwrap();
+        let physical = Physical::new(7, Name::new("eth1").unwrap(), 1500, &[addr(address)]);
+        klips.attach(ipsec0(), physical, None).unwrap();
+        let mut gateway = Self {
+            engine: Engine::new(config, Box::new(StdRng::seed_from_u64(1))),
+            klips,
+            socket: Socket::new(),
+            out: Pending::default(),
+            now: Time::ZERO + Duration::from_secs(1),
+            verbs: Vec::new(),
+            env: Vec::new(),
+            failing_verb: None,
+            kernel_answers: true,
+            log: Vec::new(),
+            said: Vec::new(),
+            finished: Vec::new(),
+            exited: None,
+            released: Vec::new(),
+            clients: 0,
+        };
+        gateway.give(Event::KernelUp(true));
+        gateway.listen(&[address]);
+        gateway
+    }
+
+    /// Listens, with these addresses.
+    pub(super) fn listen(&mut self, addresses: &[&str]) {
+        let interfaces = addresses.iter().map(|a| Interface {
+            virt: "ipsec0".into(),
+            phys: "eth1".into(),
+            addr: addr(a),
+        });
+        let interfaces: Vec<Interface> = interfaces.collect();
+        self.ask(Request::Listen);
+        self.give(Event::Interfaces(interfaces));
+        self.give(Event::Secrets {
+            secrets: Box::default(),
+            problems: Vec::new(),
+        });
+    }
+
+    /// Gives an event to the engine, and carries out what comes of it until nothing more does.
+    pub(super) fn give(&mut self, event: Event) {
+        let mut actions = self.engine.handle(self.now, event);
+        while !actions.is_empty() {
+            let events: Vec<Event> = actions
+                .drain(..)
+                .flat_map(|action| self.carry_out(action))
+                .collect();
+            for event in events {
+                actions.extend(self.engine.handle(self.now, event));
+            }
+        }
+    }
+
+    /// Runs `f` on the engine itself, then carries out what comes of it.
+    pub(super) fn call<T>(&mut self, f: impl FnOnce(&mut Engine, Time) -> T) -> T {
+        let result = f(&mut self.engine, self.now);
+        self.give(Event::Tick);
+        result
+    }
+
+    /// Lets time pass.
+    pub(super) fn sleep(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.give(Event::Tick);
+    }
+
+    fn carry_out(&mut self, action: Action) -> Vec<Event> {
+        match action {
+            Action::PfKey(message) => return self.kernel(&message),
+            Action::RunUpdown { id, env, .. } => {
+                let verb = env
+                    .iter()
+                    .find(|(name, _)| name == "PLUTO_VERB")
+                    .unwrap()
+                    .1
+                    .clone();
+                let fails = self
+                    .failing_verb
+                    .is_some_and(|failing| verb.starts_with(failing));
+                self.env = env;
+                self.verbs.push(verb);
+                let status = UpdownStatus::Exited(fails.into());
+                return vec![Event::UpdownDone {
+                    id,
+                    output: Vec::new(),
+                    status,
+                }];
+            }
+            Action::StartJob { id, job } => {
+                return vec![Event::JobDone {
+                    id,
+                    result: job.run(),
+                }];
+            }
+            Action::Reply { code, text, .. } => self.said.push(format!("{code:03} {text}")),
+            Action::Finish { client, status } => self.finished.push((client, status)),
+            Action::Log { text, .. } => self.log.push(text),
+            Action::Exit(status) => self.exited = Some(status),
+            Action::Send { .. } | Action::Listen(_) | Action::ReadSecrets => {}
+        }
+        Vec::new()
+    }
+
+    fn kernel(&mut self, message: &[u8]) -> Vec<Event> {
+        if !self.kernel_answers {
+            return Vec::new();
+        }
+        let mut context = Context {
+            home: &UserHome,
+            now: 1_000_000,
+            out: &mut self.out,
+        };
+        self.klips.pfkey(&mut context, &mut self.socket, message);
+        self.heard()
+    }
+
+    fn heard(&mut self) -> Vec<Event> {
+        let messages = std::mem::take(&mut self.out.messages);
+        let mut events = Vec::new();
+        for (audience, message) in messages {
+            if audience == Audience::Sender || self.socket.hears(audience, true) {
+                events.push(Event::PfKey(message));
+            }
+        }
+        for (_, packet) in std::mem::take(&mut self.out.released) {
+            let verdict = self.outbound(&packet);
+            self.released.push(verdict);
+        }
+        events
+    }
+
+    fn outbound(&mut self, bytes: &[u8]) -> Outbound {
+        let mut buffer = vec![0; HEADROOM + bytes.len() + TAILROOM.max(4096)];
+        let end = HEADROOM + bytes.len();
+        buffer[HEADROOM..end].copy_from_slice(bytes);
+        let mut packet = Packet::new(&mut buffer, HEADROOM, end).unwrap();
+        let mut context = Context {
+            home: &UserHome,
+            now: 1_000_000,
+            out: &mut self.out,
+        };
+        match self.klips.outbound(&mut context, ipsec0(), &mut packet) {
+            Outbound::Trap => self.klips.trap(&mut context, ipsec0(), &mut packet),
+            verdict => verdict,
+        }
+    }
+
+    /// A packet is routed to ipsec0.
+    pub(super) fn send(&mut self, src: &str, dst: &str) -> Outbound {
+        let mut packet = vec![0; 40];
+        ip::emit(&mut packet, addr(src), addr(dst), 17, 0, 63, 1);
+        packet[20..28].copy_from_slice(&[0, 9, 0, 9, 0, 20, 0, 0]);
+        let verdict = self.outbound(&packet);
+        for event in self.heard() {
+            self.give(event);
+        }
+        verdict
+    }
+
+    /// What `/proc/net/ipsec_eroute` would show, without the counters.
+    pub(super) fn eroutes(&self) -> Vec<String> {
+        self.proc(ProcFile::Eroute)
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                words[1..].join(" ")
+            })
+            .collect()
+    }
+
+    /// What `/proc/net/ipsec_spi` would show, by SA id.
+    pub(super) fn sas(&self) -> Vec<String> {
+        let all = self.proc(ProcFile::Spi);
+        all.lines()
+            .map(|line| line.split_whitespace().next().unwrap().to_owned())
+            .collect()
+    }
+
+    fn proc(&self, file: ProcFile) -> String {
+        let (mut text, mut cursor) = (String::new(), ProcCursor::default());
+        while self
+            .klips
+            .proc(file, &mut cursor, 1_000_000, &mut text)
+            .unwrap()
+        {}
+        text
+    }
+
+    /// A client asks; the number of the client is answered.
+    pub(super) fn ask(&mut self, request: Request) -> ClientId {
+        self.clients += 1;
+        let client = ClientId(self.clients);
+        self.said.clear();
+        self.give(Event::Whack {
+            client,
+            request: Box::new(request),
+        });
+        client
+    }
+
+    /// A client asks for something that is over at once; its exit status is answered.
+    pub(super) fn status_of(&mut self, request: Request) -> u8 {
+        let client = self.ask(request);
+        let finished = self.finished.iter().find(|(id, _)| *id == client);
+        finished.expect("the client was let go").1
+    }
+
+    /// Adds a connection.
+    pub(super) fn add(&mut self, description: whack::Connection) -> ConnId {
+        let name = description.name.clone();
+        assert_eq!(
+            self.status_of(Request::Connection(Box::new(description))),
+            0,
+            "{:?}",
+            self.said
+        );
+        self.id(&name)
+    }
+
+    pub(super) fn id(&self, name: &str) -> ConnId {
+        self.engine.connections().configured(name).unwrap().id()
+    }
+
+    pub(super) fn route(&mut self, name: &str) -> u8 {
+        self.status_of(Request::Route { name: name.into() })
+    }
+
+    pub(super) fn status_text(&mut self) -> String {
+        self.ask(Request::Status);
+        self.said.join("\n")
+    }
+}
+
+/// A tunnel between the subnets of east (192.1.2.23) and west (192.1.2.45).
+pub(super) fn net_to_net(name: &str) -> whack::Connection {
+    let mut left = whack::End::new(Host::Addr(addr("192.1.2.45")));
+    left.client = Some(net("10.0.1.0/24"));
+    left.id = Some("@west".into());
+    left.updown = Some("ipsec _updown".into());
+    let mut right = whack::End::new(Host::Addr(addr("192.1.2.23")));
+    right.client = Some(net("10.0.2.0/24"));
+    right.id = Some("@east".into());
+    right.updown = Some("ipsec _updown".into());
+    right.nexthop = Some(addr("192.1.2.254"));
+    whack::Connection {
+        name: name.into(),
+        left,
+        right,
+        policy: whack::Policy {
+            psk: true,
+            encrypt: true,
+            tunnel: true,
+            pfs: true,
+            ..Default::default()
+        },
+        lifetimes: whack::Lifetimes::default(),
+        ike: None,
+        esp: None,
+        ipv6: false,
+        tunnel_ipv6: false,
+    }
+}
+
+/// SAs as a Quick Mode would agree on them, ESP with 3DES and SHA-1.
+pub(super) fn agreed(gateway: &mut Gateway, conn: ConnId, state: u64) -> SaParams {
+    let keys = |octet| Keys {
+        enc: Key::new((0..24).map(|n| octet + n).collect()),
+        auth: Key::new(vec![octet; 20]),
+    };
+    let spi_in = gateway.call(|engine, _| engine.new_spi());
+    SaParams {
+        state: StateId(state),
+        conn,
+        tunnel: true,
+        esp: Some(ProtocolSa {
+            ealg: 3,
+            aalg: 3,
+            spi_in,
+            spi_out: Spi(0x5000_0000 + u32::try_from(state).unwrap()),
+            keys_in: keys(1),
+            keys_out: keys(101),
+            replay_window: 64,
+        }),
+        ah: None,
+        ipcomp: None,
+    }
+}
