@@ -38,6 +38,8 @@ pub struct Phase1Keys {
     skeyid: Secret,
     skeyid_d: Secret,
     skeyid_a: Secret,
+    #[cfg(test)]
+    skeyid_e: Secret,
     key: Secret,
 }
 
@@ -82,8 +84,16 @@ impl Phase1Keys {
             skeyid,
             skeyid_d,
             skeyid_a,
+            #[cfg(test)]
+            skeyid_e,
             key,
         }
+    }
+
+    /// SKEYID_d, SKEYID_a, SKEYID_e and the cipher key, for vectors.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> [&Secret; 4] {
+        [&self.skeyid_d, &self.skeyid_a, &self.skeyid_e, &self.key]
     }
 
     /// The cipher.
