@@ -1,8 +1,28 @@
 //! How the engine drives IKE: the table of states, their timers and retransmissions, who
 //! may say what to whom. The exchanges themselves are `ike::v1`; connections, routes and the
 //! kernel belong to the rest of the engine.
+//!
+//! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
+//! on, `inform` sends and honours notifications and deletes, `timer` retransmits and replaces, `whack` is what
+//! people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
+
+mod half_open;
+mod inform;
+mod phase1;
+mod phase2;
+mod policy;
+mod receive;
+mod table;
+mod timer;
+mod whack;
+
+use std::collections::HashMap;
 
 use super::connection::StateId;
+use super::event::JobId;
+use super::time::Time;
+use half_open::HalfOpens;
+use table::States;
 
 /// The timers of the IKE part, fired as `Engine::ike_timer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,4 +37,10 @@ pub enum IkeTimer {
 
 /// All that the IKE part of the engine remembers; the field `Engine::ike`.
 #[derive(Debug, Default)]
-pub struct Ike {}
+pub struct Ike {
+    states: States,
+    jobs: HashMap<JobId, StateId>,
+    half_open: HalfOpens,
+    /// Notifications in the clear that may still be sent in the second that began at the time given.
+    notify_budget: Option<(Time, u32)>,
+}

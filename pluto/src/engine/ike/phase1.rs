@@ -1,0 +1,285 @@
+//! Main Mode, carried on step by step.
+
+use std::sync::Arc;
+
+use ike::v1::main_mode::{self, Credentials, Established, Identified, Step, Verdict, Waiting};
+use ike::v1::{Error, Seen};
+use ike::wire::Cookie;
+use rand::Rng;
+use whack::Rc;
+
+use super::policy::{identity, ike_policy, known_id};
+use super::table::{Due, Exchange, Name, Pending, State};
+use super::timer::FIRST_DELAY;
+use crate::engine::connection::{ConnId, Kind, StateId};
+use crate::engine::event::{Action, ClientId, Job};
+use crate::engine::{Engine, Id, Time};
+
+impl Engine {
+    /// Starts Main Mode for a connection; `pending` are the Quick Modes to follow.
+    pub(super) fn main_initiate(
+        &mut self,
+        now: Time,
+        conn_id: ConnId,
+        client: Option<ClientId>,
+        tries: u32,
+        replaces: Option<StateId>,
+        pending: Vec<Pending>,
+    ) -> Result<StateId, String> {
+        let Some(conn) = self.conns.get(conn_id) else { return Err("no such connection".to_owned()) };
+        let (Some(local), Some(remote)) = (conn.this.host, conn.that.host) else {
+            return Err("cannot initiate connection without knowing peer IP address".to_owned());
+        };
+        let mut policy = ike_policy(conn)?;
+        let credentials = Credentials {
+            psk: conn.policy.psk.then(|| self.preshared_secret(conn)).flatten(),
+            rsa: conn.policy.rsasig.then(|| self.private_key(conn)).flatten(),
+        };
+        policy.auth.retain(|method| match *method {
+            ike::wire::AuthMethod::RSA_SIG => credentials.rsa.is_some(),
+            _ => credentials.psk.is_some(),
+        });
+        if policy.auth.is_empty() {
+            return Err(if conn.policy.rsasig { self.no_private_key(conn) } else { self.no_secret(conn) });
+        }
+        let my_id = self.my_known_id(conn).ok_or("no identity for our end")?;
+        let local = core::net::SocketAddr::new(local, conn.this.host_port);
+        let remote = core::net::SocketAddr::new(remote, conn.that.host_port);
+        let known_peer = self.ike.states.phase1_with(remote.ip()).any(|state| state.name.isakmp_established())
+            || self.ike.states.phase2_with(remote.ip()).next().is_some();
+        let mut cookie = [0; 8];
+        self.rng.fill_bytes(&mut cookie);
+        let request = main_mode::Initiate {
+            policy,
+            my_id: identity(&my_id),
+            credentials,
+            initial_contact: !known_peer,
+        };
+        let (waiting, message) = main_mode::initiate(request, Cookie(cookie));
+        let id = self.ike.states.next_id();
+        let mut state = State::new(id, conn_id, Name::MainI1, local, remote, now);
+        state.cookies = (Cookie(cookie), Cookie::ZERO);
+        state.exchange = Exchange::Main(Waiting::I1(Box::new(waiting)));
+        state.client = client;
+        state.tries = tries;
+        state.pending = pending;
+        state.seen = Seen::started(message.clone());
+        self.ike.states.insert(state);
+        self.state_added(conn_id);
+        let about = self.about(id);
+        match replaces {
+            None => {
+                self.log(about, "initiating Main Mode");
+                self.whack_log(about, Rc::NewState(4), "STATE_MAIN_I1: initiate");
+            }
+            Some(old) => {
+                self.log(about, format!("initiating Main Mode to replace {old}"));
+                self.whack_log(about, Rc::NewState(4), format!("STATE_MAIN_I1: initiate, replacing {old}"));
+            }
+        }
+        self.act(Action::Send { local, remote, bytes: message });
+        self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+        Ok(id)
+    }
+
+    /// Hands a computation out; meanwhile nothing is retransmitted.
+    pub(super) fn hand_out(&mut self, id: StateId, job: ike::v1::Job) {
+        let job = self.start_job(Job::new(job.what(), move || job.run()));
+        self.ike.jobs.insert(job, id);
+    }
+
+    /// An exchange has come one step further.
+    pub(super) fn main_step(&mut self, now: Time, id: StateId, step: Step) {
+        match step {
+            Step::Compute { job, then } => {
+                if let Some(state) = self.ike.states.get_mut(id) {
+                    state.exchange = Exchange::MainJob(then);
+                    self.hand_out(id, job);
+                }
+            }
+            Step::Send { message, next } => self.main_send(now, id, message, next),
+            Step::Identify(identified) => self.main_identify(now, id, identified),
+            Step::Done(established) => self.main_done(now, id, *established),
+        }
+    }
+
+    /// A message was refused, and the exchange is as it was. Without `state` it is over.
+    pub(super) fn main_refused(&mut self, now: Time, id: StateId, state: Option<Waiting>, error: &Error) {
+        self.tell_refused(id, error);
+        let Some(entry) = self.ike.states.get_mut(id) else { return };
+        entry.working_on = None;
+        let (local, remote, cookies) = (entry.local, entry.remote, entry.cookies);
+        match state {
+            Some(waiting) => entry.exchange = Exchange::Main(waiting),
+            None => self.delete_state(now, id, false),
+        }
+        if !cookies.1.is_zero() {
+            self.notify_in_clear(now, local, remote, cookies, error.notify());
+        }
+    }
+
+    fn main_send(&mut self, now: Time, id: StateId, message: Vec<u8>, next: Waiting) {
+        let (name, cookies) = match &next {
+            Waiting::I1(_) => (Name::MainI1, None),
+            Waiting::I2(state) => (Name::MainI2, Some(state.cookies())),
+            Waiting::I3(_) => (Name::MainI3, None),
+            Waiting::R2(state) => (Name::MainR2, Some(state.cookies())),
+        };
+        if let Some(cookies) = cookies {
+            self.ike.states.set_cookies(id, cookies);
+        }
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        state.exchange = Exchange::Main(next);
+        self.advance(now, id, name, Some(message));
+        self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+    }
+
+    /// A state reaches `name`, and `message` is sent. Tells those who watch.
+    pub(super) fn advance(&mut self, now: Time, id: StateId, name: Name, message: Option<Vec<u8>>) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        state.name = name;
+        state.retransmits = 0;
+        state.resends = 0;
+        if let Some(received) = state.working_on.take() {
+            state.seen.received(&received);
+        }
+        state.seen.sent(message.clone());
+        if name.isakmp_established() || name.ipsec_established() {
+            state.established = Some(now);
+        }
+        let details = if name.ipsec_established() { sa_details(state) } else { String::new() };
+        let (local, remote) = (state.local, state.remote);
+        if let Some(bytes) = message {
+            self.act(Action::Send { local, remote, bytes });
+        }
+        let about = self.about(id);
+        let text = format!("{}: {}{details}", name.text(), name.story());
+        if name.isakmp_established() || name.ipsec_established() {
+            self.log(about, format!("{}{details}", name.story()));
+            self.whack_log(about, Rc::Success, text);
+        } else {
+            self.whack_log(about, Rc::NewState(name.number()), text);
+        }
+    }
+
+    /// The peer has named itself.
+    fn main_identify(&mut self, now: Time, id: StateId, identified: Identified) {
+        let about = self.about(id);
+        let peer = identified.peer().clone();
+        self.log(about, format!("Peer ID is {}: '{peer}'", peer.kind()));
+        let verdict = match known_id(&peer) {
+            Some(peer) => self.judge(id, &Id::Known(peer), identified.by_signature()),
+            None => Err(Error::Refused(format!("no suitable connection for peer '{peer}'"))),
+        };
+        let outcome = match verdict {
+            Err(error) => Err(identified.refuse(error)),
+            Ok((conn, verdict)) => {
+                if let Some(conn) = conn {
+                    self.move_state(now, id, conn);
+                }
+                identified.accept(verdict, &mut *self.rng)
+            }
+        };
+        match outcome {
+            Ok(step) => self.main_step(now, id, step),
+            Err(refused) => self.main_refused(now, id, Some(refused.state), &refused.error),
+        }
+    }
+
+    /// Whether a peer will do, for which other connection perhaps, and with which keys.
+    fn judge(&mut self, id: StateId, peer: &Id, by_signature: bool) -> Result<(Option<ConnId>, Verdict), Error> {
+        let refused = |text: String| Error::Refused(text);
+        let state = self.ike.states.get(id).ok_or_else(|| refused("state is gone".to_owned()))?;
+        let conn = self.conns.get(state.conn).ok_or_else(|| refused("connection is gone".to_owned()))?;
+        let (mut chosen, mut moved) = (conn.id(), None);
+        if state.name.initiator() {
+            let expected = self.resolve_id(&conn.that.id);
+            if let Some(expected) = expected.filter(|expected| !Id::Known(expected.clone()).same(peer)) {
+                return Err(refused(format!(
+                    "we require peer to have ID '{expected}', but peer declares '{peer}'"
+                )));
+            }
+        } else {
+            let secret = (!by_signature).then(|| self.preshared_secret(conn));
+            let acceptable = |other: &crate::engine::Connection| match &secret {
+                None => other.policy.rsasig && other.oriented(),
+                Some(secret) => other.policy.psk && other.oriented() && self.preshared_secret(other) == *secret,
+            };
+            let found = self.conns.refine(conn.id(), state.local, state.remote, peer, acceptable);
+            let found = found.map(|found| (found.id(), found.kind));
+            let remote = state.remote;
+            chosen = match found {
+                None => return Err(refused(format!("no suitable connection for peer '{peer}'"))),
+                Some((template, Kind::Template)) => self
+                    .conns
+                    .instantiate(template, remote, Some(peer), None)
+                    .ok_or_else(|| refused("no suitable connection".to_owned()))?,
+                Some((found, _)) => found,
+            };
+            moved = (chosen != self.ike.states.get(id).map_or(chosen, |state| state.conn)).then_some(chosen);
+        }
+        let conn = self.conns.get(chosen).ok_or_else(|| refused("connection is gone".to_owned()))?;
+        let my_id = self.my_known_id(conn).ok_or_else(|| refused("no identity for our end".to_owned()))?;
+        let verdict = Verdict {
+            peer_keys: if by_signature { self.peer_keys(peer) } else { Vec::new() },
+            my_id: identity(&my_id),
+            my_key: if by_signature { self.private_key(conn) } else { None },
+        };
+        Ok((moved, verdict))
+    }
+
+    /// A state goes over to another connection.
+    pub(super) fn move_state(&mut self, now: Time, id: StateId, conn: ConnId) {
+        if let Some(old) = self.ike.states.set_conn(id, conn)
+            && old != conn
+        {
+            self.state_added(conn);
+            self.state_gone(now, old, id);
+        }
+    }
+
+    fn main_done(&mut self, now: Time, id: StateId, established: Established) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        state.exchange = Exchange::Isakmp(Arc::clone(&established.sa));
+        state.life_seconds = established.sa.agreed().life_seconds();
+        let name = if state.name.initiator() { Name::MainI4 } else { Name::MainR3 };
+        let conn = state.conn;
+        self.advance(now, id, name, established.message);
+        self.schedule_replacement(now, id);
+        self.isakmp_sa_established(now, conn, id);
+        if established.initial_contact {
+            self.honour_initial_contact(now, id);
+        }
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let pending = core::mem::take(&mut state.pending);
+        for quick in pending {
+            self.quick_initiate(now, id, quick);
+        }
+        self.release_state_client(id);
+    }
+
+    /// Whoever watches a state is let go.
+    pub(super) fn release_state_client(&mut self, id: StateId) {
+        if let Some(client) = self.ike.states.get_mut(id).and_then(|state| state.client.take()) {
+            self.release_client(client);
+        }
+    }
+
+}
+
+/// ` {ESP=>0x… <0x…}`: what goes out, and what comes in.
+fn sa_details(state: &State) -> String {
+    let parts: Vec<String> = state
+        .sas
+        .iter()
+        .map(|(protocol, spi_in, spi_out)| {
+            let name = match *protocol {
+                ike::wire::Protocol::ESP => "ESP",
+                ike::wire::Protocol::AH => "AH",
+                _ => "IPCOMP",
+            };
+            format!("{name}=>{spi_out:#010x} <{spi_in:#010x}")
+        })
+        .collect();
+    if parts.is_empty() { String::new() } else { format!(" {{{}}}", parts.join(" ")) }
+}

@@ -1,0 +1,327 @@
+//! Quick Mode, carried on step by step, and its SAs handed to the kernel.
+
+use std::sync::Arc;
+
+use ike::proposal::Spis;
+use ike::v1::quick::{self, Agreed, Offer, Step, Waiting};
+use ike::v1::{Client, Error, Seen};
+use ike::wire::Protocol;
+use ipsec_types::{Spi, Subnet};
+use whack::Rc;
+
+use super::policy::ipsec_policy;
+use super::table::{Due, Exchange, Name, Pending, State};
+use super::timer::FIRST_DELAY;
+use crate::engine::connection::{Clients, ConnId, Kind, StateId};
+use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa};
+use crate::engine::{Connection, Engine, InstallError, Installed, SaParams, Time};
+
+/// Packets that may come out of order.
+const REPLAY_WINDOW: u8 = 64;
+/// PF_KEY's number for deflate.
+const DEFLATE: u8 = 2;
+
+impl Engine {
+    /// Starts Quick Mode over the ISAKMP SA of `under`.
+    pub(super) fn quick_initiate(&mut self, now: Time, under: StateId, quick: Pending) {
+        let client = quick.client;
+        if let Err(text) = self.try_quick_initiate(now, under, &quick) {
+            let about = crate::engine::About::conn(quick.conn).watched_by(client);
+            self.loglog(about, Rc::LogSerious, text);
+            self.negotiation_failed(now, quick.conn);
+            if let Some(client) = client {
+                self.release_client(client);
+            }
+        }
+    }
+
+    fn try_quick_initiate(&mut self, now: Time, under: StateId, quick: &Pending) -> Result<(), String> {
+        let phase1 = self.ike.states.get(under).ok_or("ISAKMP SA is gone")?;
+        let sa = Arc::clone(phase1.isakmp().ok_or("ISAKMP SA is not established")?);
+        let (local, remote) = (phase1.local, phase1.remote);
+        let conn = self.conns.get(quick.conn).filter(|conn| conn.kind != Kind::GoingAway);
+        let conn = conn.ok_or("the connection went away")?;
+        let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp())?;
+        let clients = wire_clients(conn);
+        let shown = conn.policy;
+        let spis = self.new_spis()?;
+        let message_id = self.new_message_id(under);
+        let id = self.ike.states.next_id();
+        let mut state = State::new(id, quick.conn, Name::QuickI1, local, remote, now);
+        state.client = quick.client;
+        state.tries = quick.tries;
+        state.under = Some((under, message_id));
+        self.ike.states.insert(state);
+        self.state_added(quick.conn);
+        let about = self.about(id);
+        match quick.replaces {
+            None => {
+                self.log(about, format!("initiating Quick Mode {shown} {{using isakmp{under}}}"));
+                self.whack_log(about, Rc::NewState(12), "STATE_QUICK_I1: initiate");
+            }
+            Some(old) => {
+                self.log(about, format!("initiating Quick Mode {shown} to replace {old} {{using isakmp{under}}}"));
+                self.whack_log(about, Rc::NewState(12), format!("STATE_QUICK_I1: initiate to replace {old}"));
+            }
+        }
+        let request = quick::Initiate { message_id, policy, spis, clients };
+        let step = quick::initiate(&sa, request, &mut *self.rng);
+        self.quick_step(now, id, step);
+        Ok(())
+    }
+
+    fn new_spis(&mut self) -> Result<Spis, String> {
+        let (ah, esp) = (self.new_spi().0, self.new_spi().0);
+        let ipcomp = self.new_cpi().ok_or("all CPIs are in use")?;
+        Ok(Spis { ah, esp, ipcomp })
+    }
+
+    /// QI1, genuine: find the connection for its clients, and answer.
+    pub(super) fn quick_offer(&mut self, now: Time, under: StateId, offer: Offer, bytes: &[u8]) {
+        let message_id = offer.message_id();
+        if let Err(error) = self.try_quick_offer(now, under, offer, bytes) {
+            let about = self.about(under);
+            self.loglog(about, Rc::LogSerious, error.to_string());
+            self.notify_protected(under, message_id, error.notify());
+        }
+    }
+
+    fn try_quick_offer(&mut self, now: Time, under: StateId, offer: Offer, bytes: &[u8]) -> Result<(), Error> {
+        let refused = |text: String| Error::Refused(text);
+        let phase1 = self.ike.states.get(under).ok_or_else(|| refused("ISAKMP SA is gone".to_owned()))?;
+        let sa = Arc::clone(phase1.isakmp().ok_or_else(|| refused("no ISAKMP SA".to_owned()))?);
+        let (local, remote, base) = (phase1.local, phase1.remote, phase1.conn);
+        let clients = clients_of(offer.clients(), local.ip(), remote.ip());
+        let clients = clients.ok_or_else(|| refused("client IDs are ranges that are no subnets".to_owned()))?;
+        let found = self.conns.for_clients(base, &clients).filter(|conn| conn.oriented());
+        let Some((conn_id, kind)) = found.map(|conn| (conn.id(), conn.kind)) else {
+            return Err(refused(format!(
+                "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}",
+                clients.ours,
+                local.ip(),
+                remote.ip(),
+                clients.theirs
+            )));
+        };
+        let conn = self.conns.get(conn_id).ok_or_else(|| refused("no connection".to_owned()))?;
+        let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp()).map_err(refused)?;
+        let message_id = offer.message_id();
+        let selected = offer.select(&policy)?;
+        let spis = self.new_spis().map_err(refused)?;
+        let conn_id = if kind == Kind::Template {
+            let peer_id = self.conns.get(base).map(|conn| conn.that.id.clone());
+            self.conns
+                .instantiate(conn_id, remote, peer_id.as_ref(), Some(clients.theirs))
+                .ok_or_else(|| refused("no connection".to_owned()))?
+        } else {
+            conn_id
+        };
+        let id = self.ike.states.next_id();
+        let mut state = State::new(id, conn_id, Name::QuickR0, local, remote, now);
+        state.under = Some((under, message_id));
+        state.working_on = Some(bytes.to_vec());
+        state.seen = Seen::default();
+        self.ike.states.insert(state);
+        self.state_added(conn_id);
+        self.log(self.about(id), "responding to Quick Mode");
+        let step = selected.answer(spis, &mut *self.rng);
+        self.quick_step(now, id, step);
+        Ok(())
+    }
+
+    /// An exchange has come one step further.
+    pub(super) fn quick_step(&mut self, now: Time, id: StateId, step: Step) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        match step {
+            Step::Compute { job, then } => {
+                state.exchange = Exchange::QuickJob(then);
+                self.hand_out(id, job);
+            }
+            Step::Send { message, next } => {
+                state.exchange = Exchange::Quick(next);
+                let (local, remote) = (state.local, state.remote);
+                state.seen = Seen::started(message.clone());
+                self.act(crate::engine::Action::Send { local, remote, bytes: message });
+                self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+            }
+            Step::Answer { message, next, agreed } => {
+                state.exchange = Exchange::Installing { message: Some(message), next: Some(next) };
+                self.install(now, id, &agreed, Installed::Inbound);
+            }
+            Step::Finish { message, agreed } => {
+                state.exchange = Exchange::Installing { message: Some(message), next: None };
+                self.cancel(id);
+                self.install(now, id, &agreed, Installed::Both);
+            }
+            Step::Confirmed => {
+                state.exchange = Exchange::Installing { message: None, next: None };
+                self.cancel(id);
+                self.install_outbound_ipsec_sa(now, id);
+            }
+        }
+    }
+
+    /// A message was refused, and the exchange is as it was. Without `state` it is over.
+    pub(super) fn quick_refused(&mut self, now: Time, id: StateId, state: Option<Waiting>, error: &Error) {
+        self.tell_refused(id, error);
+        let Some(entry) = self.ike.states.get_mut(id) else { return };
+        entry.working_on = None;
+        let under = entry.under;
+        match state {
+            Some(waiting) => entry.exchange = Exchange::Quick(waiting),
+            None => self.delete_state(now, id, false),
+        }
+        if let Some((under, message_id)) = under {
+            self.notify_protected(under, message_id, error.notify());
+        }
+    }
+
+    fn install(&mut self, now: Time, id: StateId, agreed: &Agreed, what: Installed) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        state.tunnel = agreed.tunnel;
+        state.life_seconds = agreed.life_seconds;
+        let conn = state.conn;
+        let mut sas = Vec::new();
+        sas.extend(agreed.esp.as_ref().map(|esp| (Protocol::ESP, esp.spi_in, esp.spi_out)));
+        sas.extend(agreed.ah.as_ref().map(|ah| (Protocol::AH, ah.spi_in, ah.spi_out)));
+        let comp = agreed.ipcomp.map(|comp| (Protocol::IPCOMP, comp.cpi_in.into(), comp.cpi_out.into()));
+        sas.extend(comp);
+        self.ike.states.set_sas(id, sas);
+        let params = sa_params(id, conn, agreed);
+        let begun = match what {
+            Installed::Inbound => self.install_inbound_ipsec_sa(now, params),
+            _ => self.install_ipsec_sa(now, params),
+        };
+        if begun.is_err() {
+            self.install_failed(now, id);
+        }
+    }
+
+    /// The kernel has answered.
+    pub(crate) fn ike_sa_installed(
+        &mut self,
+        now: Time,
+        id: StateId,
+        what: Installed,
+        result: Result<(), InstallError>,
+    ) {
+        if result.is_err() {
+            self.install_failed(now, id);
+            return;
+        }
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Exchange::Installing { message, next } = core::mem::replace(&mut state.exchange, Exchange::Nothing) else {
+            return;
+        };
+        if let (Installed::Inbound, Some(next)) = (what, next) {
+            state.exchange = Exchange::Quick(next);
+            self.advance(now, id, Name::QuickR1, message);
+            self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+            return;
+        }
+        state.exchange = Exchange::Ipsec;
+        let (conn, name) = (state.conn, if what == Installed::Both { Name::QuickI2 } else { Name::QuickR2 });
+        if let Some(live) = self.conns.live_mut(conn) {
+            live.newest_ipsec = Some(id);
+        }
+        self.advance(now, id, name, message);
+        self.schedule_replacement(now, id);
+        self.release_state_client(id);
+    }
+
+    fn install_failed(&mut self, now: Time, id: StateId) {
+        let about = self.about(id);
+        let Some(state) = self.ike.states.get(id) else { return };
+        let (name, conn) = (state.name.text(), state.conn);
+        self.whack_log(about, Rc::InternalErr, format!("{name}: the IPsec SA could not be installed"));
+        self.delete_state(now, id, true);
+        self.negotiation_failed(now, conn);
+    }
+
+    /// The kernel says that SAs of a state have reached a lifetime, or are lost.
+    pub(crate) fn ike_sa_expired(&mut self, now: Time, id: StateId, hard: bool) {
+        let Some(state) = self.ike.states.get(id).filter(|state| state.name.ipsec_established()) else { return };
+        let conn = state.conn;
+        let newest = self.conns.get(conn).is_some_and(|conn| {
+            conn.live.newest_ipsec == Some(id) && !conn.policy.dont_rekey && (!hard || conn.live.up)
+        });
+        self.log(self.about(id), if hard { "IPsec SA expired (KLIPS says so)" } else { "IPsec SA is about to expire (KLIPS says so)" });
+        if newest {
+            self.replace(now, id, 1);
+        }
+        if hard {
+            self.delete_state(now, id, true);
+        }
+    }
+}
+
+/// The client identities to send; none where the SAs are for the gateways themselves.
+fn wire_clients(conn: &Connection) -> Option<(Client, Client)> {
+    let clients = conn.clients()?;
+    let plain = |end: &crate::engine::connection::End| {
+        end.client_is_host() && end.protoport == ipsec_types::ProtoPort::ANY
+    };
+    if plain(&conn.this) && plain(&conn.that) {
+        return None;
+    }
+    Some((
+        Client::new(clients.ours, clients.our_protoport),
+        Client::new(clients.theirs, clients.their_protoport),
+    ))
+}
+
+/// The clients that a peer asks for, its own first; the gateways themselves if it names none.
+fn clients_of(
+    asked: Option<(Client, Client)>,
+    local: core::net::IpAddr,
+    remote: core::net::IpAddr,
+) -> Option<Clients> {
+    let any = ipsec_types::ProtoPort::ANY;
+    Some(match asked {
+        None => Clients {
+            ours: Subnet::host(local),
+            our_protoport: any,
+            theirs: Subnet::host(remote),
+            their_protoport: any,
+        },
+        Some((theirs, ours)) => Clients {
+            ours: ours.subnet()?,
+            our_protoport: ours.proto_port,
+            theirs: theirs.subnet()?,
+            their_protoport: theirs.proto_port,
+        },
+    })
+}
+
+fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
+    let keys = |keys: &quick::Keys| Keys {
+        enc: Key::new(keys.cipher.expose().to_vec()),
+        auth: Key::new(keys.auth.expose().to_vec()),
+    };
+    // PF_KEY numbers ciphers as the IPsec DOI does, and authenticators one higher.
+    let aalg = |auth: ike::crypto::AuthAlg| u8::try_from(auth.id().0 + 1).unwrap_or(0);
+    SaParams {
+        state,
+        conn,
+        tunnel: agreed.tunnel,
+        esp: agreed.esp.as_ref().map(|esp| ProtocolSa {
+            ealg: esp.suite.cipher.id().0,
+            aalg: esp.suite.auth.map_or(0, aalg),
+            spi_in: Spi(esp.spi_in),
+            spi_out: Spi(esp.spi_out),
+            keys_in: keys(&esp.inbound),
+            keys_out: keys(&esp.outbound),
+            replay_window: REPLAY_WINDOW,
+        }),
+        ah: agreed.ah.as_ref().map(|ah| ProtocolSa {
+            ealg: 0,
+            aalg: aalg(ah.auth),
+            spi_in: Spi(ah.spi_in),
+            spi_out: Spi(ah.spi_out),
+            keys_in: keys(&ah.inbound),
+            keys_out: keys(&ah.outbound),
+            replay_window: REPLAY_WINDOW,
+        }),
+        ipcomp: agreed.ipcomp.map(|comp| IpcompSa { calg: DEFLATE, cpi_in: comp.cpi_in, cpi_out: comp.cpi_out }),
+    }
+}

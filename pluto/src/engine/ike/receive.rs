@@ -1,0 +1,272 @@
+//! Datagrams: to which state they belong, duplicates, and those that belong to none.
+
+use core::net::SocketAddr;
+
+use ike::v1::Error;
+use ike::v1::info::Informational;
+use ike::v1::quick::Offer;
+use ike::wire::{Cookie, ExchangeType, Header, NotifyType};
+use whack::Rc;
+
+use super::table::Exchange;
+use crate::engine::connection::StateId;
+use crate::engine::event::Action;
+use crate::engine::{About, Engine, Time};
+
+/// How often one reply is sent again for the same message.
+const MAX_RESENDS: u32 = 10;
+/// Message ids remembered for one ISAKMP SA.
+const MAX_MESSAGE_IDS: usize = 65_536;
+
+impl Engine {
+    /// An IKE datagram came in.
+    pub(crate) fn ike_datagram(&mut self, now: Time, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        if !self.listening {
+            return;
+        }
+        let header = match Header::new_checked(bytes) {
+            Ok(header) => header,
+            Err(error) => {
+                self.log(About::from(remote), error.to_string());
+                return;
+            }
+        };
+        match header.exchange {
+            ExchangeType::MAIN_MODE => self.main_mode_datagram(now, local, remote, &header, bytes),
+            ExchangeType::QUICK_MODE => self.quick_mode_datagram(now, local, remote, &header, bytes),
+            ExchangeType::INFORMATIONAL => self.informational_datagram(now, remote, &header, bytes),
+            other => {
+                self.log(About::from(remote), format!("unsupported exchange type {other} in message"));
+                let cookies = (header.initiator, header.responder);
+                self.notify_in_clear(now, local, remote, cookies, NotifyType::UNSUPPORTED_EXCHANGE_TYPE);
+            }
+        }
+    }
+
+    fn main_mode_datagram(
+        &mut self,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        header: &Header,
+        bytes: &[u8],
+    ) {
+        let about = About::from(remote);
+        if header.message_id != 0 {
+            let text = format!("Message ID was {:#010x} but should be zero in Main Mode", header.message_id);
+            self.log(about, text);
+            return;
+        }
+        let cookies = (header.initiator, header.responder);
+        if header.responder.is_zero() {
+            if header.flags.encryption {
+                self.log(about, "initial Main Mode message is invalid: its Encrypted Flag is on");
+            } else if self.ike.states.by_cookies(cookies).is_none() {
+                self.first_message(now, local, remote, bytes);
+            }
+            return;
+        }
+        let known = self.ike.states.by_cookies(cookies);
+        let state = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
+        let from_peer = |id: &StateId| self.ike.states.get(*id).is_some_and(|state| state.remote == remote);
+        if let Some(id) = state.filter(from_peer) {
+            self.to_state(now, id, bytes);
+        } else if !self.cookie_returned(now, local, remote, cookies, bytes) {
+            self.log(about, "Main Mode message is part of an unknown exchange");
+            self.notify_in_clear(now, local, remote, cookies, NotifyType::INVALID_COOKIE);
+        }
+    }
+
+    fn quick_mode_datagram(
+        &mut self,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        header: &Header,
+        bytes: &[u8],
+    ) {
+        let about = About::from(remote);
+        let cookies = (header.initiator, header.responder);
+        if header.responder.is_zero() {
+            self.log(about, "Quick Mode message is invalid because it has a Responder Cookie of 0");
+            return;
+        }
+        let Some(under) = self.ike.states.by_cookies(cookies).filter(|id| self.is_peer(*id, remote)) else {
+            self.log(about, "Quick Mode message is for a non-existent (expired?) ISAKMP SA");
+            self.notify_in_clear(now, local, remote, cookies, NotifyType::INVALID_COOKIE);
+            return;
+        };
+        if let Some(id) = self.ike.states.by_message(under, header.message_id) {
+            self.to_state(now, id, bytes);
+            return;
+        }
+        let about = self.about(under);
+        let Some(sa) = self.ike.states.get(under).and_then(|state| state.isakmp().cloned()) else {
+            let text = "Quick Mode message is unacceptable because it is for an incomplete ISAKMP SA";
+            self.loglog(about, Rc::LogSerious, text);
+            return;
+        };
+        if self.message_id_used(under, header.message_id) {
+            let text = format!(
+                "Quick Mode I1 message is unacceptable because it uses a previously used Message ID {:#010x} (perhaps this is a duplicated packet)",
+                header.message_id
+            );
+            self.loglog(about, Rc::LogSerious, text);
+            return;
+        }
+        if header.flags.commit {
+            self.log(about, "IKE message has the Commit Flag set but Pluto doesn't implement this feature; ignoring flag");
+        }
+        match Offer::read(&sa, bytes) {
+            Ok(offer) => {
+                self.use_message_id(under, header.message_id);
+                self.quick_offer(now, under, offer, bytes);
+            }
+            Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
+        }
+    }
+
+    fn informational_datagram(&mut self, now: Time, remote: SocketAddr, header: &Header, bytes: &[u8]) {
+        let cookies = (header.initiator, header.responder);
+        let known = self.ike.states.by_cookies(cookies);
+        let known = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
+        let known = known.filter(|id| self.is_peer(*id, remote));
+        let about = known.map_or(About::from(remote), |id| self.about(id));
+        if !header.flags.encryption {
+            match Informational::in_clear(bytes) {
+                Ok(said) => {
+                    for notification in said.notifications {
+                        let text = format!("ignoring informational payload, type {}", notification.kind);
+                        self.loglog(about, Rc::LogSerious, text);
+                    }
+                    for _ in said.deletions {
+                        self.loglog(about, Rc::LogSerious, "ignoring Delete SA payload: not encrypted");
+                    }
+                }
+                Err(error) => self.log(about, error.to_string()),
+            }
+            return;
+        }
+        let Some(id) = known else {
+            self.log(about, "Informational Exchange is for an unknown (expired?) SA");
+            return;
+        };
+        let Some(sa) = self.ike.states.get(id).and_then(|state| state.isakmp().cloned()) else {
+            let text = "encrypted Informational Exchange message is invalid because it is for incomplete ISAKMP SA";
+            self.loglog(about, Rc::LogSerious, text);
+            return;
+        };
+        if self.message_id_used(id, header.message_id) {
+            let text = format!(
+                "Informational Exchange message is invalid because it has a previously used Message ID ({:#010x})",
+                header.message_id
+            );
+            self.loglog(about, Rc::LogSerious, text);
+            return;
+        }
+        match sa.read_informational(bytes) {
+            Ok(said) => {
+                self.use_message_id(id, header.message_id);
+                self.informed(now, id, said);
+            }
+            Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
+        }
+    }
+
+    /// A message for an exchange that is under way, or over.
+    fn to_state(&mut self, now: Time, id: StateId, bytes: &[u8]) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        if state.seen.is_duplicate(bytes) {
+            self.duplicate(id);
+            return;
+        }
+        match &state.exchange {
+            Exchange::Main(_) | Exchange::Quick(_) => {}
+            // Busy with what may be the same message: the peer sends it again if it was another.
+            _ => return,
+        }
+        match core::mem::replace(&mut state.exchange, Exchange::Nothing) {
+            Exchange::Main(waiting) => {
+                state.working_on = Some(bytes.to_vec());
+                match waiting.handle(bytes, &mut *self.rng) {
+                    Ok(step) => self.main_step(now, id, step),
+                    Err(refused) => self.main_refused(now, id, Some(refused.state), &refused.error),
+                }
+            }
+            Exchange::Quick(waiting) => {
+                state.working_on = Some(bytes.to_vec());
+                match waiting.handle(bytes) {
+                    Ok(step) => self.quick_step(now, id, step),
+                    Err(refused) => self.quick_refused(now, id, Some(refused.state), &refused.error),
+                }
+            }
+            other => state.exchange = other,
+        }
+    }
+
+    fn duplicate(&mut self, id: StateId) {
+        let about = self.about(id);
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let already = state.name.text();
+        match state.seen.last_sent() {
+            // An initiator whose exchange goes on retransmits by its own timer.
+            Some(message) if state.resends < MAX_RESENDS => {
+                state.resends += 1;
+                let action = Action::Send { local: state.local, remote: state.remote, bytes: message.to_vec() };
+                let text = format!("retransmitting in response to duplicate packet; already {already}");
+                self.loglog(about, Rc::Retransmission, text);
+                self.act(action);
+            }
+            Some(_) => {
+                let text = format!("discarding duplicate packet -- exhausted retransmission; already {already}");
+                self.loglog(about, Rc::LogSerious, text);
+            }
+            None => self.loglog(about, Rc::LogSerious, format!("discarding duplicate packet; already {already}")),
+        }
+    }
+
+    fn is_peer(&self, id: StateId, remote: SocketAddr) -> bool {
+        self.ike.states.get(id).is_some_and(|state| state.remote == remote)
+    }
+
+    fn message_id_used(&self, id: StateId, message_id: u32) -> bool {
+        self.ike.states.get(id).is_some_and(|state| state.message_ids.contains(&message_id))
+    }
+
+    fn use_message_id(&mut self, id: StateId, message_id: u32) {
+        if let Some(state) = self.ike.states.get_mut(id) {
+            if state.message_ids.len() >= MAX_MESSAGE_IDS {
+                state.message_ids.clear();
+            }
+            state.message_ids.insert(message_id);
+        }
+    }
+
+    /// A message id that was not used under an ISAKMP SA.
+    pub(super) fn new_message_id(&mut self, under: StateId) -> u32 {
+        loop {
+            let id = rand::Rng::next_u32(&mut self.rng);
+            if id != 0 && !self.message_id_used(under, id) {
+                self.use_message_id(under, id);
+                return id;
+            }
+        }
+    }
+
+    /// What a log line about a state starts with.
+    pub(super) fn about(&self, id: StateId) -> About {
+        match self.ike.states.get(id) {
+            Some(state) => About::conn(state.conn).state(id).watched_by(state.client),
+            None => About::default(),
+        }
+    }
+
+    /// Says what was wrong with a message, to people and to whoever watches by whack's code.
+    pub(super) fn tell_refused(&mut self, id: StateId, error: &Error) {
+        let about = self.about(id);
+        self.loglog(about, Rc::LogSerious, error.to_string());
+        let name = self.ike.states.get(id).map_or("", |state| state.name.text());
+        let kind = error.notify();
+        self.whack_log(about, Rc::Notification(kind.0), format!("{name}: {kind}"));
+    }
+}

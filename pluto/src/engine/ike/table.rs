@@ -1,0 +1,341 @@
+//! The table of states with its indexes: each look-up takes the same time however many there are.
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::v1::{IsakmpSa, Seen, main_mode, quick};
+use ike::wire::{Cookie, Protocol};
+
+use crate::engine::connection::{ConnId, StateId};
+use crate::engine::event::ClientId;
+use crate::engine::time::Time;
+
+/// Where an exchange is, by FreeS/WAN's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Name {
+    MainI1,
+    MainR1,
+    MainI2,
+    MainR2,
+    MainI3,
+    MainR3,
+    MainI4,
+    QuickR0,
+    QuickI1,
+    QuickR1,
+    QuickI2,
+    QuickR2,
+}
+
+impl Name {
+    const fn row(self) -> (u8, &'static str, &'static str) {
+        match self {
+            Self::MainI1 => (4, "STATE_MAIN_I1", "sent MI1, expecting MR1"),
+            Self::MainR1 => (5, "STATE_MAIN_R1", "sent MR1, expecting MI2"),
+            Self::MainI2 => (6, "STATE_MAIN_I2", "sent MI2, expecting MR2"),
+            Self::MainR2 => (7, "STATE_MAIN_R2", "sent MR2, expecting MI3"),
+            Self::MainI3 => (8, "STATE_MAIN_I3", "sent MI3, expecting MR3"),
+            Self::MainR3 => (9, "STATE_MAIN_R3", "sent MR3, ISAKMP SA established"),
+            Self::MainI4 => (10, "STATE_MAIN_I4", "ISAKMP SA established"),
+            Self::QuickR0 => (11, "STATE_QUICK_R0", "expecting QI1"),
+            Self::QuickI1 => (12, "STATE_QUICK_I1", "sent QI1, expecting QR1"),
+            Self::QuickR1 => (13, "STATE_QUICK_R1", "sent QR1, inbound IPsec SA installed, expecting QI2"),
+            Self::QuickI2 => (14, "STATE_QUICK_I2", "sent QI2, IPsec SA established"),
+            Self::QuickR2 => (15, "STATE_QUICK_R2", "IPsec SA established"),
+        }
+    }
+
+    /// The number that whack's reply code adds to 100.
+    pub(super) const fn number(self) -> u8 {
+        self.row().0
+    }
+
+    pub(super) const fn text(self) -> &'static str {
+        self.row().1
+    }
+
+    pub(super) const fn story(self) -> &'static str {
+        self.row().2
+    }
+
+    pub(super) fn is_phase1(self) -> bool {
+        self <= Self::MainI4
+    }
+
+    pub(super) fn isakmp_established(self) -> bool {
+        matches!(self, Self::MainR3 | Self::MainI4)
+    }
+
+    pub(super) fn ipsec_established(self) -> bool {
+        matches!(self, Self::QuickI2 | Self::QuickR2)
+    }
+
+    pub(super) fn initiator(self) -> bool {
+        matches!(self, Self::MainI1 | Self::MainI2 | Self::MainI3 | Self::MainI4 | Self::QuickI1 | Self::QuickI2)
+    }
+}
+
+/// What a state waits for, with what it needs to go on.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    Main(main_mode::Waiting),
+    MainJob(main_mode::Computing),
+    Isakmp(Arc<IsakmpSa>),
+    Quick(quick::Waiting),
+    QuickJob(quick::Computing),
+    /// The kernel is at work; then `message` is sent.
+    Installing { message: Option<Vec<u8>>, next: Option<quick::Waiting> },
+    Ipsec,
+    /// Taken out for the moment.
+    Nothing,
+}
+
+/// What happens to a state when its timer fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Retransmit,
+    Replace,
+    ReplaceIfUsed,
+    Expire,
+}
+
+impl Due {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Retransmit => "EVENT_RETRANSMIT",
+            Self::Replace => "EVENT_SA_REPLACE",
+            Self::ReplaceIfUsed => "EVENT_SA_REPLACE_IF_USED",
+            Self::Expire => "EVENT_SA_EXPIRE",
+        }
+    }
+}
+
+/// A Quick Mode that waits for its ISAKMP SA.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) conn: ConnId,
+    pub(super) client: Option<ClientId>,
+    pub(super) tries: u32,
+    pub(super) replaces: Option<StateId>,
+}
+
+/// A state: one exchange and what came of it.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) id: StateId,
+    pub(super) conn: ConnId,
+    pub(super) name: Name,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) exchange: Exchange,
+    pub(super) client: Option<ClientId>,
+    /// Which attempt at keying, from 1; 0 for a responder, who does not try again.
+    pub(super) tries: u32,
+    pub(super) due: Option<Due>,
+    pub(super) margin: Duration,
+    pub(super) retransmits: u32,
+    pub(super) resends: u32,
+    pub(super) seen: Seen,
+    /// A message that is being worked on.
+    pub(super) working_on: Option<Vec<u8>>,
+    pub(super) created: Time,
+    pub(super) established: Option<Time>,
+    /// Phase 1: cookies. Zero for what is not known yet.
+    pub(super) cookies: (Cookie, Cookie),
+    /// Phase 1: Quick Modes that wait.
+    pub(super) pending: Vec<Pending>,
+    /// Phase 1: message ids that have been used.
+    pub(super) message_ids: HashSet<u32>,
+    /// Phase 2: the ISAKMP SA's state and the message id.
+    pub(super) under: Option<(StateId, u32)>,
+    /// Phase 2: what was agreed on, until the keys are handed over, and for status.
+    pub(super) sas: Vec<(Protocol, u32, u32)>,
+    pub(super) tunnel: bool,
+    pub(super) life_seconds: u32,
+}
+
+impl State {
+    pub(super) fn isakmp(&self) -> Option<&Arc<IsakmpSa>> {
+        match &self.exchange {
+            Exchange::Isakmp(sa) => Some(sa),
+            _ => None,
+        }
+    }
+
+    /// The SPIs with which the peer sends, that is ours.
+    pub(super) fn inbound_spis(&self) -> Vec<(Protocol, u32)> {
+        self.sas
+            .iter()
+            .filter(|(protocol, ..)| *protocol != Protocol::IPCOMP)
+            .map(|(protocol, spi_in, _)| (*protocol, *spi_in))
+            .collect()
+    }
+}
+
+/// All states.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    last: u64,
+    states: BTreeMap<StateId, State>,
+    by_cookies: HashMap<(Cookie, Cookie), StateId>,
+    by_message: HashMap<(StateId, u32), StateId>,
+    by_conn: HashMap<ConnId, BTreeSet<StateId>>,
+    phase1_by_peer: HashMap<IpAddr, BTreeSet<StateId>>,
+    phase2_by_peer: HashMap<IpAddr, BTreeSet<StateId>>,
+    by_spi_out: HashMap<(IpAddr, Protocol, u32), StateId>,
+}
+
+impl States {
+    /// The number for the next state.
+    pub(super) fn next_id(&mut self) -> StateId {
+        self.last += 1;
+        StateId(self.last)
+    }
+
+    pub(super) fn insert(&mut self, state: State) {
+        let id = state.id;
+        if state.name.is_phase1() {
+            self.by_cookies.insert(state.cookies, id);
+            self.phase1_by_peer.entry(state.remote.ip()).or_default().insert(id);
+        } else {
+            self.phase2_by_peer.entry(state.remote.ip()).or_default().insert(id);
+        }
+        if let Some(under) = state.under {
+            self.by_message.insert(under, id);
+        }
+        self.by_conn.entry(state.conn).or_default().insert(id);
+        self.states.insert(id, state);
+    }
+
+    pub(super) fn remove(&mut self, id: StateId) -> Option<State> {
+        let state = self.states.remove(&id)?;
+        if self.by_cookies.get(&state.cookies) == Some(&id) {
+            self.by_cookies.remove(&state.cookies);
+        }
+        if let Some(under) = state.under {
+            self.by_message.remove(&under);
+        }
+        for (protocol, _, spi_out) in &state.sas {
+            self.by_spi_out.remove(&(state.remote.ip(), *protocol, *spi_out));
+        }
+        forget(&mut self.by_conn, &state.conn, id);
+        forget(&mut self.phase1_by_peer, &state.remote.ip(), id);
+        forget(&mut self.phase2_by_peer, &state.remote.ip(), id);
+        Some(state)
+    }
+
+    pub(super) fn get(&self, id: StateId) -> Option<&State> {
+        self.states.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: StateId) -> Option<&mut State> {
+        self.states.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &State> {
+        self.states.values()
+    }
+
+    pub(super) fn by_cookies(&self, cookies: (Cookie, Cookie)) -> Option<StateId> {
+        self.by_cookies.get(&cookies).copied()
+    }
+
+    pub(super) fn by_message(&self, under: StateId, message_id: u32) -> Option<StateId> {
+        self.by_message.get(&(under, message_id)).copied()
+    }
+
+    pub(super) fn of_conn(&self, conn: ConnId) -> Vec<StateId> {
+        self.by_conn.get(&conn).into_iter().flatten().copied().collect()
+    }
+
+    /// States of phase 1 with a peer, newest first.
+    pub(super) fn phase1_with(&self, peer: IpAddr) -> impl Iterator<Item = &State> {
+        self.phase1_by_peer.get(&peer).into_iter().flatten().rev().filter_map(|id| self.states.get(id))
+    }
+
+    /// States of phase 2 with a peer.
+    pub(super) fn phase2_with(&self, peer: IpAddr) -> impl Iterator<Item = &State> {
+        self.phase2_by_peer.get(&peer).into_iter().flatten().filter_map(|id| self.states.get(id))
+    }
+
+    pub(super) fn by_spi_out(&self, peer: IpAddr, protocol: Protocol, spi: u32) -> Option<StateId> {
+        self.by_spi_out.get(&(peer, protocol, spi)).copied()
+    }
+
+    /// The cookies of a state are now known.
+    pub(super) fn set_cookies(&mut self, id: StateId, cookies: (Cookie, Cookie)) {
+        let Some(state) = self.states.get_mut(&id) else { return };
+        let old = core::mem::replace(&mut state.cookies, cookies);
+        if self.by_cookies.get(&old) == Some(&id) {
+            self.by_cookies.remove(&old);
+        }
+        self.by_cookies.insert(cookies, id);
+    }
+
+    /// The SAs of a state: protocol, our SPI, the peer's.
+    pub(super) fn set_sas(&mut self, id: StateId, sas: Vec<(Protocol, u32, u32)>) {
+        let Some(state) = self.states.get_mut(&id) else { return };
+        for (protocol, _, spi_out) in &sas {
+            self.by_spi_out.insert((state.remote.ip(), *protocol, *spi_out), id);
+        }
+        state.sas = sas;
+    }
+
+    /// A state goes over to another connection; answers the old one.
+    pub(super) fn set_conn(&mut self, id: StateId, conn: ConnId) -> Option<ConnId> {
+        let state = self.states.get_mut(&id)?;
+        let old = core::mem::replace(&mut state.conn, conn);
+        forget(&mut self.by_conn, &old, id);
+        self.by_conn.entry(conn).or_default().insert(id);
+        Some(old)
+    }
+}
+
+fn forget<K: Eq + core::hash::Hash>(index: &mut HashMap<K, BTreeSet<StateId>>, key: &K, id: StateId) {
+    if let Some(set) = index.get_mut(key) {
+        set.remove(&id);
+        if set.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+impl State {
+    /// A state that has nothing yet.
+    pub(super) fn new(
+        id: StateId,
+        conn: ConnId,
+        name: Name,
+        local: SocketAddr,
+        remote: SocketAddr,
+        now: Time,
+    ) -> Self {
+        Self {
+            id,
+            conn,
+            name,
+            local,
+            remote,
+            exchange: Exchange::Nothing,
+            client: None,
+            tries: 0,
+            due: None,
+            margin: Duration::ZERO,
+            retransmits: 0,
+            resends: 0,
+            seen: Seen::default(),
+            working_on: None,
+            created: now,
+            established: None,
+            cookies: (Cookie::ZERO, Cookie::ZERO),
+            pending: Vec::new(),
+            message_ids: HashSet::new(),
+            under: None,
+            sas: Vec::new(),
+            tunnel: false,
+            life_seconds: 0,
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Timers of states: sending again, replacing before the end, and the end.
+
+use std::time::Duration;
+
+use rand::Rng;
+use whack::Rc;
+
+use super::IkeTimer;
+use super::table::{Due, Exchange, Name, Pending};
+use crate::engine::connection::{Kind, StateId};
+use crate::engine::event::{Action, JobId, JobResult};
+use crate::engine::{About, Engine, Time, Timer};
+
+/// EVENT_RETRANSMIT_DELAY_0.
+pub(super) const FIRST_DELAY: Duration = Duration::from_secs(10);
+/// MAXIMUM_RETRANSMISSIONS.
+const MAX_RETRANSMISSIONS: u32 = 2;
+/// MAXIMUM_RETRANSMISSIONS_INITIAL: of the first message, where keying is to be tried for ever.
+const MAX_RETRANSMISSIONS_INITIAL: u32 = 20;
+
+impl Engine {
+    /// Sets the timer of a state.
+    pub(super) fn schedule(&mut self, now: Time, id: StateId, due: Due, delay: Duration) {
+        if let Some(state) = self.ike.states.get_mut(id) {
+            state.due = Some(due);
+            self.timers.set(now + delay, Timer::Ike(IkeTimer::State(id)));
+        }
+    }
+
+    /// Stops the timer of a state.
+    pub(super) fn cancel(&mut self, id: StateId) {
+        self.timers.cancel(&Timer::Ike(IkeTimer::State(id)));
+        if let Some(state) = self.ike.states.get_mut(id) {
+            state.due = None;
+        }
+    }
+
+    /// A timer fired.
+    pub(crate) fn ike_timer(&mut self, now: Time, timer: IkeTimer) {
+        match timer {
+            IkeTimer::State(id) => self.state_timer(now, id),
+            IkeTimer::HalfOpen => self.half_open_timer(now),
+            IkeTimer::CookieSecret => self.cookie_secret_timer(now),
+        }
+    }
+
+    fn state_timer(&mut self, now: Time, id: StateId) {
+        let Some(due) = self.ike.states.get_mut(id).and_then(|state| state.due.take()) else { return };
+        match due {
+            Due::Retransmit => self.retransmit(now, id),
+            Due::Replace | Due::ReplaceIfUsed => {
+                if self.is_newest(id) {
+                    self.replace(now, id, 1);
+                }
+                let margin = self.ike.states.get(id).map_or(Duration::ZERO, |state| state.margin);
+                self.schedule(now, id, Due::Expire, margin);
+            }
+            Due::Expire => {
+                let Some(state) = self.ike.states.get(id) else { return };
+                let kind = if state.name.is_phase1() { "ISAKMP" } else { "IPsec" };
+                if self.is_newest(id) {
+                    let dont = self.conns.get(state.conn).is_some_and(|conn| conn.policy.dont_rekey);
+                    let why = if dont { "--dontrekey" } else { "LATEST!" };
+                    self.log(self.about(id), format!("{kind} SA expired ({why})"));
+                }
+                self.delete_state(now, id, true);
+            }
+        }
+    }
+
+    /// Whether no newer SA of its kind has taken a state's place.
+    fn is_newest(&self, id: StateId) -> bool {
+        let Some(state) = self.ike.states.get(id) else { return false };
+        let Some(conn) = self.conns.get(state.conn) else { return false };
+        let newest = if state.name.is_phase1() { conn.live.newest_isakmp } else { conn.live.newest_ipsec };
+        newest.is_none_or(|newest| newest == id)
+    }
+
+    fn retransmit(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        if !matches!(state.exchange, Exchange::Main(_) | Exchange::Quick(_)) {
+            // Computing or installing: try again later.
+            self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+            return;
+        }
+        let for_ever = self.conns.get(state.conn).is_some_and(|conn| conn.lifetimes.keying_tries == 0);
+        let delay = if state.retransmits < MAX_RETRANSMISSIONS {
+            Some(FIRST_DELAY * (2 << state.retransmits))
+        } else if state.name == Name::MainI1 && for_ever && state.retransmits < MAX_RETRANSMISSIONS_INITIAL {
+            Some(FIRST_DELAY * (1 << MAX_RETRANSMISSIONS))
+        } else {
+            None
+        };
+        let Some(delay) = delay else {
+            self.give_up(now, id);
+            return;
+        };
+        state.retransmits += 1;
+        let (local, remote, name) = (state.local, state.remote, state.name.text());
+        let message = state.seen.last_sent().map(<[u8]>::to_vec);
+        let about = self.about(id);
+        let text = format!("{name}: retransmission; will wait {}s for response", delay.as_secs());
+        self.whack_log(about, Rc::Retransmission, text);
+        if let Some(bytes) = message {
+            self.act(Action::Send { local, remote, bytes });
+        }
+        self.schedule(now, id, Due::Retransmit, delay);
+    }
+
+    /// The peer does not answer.
+    fn give_up(&mut self, now: Time, id: StateId) {
+        let about = self.about(id);
+        let Some(state) = self.ike.states.get(id) else { return };
+        let (conn_id, tries, retransmits, name) = (state.conn, state.tries, state.retransmits, state.name);
+        let Some(conn) = self.conns.get(conn_id) else { return };
+        let limit = conn.lifetimes.keying_tries;
+        let details = match name {
+            Name::MainI3 => {
+                ".  Possible authentication failure: no acceptable response to our first encrypted message"
+            }
+            Name::MainI1 => ".  No response (or no acceptable response) to our first IKE message",
+            Name::QuickI1 if conn.live.newest_ipsec.is_none() => {
+                ".  No acceptable response to our first Quick Mode message: perhaps peer likes no proposal"
+            }
+            _ => "",
+        };
+        let text = format!("max number of retransmissions ({retransmits}) reached {}{details}", name.text());
+        self.loglog(about, Rc::NoRetransmission, text);
+        if tries != 0 && tries != limit {
+            let tries = tries + 1;
+            let story = if limit == 0 {
+                format!("starting keying attempt {tries} of an unlimited number")
+            } else {
+                format!("starting keying attempt {tries} of at most {limit}")
+            };
+            if about.client.is_some() {
+                self.loglog(about, Rc::Comment, format!("{story}, but releasing whack"));
+                self.release_watchers(id);
+            } else {
+                self.log(about, story);
+            }
+            self.replace(now, id, tries);
+        } else if tries != 0 {
+            self.failed(now, id);
+        }
+        self.delete_state(now, id, false);
+    }
+
+    /// Lets go whoever watches a state and what waits for it.
+    pub(super) fn release_watchers(&mut self, id: StateId) {
+        self.release_state_client(id);
+        let clients: Vec<_> = match self.ike.states.get_mut(id) {
+            Some(state) => state.pending.iter_mut().filter_map(|pending| pending.client.take()).collect(),
+            None => return,
+        };
+        for client in clients {
+            self.release_client(client);
+        }
+    }
+
+    /// Keying has failed for good: of this connection, and of those that waited for it.
+    fn failed(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let mut conns = vec![state.conn];
+        conns.extend(state.pending.iter().map(|pending| pending.conn));
+        conns.dedup();
+        for conn in conns {
+            let has_tunnel = self.conns.get(conn).is_some_and(|conn| conn.live.newest_ipsec.is_some());
+            if !has_tunnel {
+                self.negotiation_failed(now, conn);
+            }
+        }
+    }
+
+    /// Negotiates anew what a state holds or was to hold. The state stays for as long as it lasts.
+    pub(super) fn replace(&mut self, now: Time, id: StateId, tries: u32) {
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let (conn, client, phase1) = (state.conn, state.client.take(), state.name.is_phase1());
+        let pending = core::mem::take(&mut state.pending);
+        if self.conns.get(conn).is_none_or(|conn| conn.kind == Kind::GoingAway) || self.is_shutting_down() {
+            if let Some(client) = client {
+                self.release_client(client);
+            }
+            return;
+        }
+        if phase1 {
+            let pending: Vec<Pending> = pending.into_iter().map(|p| Pending { tries: p.tries.max(tries), ..p }).collect();
+            self.begin_main(now, conn, client, tries, Some(id), pending);
+        } else {
+            self.initiate(now, conn, client, tries, Some(id));
+        }
+    }
+
+    /// When an SA that has just been established will be replaced. The initiator starts sooner than the responder would,
+    /// by a margin with fuzz, so that both ends do not start at once.
+    pub(super) fn schedule_replacement(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get(id) else { return };
+        let Some(conn) = self.conns.get(state.conn) else { return };
+        let (policy, life) = (conn.policy, conn.lifetimes);
+        let agreed = Duration::from_secs(state.life_seconds.into());
+        let ours = if state.name.is_phase1() { life.ike } else { life.ipsec };
+        let dictated = ours >= agreed || (policy.dont_rekey && state.name.is_phase1());
+        let mut delay = if dictated { agreed } else { ours };
+        let initiator = state.name.initiator();
+        let mut due = match (dictated && policy.dont_rekey, initiator) {
+            (true, true) => Due::ReplaceIfUsed,
+            (true, false) => Due::Expire,
+            (false, _) => Due::Replace,
+        };
+        let mut margin = life.rekey_margin;
+        if due != Due::Expire {
+            if initiator {
+                let fuzz = f64::from(life.rekey_fuzz) / 100.0 * f64::from(self.rng.next_u32()) / f64::from(u32::MAX);
+                margin += margin.mul_f64(fuzz.min(100.0));
+            } else {
+                margin /= 2;
+            }
+            if delay > margin {
+                delay -= margin;
+            } else {
+                due = Due::Expire;
+            }
+        }
+        if let Some(state) = self.ike.states.get_mut(id) {
+            state.margin = margin;
+        }
+        self.schedule(now, id, due, delay);
+    }
+
+    /// A computation is done.
+    pub(crate) fn ike_job_done(&mut self, now: Time, job: JobId, result: JobResult) {
+        let Some(id) = self.ike.jobs.remove(&job) else { return };
+        let Some(result) = result.into::<ike::v1::JobResult>() else { return };
+        let Some(state) = self.ike.states.get_mut(id) else { return };
+        match core::mem::replace(&mut state.exchange, Exchange::Nothing) {
+            Exchange::MainJob(then) => match then.resume(*result, &mut *self.rng) {
+                Ok(step) => self.main_step(now, id, step),
+                Err(refused) => self.main_refused(now, id, refused.state, &refused.error),
+            },
+            Exchange::QuickJob(then) => match then.resume(*result) {
+                Ok(step) => self.quick_step(now, id, step),
+                Err(refused) => self.quick_refused(now, id, refused.state, &refused.error),
+            },
+            other => state.exchange = other,
+        }
+    }
+
+    /// Deletes a state and its SAs; with `tell`, the peer hears of it. What waited for it fails.
+    pub(super) fn delete_state(&mut self, now: Time, id: StateId, tell: bool) {
+        if tell {
+            self.send_delete(id);
+        }
+        self.release_state_client(id);
+        self.timers.cancel(&Timer::Ike(IkeTimer::State(id)));
+        let Some(state) = self.ike.states.remove(id) else { return };
+        for pending in state.pending {
+            if let Some(client) = pending.client {
+                self.loglog(
+                    About::conn(pending.conn).watched_by(Some(client)),
+                    Rc::LogSerious,
+                    "no ISAKMP SA to negotiate over",
+                );
+                self.release_client(client);
+            }
+        }
+        if !state.name.is_phase1() {
+            self.delete_ipsec_sa(now, id);
+        }
+        self.state_gone(now, state.conn, id);
+    }
+}

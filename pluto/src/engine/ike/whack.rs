@@ -1,0 +1,248 @@
+//! What people ask of the IKE part: up, down, status.
+
+use core::net::IpAddr;
+
+use whack::Rc;
+
+use super::IkeTimer;
+use super::table::{Pending, State};
+use crate::engine::connection::{ConnId, Kind, StateId};
+use crate::engine::event::ClientId;
+use crate::engine::{About, Connection, Engine, Time, Timer};
+
+impl Engine {
+    /// Negotiates a connection; `client` watches and is held until it is up or has failed.
+    pub(crate) fn ike_initiate(&mut self, now: Time, conn: ConnId, client: Option<ClientId>) {
+        if let Some(client) = client {
+            self.hold_client(client);
+        }
+        self.initiate(now, conn, client, 1, None);
+    }
+
+    /// Over an ISAKMP SA that is there or being made, or else over a new one. A hold of `client` is used up.
+    pub(super) fn initiate(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        client: Option<ClientId>,
+        tries: u32,
+        replaces: Option<StateId>,
+    ) {
+        let has_ipsec = self.conns.get(conn).is_some_and(|conn| conn.policy.has_ipsec());
+        let quick = Pending { conn, client, tries, replaces };
+        match self.phase1_for(conn, false) {
+            None if has_ipsec => {
+                if let Some(client) = client {
+                    self.hold_client(client);
+                }
+                self.begin_main(now, conn, client, tries, None, vec![quick]);
+            }
+            None => self.begin_main(now, conn, client, tries, None, Vec::new()),
+            Some(phase1) if has_ipsec => {
+                let Some(state) = self.ike.states.get_mut(phase1) else { return };
+                if state.isakmp().is_some() {
+                    self.quick_initiate(now, phase1, quick);
+                } else {
+                    state.pending.retain(|other| other.conn != conn || other.client.is_some());
+                    state.pending.push(quick);
+                }
+            }
+            Some(_) => {
+                if let Some(client) = client {
+                    self.release_client(client);
+                }
+            }
+        }
+    }
+
+    /// Starts Main Mode, or says why not.
+    pub(super) fn begin_main(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        client: Option<ClientId>,
+        tries: u32,
+        replaces: Option<StateId>,
+        pending: Vec<Pending>,
+    ) {
+        let waiting: Vec<(ConnId, Option<ClientId>)> = pending.iter().map(|p| (p.conn, p.client)).collect();
+        if let Err(text) = self.main_initiate(now, conn, client, tries, replaces, pending) {
+            self.loglog(About::conn(conn).watched_by(client), Rc::LogSerious, text);
+            for (conn, client) in waiting.into_iter().chain([(conn, client)]) {
+                self.negotiation_failed(now, conn);
+                if let Some(client) = client {
+                    self.release_client(client);
+                }
+            }
+        }
+    }
+
+    /// The newest ISAKMP SA that will do for a connection: same gateways and identities. One being negotiated will only
+    /// where we are the initiator, since then its identities are known.
+    pub(super) fn phase1_for(&self, conn: ConnId, established: bool) -> Option<StateId> {
+        let conn = self.conns.get(conn)?;
+        let peer = conn.that.host?;
+        let fits = |other: &Connection| {
+            other.this.host == conn.this.host
+                && other.that.host_port == conn.that.host_port
+                && other.this.id.same(&conn.this.id)
+                && other.that.id.same(&conn.that.id)
+        };
+        let usable = |state: &&State| state.isakmp().is_some() || (!established && state.name.initiator());
+        let mut states = self.ike.states.phase1_with(peer).filter(usable);
+        let ready: Option<&State> =
+            states.find(|state| self.conns.get(state.conn).is_some_and(&fits));
+        ready.map(|state| state.id)
+    }
+
+    /// Deletes all states of a connection, telling the peer. An ISAKMP SA that others use goes over to one of them.
+    pub(crate) fn ike_terminate(&mut self, now: Time, conn: ConnId) {
+        self.drop_pending(now, conn);
+        let states = self.ike.states.of_conn(conn);
+        let (phase1, phase2): (Vec<StateId>, Vec<StateId>) = states
+            .into_iter()
+            .partition(|id| self.ike.states.get(*id).is_some_and(|state| state.name.is_phase1()));
+        for id in phase2 {
+            self.delete_state(now, id, true);
+        }
+        for id in phase1 {
+            match self.other_user(id, conn).filter(|_| !self.is_shutting_down()) {
+                Some(other) => {
+                    self.move_state(now, id, other);
+                    if let Some(live) = self.conns.live_mut(other) {
+                        live.newest_isakmp = live.newest_isakmp.max(Some(id));
+                    }
+                }
+                None => self.delete_state(now, id, true),
+            }
+        }
+    }
+
+    /// Another connection whose IPsec SAs were made, or are to be made, over an ISAKMP SA.
+    fn other_user(&self, id: StateId, conn: ConnId) -> Option<ConnId> {
+        let state = self.ike.states.get(id)?;
+        let alive = |id: &ConnId| self.conns.get(*id).is_some_and(|conn| conn.kind != Kind::GoingAway);
+        let waiting = state.pending.iter().map(|pending| pending.conn);
+        let users = self.ike.states.phase2_with(state.remote.ip());
+        let users = users.filter(|user| user.under.is_some_and(|(under, _)| under == id)).map(|user| user.conn);
+        waiting.chain(users).filter(|other| *other != conn).find(alive)
+    }
+
+    fn drop_pending(&mut self, now: Time, conn: ConnId) {
+        let Some(peer) = self.conns.get(conn).and_then(|conn| conn.that.host) else { return };
+        let holders: Vec<StateId> = self.ike.states.phase1_with(peer).map(|state| state.id).collect();
+        for id in holders {
+            let Some(state) = self.ike.states.get_mut(id) else { continue };
+            let (gone, kept): (Vec<Pending>, Vec<Pending>) =
+                core::mem::take(&mut state.pending).into_iter().partition(|pending| pending.conn == conn);
+            state.pending = kept;
+            for client in gone.into_iter().filter_map(|pending| pending.client) {
+                self.release_client(client);
+            }
+        }
+        let _ = now;
+    }
+
+    /// Deletes one state; answers whether there was one.
+    pub(crate) fn ike_delete_state(&mut self, now: Time, id: StateId) -> bool {
+        let there = self.ike.states.get(id).is_some();
+        if there {
+            self.log(self.about(id), "deleting state");
+            self.delete_state(now, id, true);
+        }
+        there
+    }
+
+    /// A peer is said to have crashed: its states go, and connections that are meant to be up are negotiated anew.
+    pub(crate) fn ike_crash(&mut self, now: Time, peer: IpAddr) {
+        let states = &self.ike.states;
+        let all: Vec<(StateId, ConnId)> =
+            states.phase2_with(peer).chain(states.phase1_with(peer)).map(|state| (state.id, state.conn)).collect();
+        let mut again = Vec::new();
+        for (id, conn) in all {
+            self.log(self.about(id), format!("peer {peer} is said to have crashed: deleting state {id}"));
+            let wanted = self.conns.get(conn).is_some_and(|conn| conn.live.up && conn.kind == Kind::Permanent);
+            if wanted && !again.contains(&conn) {
+                again.push(conn);
+            }
+            self.delete_state(now, id, false);
+        }
+        for conn in again {
+            self.ike_initiate(now, conn, None);
+        }
+    }
+
+    /// A whack client went away.
+    pub(crate) fn ike_whack_gone(&mut self, client: ClientId) {
+        let ids: Vec<StateId> = self.ike.states.iter().map(|state| state.id).collect();
+        for id in ids {
+            let Some(state) = self.ike.states.get_mut(id) else { continue };
+            if state.client == Some(client) {
+                state.client = None;
+            }
+            for pending in state.pending.iter_mut().filter(|pending| pending.client == Some(client)) {
+                pending.client = None;
+            }
+        }
+    }
+
+    /// Deletes everything, telling the peers.
+    pub(crate) fn ike_shutdown(&mut self, now: Time) {
+        let (phase1, phase2): (Vec<&State>, Vec<&State>) =
+            self.ike.states.iter().partition(|state| state.name.is_phase1());
+        let all: Vec<StateId> = phase2.into_iter().chain(phase1).map(|state| state.id).collect();
+        for id in all {
+            self.delete_state(now, id, true);
+        }
+    }
+
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
+    /// The lines of `whack --status` about states.
+    pub(crate) fn ike_status(&self, now: Time) -> Vec<String> {
+        let mut states: Vec<(&Connection, &State)> = self
+            .ike
+            .states
+            .iter()
+            .filter_map(|state| Some((self.conns.get(state.conn)?, state)))
+            .collect();
+        states.sort_by(|(a, x), (b, y)| {
+            (&a.name, a.instance_serial, x.id).cmp(&(&b.name, b.instance_serial, y.id))
+        });
+        states.into_iter().flat_map(|(conn, state)| self.state_status(now, conn, state)).collect()
+    }
+
+    fn state_status(&self, now: Time, conn: &Connection, state: &State) -> Vec<String> {
+        let id = state.id;
+        let deadline = self.timers.deadline(&Timer::Ike(IkeTimer::State(id)));
+        let left = deadline.map_or(0, |deadline| now.until(deadline).as_secs());
+        let due = state.due.map_or("EVENT_NULL", |due| due.text());
+        let flag = |on: bool, text: &'static str| if on { text } else { "" };
+        let mut lines = vec![format!(
+            "{id}: {} {} ({}); {due} in {left}s{}{}{}",
+            conn.tag(),
+            state.name.text(),
+            state.name.story(),
+            flag(conn.live.newest_isakmp == Some(id), "; newest ISAKMP"),
+            flag(conn.live.newest_ipsec == Some(id), "; newest IPSEC"),
+            flag(conn.live.eroute_owner == Some(id), "; eroute owner"),
+        )];
+        if state.name.ipsec_established() {
+            let saids: String = self.saids_of(id).iter().map(|said| format!(" {said}")).collect();
+            lines.push(format!("{id}: {}{saids}", conn.tag()));
+        }
+        lines.extend(state.pending.iter().filter_map(|pending| {
+            Some(format!("{id}: pending Phase 2 for {}", self.conns.get(pending.conn)?.tag()))
+        }));
+        lines
+    }
+
+    fn saids_of(&self, id: StateId) -> Vec<ipsec_types::SaId> {
+        use crate::engine::kernel::Half;
+        let Some(record) = self.kernel.record(id) else { return Vec::new() };
+        let (outbound, inbound) = (record.saids(Half::Out), record.saids(Half::In));
+        outbound.into_iter().zip(inbound).flat_map(|(out, inward)| [out, inward]).rev().collect::<Vec<_>>().chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect()
+    }
+}
