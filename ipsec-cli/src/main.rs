@@ -3,6 +3,7 @@
 mod auto;
 mod diagnose;
 mod keys;
+mod klips;
 mod net;
 mod paths;
 mod setup;
@@ -20,12 +21,19 @@ type Entry = (&'static str, fn(Vec<String>) -> u8);
 
 const COMMANDS: &[Entry] = &[
     ("auto", auto::run),
+    ("eroute", klips::eroute::run),
+    ("klipsdebug", klips::klipsdebug::run),
+    ("look", klips::look::run),
     ("newhostkey", keys::newhostkey::run),
+    ("pf_key", klips::pf_key::run),
     ("ranbits", keys::ranbits::run),
     ("rsasigkey", keys::rsasigkey::run),
     ("setup", setup::run),
     ("showdefaults", setup::showdefaults),
     ("showhostkey", keys::showhostkey::run),
+    ("spi", klips::spi::run),
+    ("spigrp", klips::spigrp::run),
+    ("tncfg", klips::tncfg::run),
     ("verify", verify::run),
 ];
 

@@ -367,6 +367,46 @@ impl DebugFlags {
             .map(|(_, flags)| flags)
     }
 
+    /// What tells KLIPS to switch `bits` of one part on and leave all else: the top bit of `netlink` says so.
+    pub fn switch_on(name: &str, bits: u32) -> Self {
+        let mut flags = Self::default();
+        flags
+            .get_mut(name)
+            .into_iter()
+            .for_each(|word| *word = bits);
+        flags.0[Self::NETLINK] |= Self::SWITCH_ON;
+        flags
+    }
+
+    /// What tells KLIPS to switch `bits` of one part off and leave all else.
+    pub fn switch_off(name: &str, bits: u32) -> Self {
+        let mut flags = Self::ALL;
+        flags
+            .get_mut(name)
+            .into_iter()
+            .for_each(|word| *word = !bits);
+        flags.0[Self::NETLINK] &= !Self::SWITCH_ON;
+        flags
+    }
+
+    /// The flags after this message, where they were `before`: with the top bit of `netlink` the words are added,
+    /// without it they are what may stay.
+    pub fn applied_to(&self, before: [u32; 12]) -> [u32; 12] {
+        let on = self.0[Self::NETLINK] & Self::SWITCH_ON != 0;
+        let mut after = before;
+        for (word, flags) in after.iter_mut().zip(self.0) {
+            *word = if on { *word | flags } else { *word & flags };
+        }
+        if on {
+            after[Self::NETLINK] =
+                before[Self::NETLINK] | (self.0[Self::NETLINK] & !Self::SWITCH_ON);
+        }
+        after
+    }
+
+    const NETLINK: usize = 1;
+    const SWITCH_ON: u32 = 1 << 31;
+
     pub(crate) fn parse(mut body: Fields<'_>) -> Result<Self, ErrorKind> {
         let mut words = [0; 12];
         for word in &mut words {

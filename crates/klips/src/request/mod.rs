@@ -9,7 +9,7 @@ mod sa;
 use pfkey::{ExtType, MAX_MESSAGE_LEN, Message, MsgType, SaType, errno};
 
 use crate::home::{Context, Home, NoMemory};
-use crate::klips::{DEBUG_NAMES, Klips};
+use crate::klips::Klips;
 use crate::pfkey_seam::{Audience, Socket};
 use crate::transform::{AUTHENTICATIONS, COMPRESSIONS, ENCRYPTIONS};
 
@@ -148,8 +148,6 @@ fn debug<H: Home>(
     message: &Message<'_>,
 ) -> Result<(), Errno> {
     let flags = message.debug_flags().ok_or(Errno(errno::EINVAL))?;
-    for (word, name) in klips.sysctl.debug.iter_mut().zip(DEBUG_NAMES) {
-        *word = flags.get(name).unwrap_or(0);
-    }
+    klips.sysctl.debug = flags.applied_to(klips.sysctl.debug);
     echo(cx, Audience::All, message)
 }

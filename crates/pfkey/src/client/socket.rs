@@ -191,9 +191,8 @@ impl Client {
             let Ok(header) = Header::parse(reply.bytes()) else {
                 continue;
             };
-            // The last one of a dump carries sequence number 0 (RFC 2367 section 3.1.10); an empty table ENOENT.
-            let ours = header.msg_type == request.msg_type && header.pid == request.pid;
-            if !ours || (header.seq != request.seq && header.seq != 0) {
+            // The sequence numbers of a dump count down to 0 (RFC 2367 section 3.1.10); an empty table is ENOENT.
+            if header.msg_type != request.msg_type || header.pid != request.pid {
                 continue;
             }
             match header.errno {
@@ -252,5 +251,21 @@ impl AsFd for Client {
 impl AsRawFd for Client {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+/// A socket that was connected before, such as one inherited.
+impl From<std::os::fd::OwnedFd> for Client {
+    fn from(fd: std::os::fd::OwnedFd) -> Self {
+        Self {
+            socket: fd.into(),
+            seq: 0,
+        }
+    }
+}
+
+impl From<Client> for std::os::fd::OwnedFd {
+    fn from(client: Client) -> Self {
+        client.socket.into()
     }
 }

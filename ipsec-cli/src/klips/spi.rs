@@ -1,0 +1,391 @@
+//! `ipsec spi`: shows, makes and deletes SAs. See ipsec_spi(8).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser};
+use ipsec_types::{AuthAlg, CompAlg, EncAlg, EspSuite, SaId, SaProto, data, unspecified};
+use pfkey::client::{Client, Reply, Table};
+use pfkey::request::{self, SaParams};
+use pfkey::{SaType, errno};
+use zeroize::Zeroizing;
+
+use super::common::{self, Common, Failure, SaOptions};
+use super::life::Limits;
+
+/// Shows, makes and deletes Security Associations. Without options it lists all.
+#[derive(Parser, Debug)]
+#[command(group(ArgGroup::new("action").args(["ah", "esp", "comp", "ip4", "ip6", "del", "clear"])))]
+struct Options {
+    /// Make an AH SA: hmac-md5-96 or hmac-sha1-96
+    #[arg(long, value_name = "algorithm")]
+    ah: Option<String>,
+    /// Make an ESP SA: 3des-md5-96, 3des-sha1-96, aes128-sha1-96, ...
+    #[arg(long, value_name = "algorithm")]
+    esp: Option<String>,
+    /// Make an IPCOMP SA: deflate
+    #[arg(long, value_name = "algorithm")]
+    comp: Option<String>,
+    /// Make an IPv4 tunnel SA
+    #[arg(long)]
+    ip4: bool,
+    /// Make an IPv6 tunnel SA
+    #[arg(long)]
+    ip6: bool,
+    /// Delete the SA and the whole group it is in
+    #[arg(long)]
+    del: bool,
+    /// Delete all SAs
+    #[arg(long)]
+    clear: bool,
+    /// Authentication key: 0x hexadecimal, 0s base64 or 0t text
+    #[arg(long, value_name = "key")]
+    authkey: Option<String>,
+    /// Encryption key: 0x hexadecimal, 0s base64 or 0t text
+    #[arg(long, value_name = "key")]
+    enckey: Option<String>,
+    /// Replay window in packets
+    #[arg(long = "replay_window", alias = "replay-window", value_name = "packets", value_parser = clap::value_parser!(u8).range(1..))]
+    replay_window: Option<u8>,
+    /// Limits: (soft|hard)-(allocations|bytes|addtime|usetime|packets)=N[,...]
+    #[arg(long, value_name = "limits")]
+    life: Vec<String>,
+    /// Source: of a tunnel, and for the inbound policy check
+    #[arg(long, value_name = "address")]
+    src: Option<String>,
+    /// Destination of a tunnel
+    #[arg(long, value_name = "address")]
+    dst: Option<String>,
+    /// Print the reference that KLIPS gave to the SA
+    #[arg(long)]
+    saref: bool,
+    /// Stay, and print what KLIPS says on the PF_KEY socket
+    #[arg(long)]
+    listenreply: bool,
+    #[command(flatten)]
+    sa: SaOptions,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs the command; answers its exit status.
+pub fn run(args: Vec<String>) -> u8 {
+    common::run("spi", args, |o: &Options| &o.common, act)
+}
+
+fn act(options: &Options) -> Result<(), Failure> {
+    if options.clear {
+        let mut client = common::connect()?;
+        return common::ask(
+            &mut client,
+            &options.common,
+            |b, ids| request::flush(b, ids, SaType::Unspec),
+            |_| None,
+        )
+        .map(drop);
+    }
+    let adds = options.ah.is_some()
+        || options.esp.is_some()
+        || options.comp.is_some()
+        || options.ip4
+        || options.ip6;
+    if !adds && !options.del {
+        if options.sa.get()?.is_none() {
+            return common::show(Table::Spi);
+        }
+        return Err(
+            "what to do is missing: one of --ah, --esp, --comp, --ip4, --ip6, --del and --clear"
+                .into(),
+        );
+    }
+    let said = options.sa.need()?;
+    let src = source(options, &said)?;
+    if options.del {
+        let mut client = common::connect()?;
+        let gone = |e| {
+            matches!(e, errno::ENOENT | errno::ESRCH)
+                .then(|| format!("there is no SA {said} to delete"))
+        };
+        return common::ask(
+            &mut client,
+            &options.common,
+            |b, ids| request::delete(b, ids, &said, Some(src)),
+            gone,
+        )
+        .map(drop);
+    }
+    let keys = Keys::read(options)?;
+    let params = params(options, said, src, &keys)?;
+    let explain = |e| match e {
+        errno::EEXIST => Some(format!("SA {said} exists: delete it first")),
+        errno::EPROTONOSUPPORT => Some(format!("KLIPS has no such algorithm for {said}")),
+        _ => None,
+    };
+    let mut client = common::connect()?;
+    let reply = common::ask(
+        &mut client,
+        &options.common,
+        |b, ids| request::add(b, ids, &params),
+        explain,
+    )?;
+    if options.saref {
+        let sa_ref = reply
+            .message()
+            .ok()
+            .and_then(|m| m.sa())
+            .map_or(0, |sa| sa.sa_ref);
+        crate::print(&format!("ipsec spi: saref={sa_ref}\n"));
+    }
+    if options.listenreply {
+        listen(&client, &reply)
+    } else {
+        Ok(())
+    }
+}
+
+fn source(options: &Options, said: &SaId) -> Result<IpAddr, Failure> {
+    let family = if said.dst.is_ipv4() { "inet" } else { "inet6" };
+    let tunnel = options.ip4 || options.ip6;
+    if let Some(dst) = &options.dst
+        && common::resolve("--dst", dst, Some(family))? != said.dst
+    {
+        return Err(format!(
+            "--dst {dst} is not where {said} goes: they must be the same"
+        ));
+    }
+    match &options.src {
+        Some(src) => common::resolve("--src", src, Some(family)),
+        None if tunnel => Err("--src is missing: a tunnel needs both ends".into()),
+        None => Ok(unspecified(said.dst)),
+    }
+}
+
+/// Keys read from the command line, wiped at the end.
+struct Keys {
+    auth: Zeroizing<Vec<u8>>,
+    enc: Zeroizing<Vec<u8>>,
+}
+
+impl Keys {
+    fn read(options: &Options) -> Result<Self, Failure> {
+        let read = |option: &str, text: Option<&String>| -> Result<Zeroizing<Vec<u8>>, Failure> {
+            let mut key = Zeroizing::new(vec![0; 64]);
+            let len = text
+                .map_or(Ok(0), |text| data::decode(text, &mut key))
+                .map_err(|e| format!("{option}: {e}"))?;
+            key.truncate(len);
+            Ok(key)
+        };
+        Ok(Self {
+            auth: read("--authkey", options.authkey.as_ref())?,
+            enc: read("--enckey", options.enckey.as_ref())?,
+        })
+    }
+}
+
+fn params<'k>(
+    options: &Options,
+    said: SaId,
+    src: IpAddr,
+    keys: &'k Keys,
+) -> Result<SaParams<'k>, Failure> {
+    let (proto, auth, encrypt) = algorithms(options)?;
+    if said.proto != proto {
+        return Err(format!(
+            "{said} is not of protocol {proto}, which the algorithm belongs to"
+        ));
+    }
+    if (options.ip4 && said.dst.is_ipv6()) || (options.ip6 && said.dst.is_ipv4()) {
+        return Err(format!(
+            "{said} has an address of the other kind than --ip4 or --ip6 says"
+        ));
+    }
+    check_key(
+        "--authkey",
+        auth.name().unwrap_or_default(),
+        keys.auth.len(),
+        &[auth.key_bits().unwrap_or(0)],
+    )?;
+    let enc_bits = match (&options.esp, encrypt) {
+        (Some(name), _) => match EspSuite::from_name(name).map_or(0, |suite| suite.enc_bits) {
+            0 => encrypt.key_bits().to_vec(),
+            bits => vec![bits],
+        },
+        _ => vec![0],
+    };
+    check_key(
+        "--enckey",
+        options.esp.as_deref().unwrap_or_default(),
+        keys.enc.len(),
+        &enc_bits,
+    )?;
+    let mut limits = Limits::default();
+    options.life.iter().try_for_each(|text| limits.add(text))?;
+    Ok(SaParams {
+        replay: options.replay_window.unwrap_or(0),
+        auth,
+        encrypt,
+        auth_key: &keys.auth,
+        enc_key: &keys.enc,
+        hard: limits.hard,
+        soft: limits.soft,
+        ..SaParams::new(said, src)
+    })
+}
+
+fn algorithms(options: &Options) -> Result<(SaProto, AuthAlg, EncAlg), Failure> {
+    if let Some(name) = &options.ah {
+        let auth = AuthAlg::from_name(name).ok_or_else(|| {
+            format!("--ah {name}: unknown; known are hmac-md5-96 and hmac-sha1-96")
+        })?;
+        return Ok((SaProto::Ah, auth, EncAlg::NONE));
+    }
+    if let Some(name) = &options.esp {
+        let suite = EspSuite::from_name(name).ok_or_else(|| {
+            let known: Vec<_> = ipsec_types::alg::ESP_SUITES
+                .iter()
+                .map(|s| s.name)
+                .collect();
+            format!("--esp {name}: unknown; known are {}", known.join(", "))
+        })?;
+        return Ok((SaProto::Esp, suite.auth, suite.enc));
+    }
+    if let Some(name) = &options.comp {
+        let comp = CompAlg::from_name(name)
+            .filter(|alg| *alg == CompAlg::DEFLATE)
+            .ok_or_else(|| format!("--comp {name}: unknown; known is deflate"))?;
+        return Ok((SaProto::Comp, AuthAlg::NONE, EncAlg(comp.0)));
+    }
+    Ok((SaProto::IpIp, AuthAlg::NONE, EncAlg::NONE))
+}
+
+fn check_key(option: &str, algorithm: &str, octets: usize, bits: &[u16]) -> Result<(), Failure> {
+    let fits = bits.iter().any(|b| usize::from(*b) == octets * 8);
+    let wanted = || {
+        bits.iter()
+            .map(u16::to_string)
+            .collect::<Vec<_>>()
+            .join(" or ")
+    };
+    match (fits, octets) {
+        (true, _) => Ok(()),
+        (false, 0) => Err(format!(
+            "{option} is missing: {algorithm} needs a key of {} bits",
+            wanted()
+        )),
+        (false, _) if bits == [0] => {
+            Err(format!("{option} has no use here: no algorithm takes it"))
+        }
+        (false, _) => Err(format!(
+            "{option} has {} bits, {algorithm} needs {}",
+            octets * 8,
+            wanted()
+        )),
+    }
+}
+
+/// Prints what comes, until interrupted.
+fn listen(client: &Client, first: &Reply) -> Result<(), Failure> {
+    let print = |reply: &Reply| match reply.message() {
+        Ok(message) => crate::print(&super::print::message(&message)),
+        Err(error) => crate::print(&format!("ipsec spi: {error}\n")),
+    };
+    print(first);
+    loop {
+        if let Some(reply) = client
+            .recv_within(Duration::from_secs(3600))
+            .map_err(|e| e.to_string())?
+        {
+            print(&reply);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn try_params(line: &str) -> Result<String, Failure> {
+        let options =
+            Options::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
+        let said = options.sa.need()?;
+        let src = source(&options, &said)?;
+        let keys = Keys::read(&options)?;
+        params(&options, said, src, &keys)
+            .map(|p| format!("{} {} {} {}", p.said, p.auth.0, p.encrypt.0, p.replay))
+    }
+
+    const MD5: &str = "0x0123456789abcdef0123456789abcdef";
+    const DES3: &str = "0x0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn sas() {
+        let esp = format!(
+            "spi --af inet --edst 192.0.2.1 --spi 0x125 --proto esp --src 192.0.2.2 --esp 3des-md5-96 --enckey {DES3} --authkey {MD5} --replay_window 32"
+        );
+        assert_eq!(try_params(&esp).unwrap(), "esp0x125@192.0.2.1 2 3 32");
+        let aes =
+            format!("spi --said esp.200@192.0.2.1 --esp aes-md5-96 --enckey {MD5} --authkey {MD5}");
+        assert_eq!(try_params(&aes).unwrap(), "esp0x200@192.0.2.1 2 12 0");
+        assert_eq!(
+            try_params("spi --said comp.1000@::1 --comp deflate").unwrap_err(),
+            "comp.1000@::1: `.' before the SPI announces an IPv4 address, `:' an IPv6 address; the address is of the other kind"
+        );
+        assert_eq!(
+            try_params("spi --said comp:1000@::1 --comp deflate").unwrap(),
+            "comp0x1000@::1 0 2 0"
+        );
+        let tun = "spi --said tun.113@192.0.2.1 --ip4 --src 192.0.2.2 --dst 192.0.2.1";
+        assert_eq!(try_params(tun).unwrap(), "tun0x113@192.0.2.1 0 0 0");
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong() {
+        for (rest, want) in [
+            (
+                format!(
+                    "--said esp.125@192.0.2.1 --esp 3des-md5-96 --enckey {MD5} --authkey {MD5}"
+                ),
+                "--enckey has 128 bits, 3des-md5-96 needs 192",
+            ),
+            (
+                format!("--said esp.125@192.0.2.1 --esp 3des-md5-96 --enckey {DES3}"),
+                "--authkey is missing: hmac-md5-96 needs a key of 128 bits",
+            ),
+            (
+                format!("--said esp.125@192.0.2.1 --esp 3des --enckey {DES3} --authkey {MD5}"),
+                "--authkey has no use here",
+            ),
+            (
+                format!("--said ah.125@192.0.2.1 --esp 3des --enckey {DES3}"),
+                "is not of protocol esp",
+            ),
+            (
+                "--said esp.125@192.0.2.1 --esp des-md5-96".into(),
+                "unknown; known are 3des",
+            ),
+            ("--said esp.99@192.0.2.1 --esp 3des".into(), "reserved"),
+            ("--said tun.125@192.0.2.1 --ip4".into(), "--src is missing"),
+            (
+                "--said tun.125@192.0.2.1 --ip6 --src 192.0.2.2".into(),
+                "other kind",
+            ),
+            (
+                "--said tun.125@192.0.2.1 --ip4 --src 192.0.2.2 --dst 192.0.2.9".into(),
+                "must be the same",
+            ),
+            ("--edst 192.0.2.1 --spi 0x125 --ip4".into(), "together"),
+            (
+                "--said ah.125@192.0.2.1 --ah hmac-md5-96 --authkey 0x123".into(),
+                "odd number",
+            ),
+            (
+                "--said ah.125@192.0.2.1 --ah hmac-md5-96 --esp 3des".into(),
+                "cannot be used with",
+            ),
+        ] {
+            let why = try_params(&format!("spi {rest}")).unwrap_err();
+            assert!(why.contains(want), "{rest}: {why}");
+        }
+    }
+}
