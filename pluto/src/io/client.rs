@@ -13,7 +13,7 @@ use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
     task::AbortHandle,
 };
-use whack::{ExitStatus, Rc, Reply, frame};
+use whack::{Reply, frame};
 
 use crate::engine::ClientId;
 
@@ -81,8 +81,6 @@ pub struct Clients {
 struct Waiting {
     outbox: Outbox,
     conversation: AbortHandle,
-    /// What the driver's own lines add up to; the engine knows only of its own.
-    status: ExitStatus,
 }
 
 impl Clients {
@@ -93,7 +91,6 @@ impl Clients {
             Waiting {
                 outbox,
                 conversation,
-                status: ExitStatus::default(),
             },
         );
     }
@@ -111,22 +108,9 @@ impl Clients {
         kept
     }
 
-    /// Says a line of the driver's own.
-    pub fn add_line(&mut self, id: ClientId, rc: Rc, text: String) {
-        if let Some(client) = self.known.get_mut(&id) {
-            client.status.note(rc.code());
-            client.outbox.push(&Reply::line(rc, text));
-        }
-    }
-
     /// Says the exit status; what is still waiting goes out before the connection is closed.
     pub fn finish(&mut self, id: ClientId, status: u8) {
         if let Some(client) = self.known.remove(&id) {
-            let status = if status == 0 {
-                client.status.get()
-            } else {
-                status
-            };
             client.outbox.push(&Reply::Exit { status });
         }
     }

@@ -151,7 +151,10 @@ impl Driver {
             Input::InterfacesChanged => self.interfaces_changed().await,
             Input::Signal(kind) => self.signal(kind).await,
             Input::GiveUp => {
-                self.say(Rc::LogSerious, "shutdown takes too long; leaving as it is");
+                log::line(
+                    LogLevel::Warning,
+                    "shutdown takes too long; leaving as it is",
+                );
                 self.exit = Some(1);
             }
             Input::Complaint(text) => log::line(LogLevel::Warning, &text),
@@ -206,17 +209,22 @@ impl Driver {
         }
     }
 
-    /// A line of the driver's own, for the log and for whoever is asking.
-    fn say(&mut self, rc: Rc, text: &str) {
-        let level = if rc == Rc::Log {
-            LogLevel::Info
-        } else {
-            LogLevel::Warning
-        };
-        log::line(level, text);
+    /// A line of the driver's own for whoever is asking.
+    fn tell(&mut self, text: &str) {
         if let Some(client) = self.asking {
-            self.clients.add_line(client, rc, log::printable(text));
+            self.clients
+                .reply(client, Rc::Log.code(), log::printable(text));
         }
+    }
+
+    /// The same, and for the log.
+    fn say(&mut self, text: &str) {
+        log::line(LogLevel::Info, text);
+        self.tell(text);
+    }
+
+    fn interface_problem(&mut self, text: String) {
+        self.events.push_back(Event::InterfaceProblem(text));
     }
 
     async fn signal(&mut self, kind: SignalKind) {
@@ -315,7 +323,9 @@ impl Driver {
 /// Interfaces and secrets.
 impl Driver {
     async fn interfaces_changed(&mut self) {
-        if self.listening {
+        let klips = self.options.engine.no_klips || self.kernel.is_some();
+        // Without KLIPS all stays as it was; its devices are looked at when it is back.
+        if self.listening && klips {
             let before = self.sockets.interfaces();
             self.find_interfaces().await;
             if self.sockets.interfaces() != before {
@@ -327,9 +337,6 @@ impl Driver {
 
     fn tell_interfaces(&mut self) {
         let interfaces = self.sockets.interfaces();
-        if interfaces.is_empty() {
-            self.say(Rc::LogSerious, "no public interfaces found");
-        }
         self.events.push_back(Event::Interfaces(interfaces));
     }
 
@@ -338,11 +345,12 @@ impl Driver {
         // What cannot be looked at is taken to be as it was.
         if let Some(wanted) = self.wanted_interfaces().await {
             let changes = self.sockets.follow(&wanted);
-            changes.news.iter().for_each(|line| self.say(Rc::Log, line));
+            // The engine logs these when it hears of them, but does not know who asked.
+            changes.news.iter().for_each(|line| self.tell(line));
             changes
                 .failures
-                .iter()
-                .for_each(|line| self.say(Rc::LogSerious, line));
+                .into_iter()
+                .for_each(|text| self.interface_problem(text));
         }
     }
 
@@ -350,10 +358,7 @@ impl Driver {
         let raw = match interfaces::raw_interfaces().await {
             Ok(raw) => raw,
             Err(text) => {
-                self.say(
-                    Rc::LogSerious,
-                    &format!("ERROR: cannot list interfaces: {text}"),
-                );
+                self.interface_problem(format!("ERROR: cannot list interfaces: {text}"));
                 return None;
             }
         };
@@ -362,8 +367,7 @@ impl Driver {
             false => match klips::attachments(&self.options.rundir).await {
                 Ok(attached) => Some(attached),
                 Err(e) => {
-                    let text = format!("ERROR: cannot ask KLIPS for its devices: {e}");
-                    self.say(Rc::LogSerious, &text);
+                    self.interface_problem(format!("ERROR: cannot ask KLIPS for its devices: {e}"));
                     return None;
                 }
             },
@@ -371,18 +375,15 @@ impl Driver {
         let only = &self.options.interfaces;
         let (paired, complaints) = interfaces::pair(&raw, attached.as_deref(), only);
         complaints
-            .iter()
-            .for_each(|line| self.say(Rc::LogSerious, line));
+            .into_iter()
+            .for_each(|text| self.interface_problem(text));
         Some(paired)
     }
 
     /// Reads the secrets on a worker, since names among them are looked up.
     async fn read_secrets(&mut self) {
         let path = self.options.secrets_file.clone();
-        self.say(
-            Rc::Log,
-            &format!("loading secrets from \"{}\"", path.display()),
-        );
+        self.say(&format!("loading secrets from \"{}\"", path.display()));
         let mut loading = tokio::task::spawn_blocking(move || {
             let (secrets, problems) = ipsec_keys::Secrets::load(&path);
             let problems = problems.iter().map(ToString::to_string).collect();
@@ -399,10 +400,7 @@ impl Driver {
                 problems: vec![format!("ERROR: reading the secrets failed inside: {e}")],
             }),
             Err(_) => {
-                self.say(
-                    Rc::Log,
-                    "names in the secrets take time to look up; going on meanwhile",
-                );
+                self.say("names in the secrets take time to look up; going on meanwhile");
                 let inputs = self.inputs.clone();
                 tokio::spawn(async move {
                     if let Ok(loaded) = loading.await {
