@@ -14,7 +14,7 @@ mod oakley;
 mod reader;
 mod sa;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use attribute::{
     Attribute, AttributeValue, MAX_ATTRIBUTE_LEN, MAX_ATTRIBUTES, emit_attributes, parse_attributes,
