@@ -1,4 +1,4 @@
-//! Eroute lookups among 10, 1,000 and 100,000 eroutes: flat, or the index is broken. Repeat with
+//! Eroute lookups among 10, 1,000 and 100,000 eroutes: flat to within twice, for as many flows. Repeat with
 //! `cargo bench -p klips --bench eroute`.
 #![allow(missing_docs)]
 
@@ -30,28 +30,41 @@ fn table(count: u32) -> Eroutes<UserHome> {
     eroutes
 }
 
+/// How many flows pass packets at a time, of all that the eroutes allow.
+const FLOWS: u32 = 1_000;
+
+/// Packets of [`FLOWS`] flows spread over the eroutes, in no order: what a busy gateway sees. Then every packet of another
+/// flow than the last hundred thousand: what memory costs, for no cache holds the eroutes.
 fn lookups(c: &mut Criterion) {
-    let mut group = c.benchmark_group("eroute lookup");
-    for count in [10, 1_000, 100_000] {
-        let eroutes = table(count);
-        let mut x = 1u32;
-        group.bench_function(count.to_string(), |b| {
-            b.iter(|| {
-                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let n = ((u64::from(x) * u64::from(count)) >> 32) as u32;
-                let (src, dst) = (address(0x0a00_0001, 0), address(0x1400_0007, n));
-                let packet = Packet {
-                    src,
-                    dst,
-                    proto: 6,
-                    sport: 1,
-                    dport: 2,
-                };
-                black_box(eroutes.lookup(black_box(&packet)).map(|e| e.target))
+    for (name, flows) in [
+        ("eroute lookup, 1,000 flows", FLOWS),
+        ("eroute lookup, every packet another eroute", u32::MAX),
+    ] {
+        let mut group = c.benchmark_group(name);
+        for count in [10, 1_000, 100_000] {
+            let eroutes = table(count);
+            let (flows, mut x) = (flows.min(count), 1u32);
+            group.bench_function(count.to_string(), |b| {
+                b.iter(|| {
+                    x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let flow = ((u64::from(x) * u64::from(flows)) >> 32) as u32;
+                    let (src, dst) = (
+                        address(0x0a00_0001, 0),
+                        address(0x1400_0007, flow * (count / flows)),
+                    );
+                    let packet = Packet {
+                        src,
+                        dst,
+                        proto: 6,
+                        sport: 1,
+                        dport: 2,
+                    };
+                    black_box(eroutes.lookup(black_box(&packet)).map(|e| e.target))
+                });
             });
-        });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, lookups);

@@ -84,10 +84,9 @@ fn narrow_hold<H: Home>(
     let eroute = klips.eroutes.get(whole).ok_or(DropReason::NoEroute)?;
     eroute.count(cx.now);
     notify::acquire(cx, seq, eroute, shown);
-    let mut hold = Eroute::new(narrow, SaId::magic(MagicSpi::Hold), 0, cx.now)?;
-    hold.own_hold = true;
+    let hold = Eroute::own_hold(narrow, cx.now)?;
     klips.eroutes.add(hold).map_err(|e| match e {
-        AddError::Exists | AddError::NoMemory => DropReason::Home,
+        AddError::Exists | AddError::Selector | AddError::NoMemory => DropReason::Home,
     })
 }
 

@@ -159,8 +159,8 @@ pub(crate) fn acquire<H: Home>(
         satype: SaType::Esp,
         packet: wanted,
         flow: Some(eroute.selector),
-        ident_src: ident(&eroute.ident_src),
-        ident_dst: ident(&eroute.ident_dst),
+        ident_src: eroute.idents().and_then(|[src, _]| ident(src)),
+        ident_dst: eroute.idents().and_then(|[_, dst]| ident(dst)),
         replay: PROPOSED_WINDOW,
         combs: combs.get(..count).unwrap_or(&[]),
     };

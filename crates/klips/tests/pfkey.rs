@@ -354,10 +354,16 @@ fn flows() {
 #[test]
 fn debug_and_promiscuous() {
     let mut host = Host::new(&[DST]);
-    let mut flags = DebugFlags::default();
-    *flags.get_mut("esp").expect("a part") = 0x10;
-    host.ok(|b| request::debug(b, IDS, &flags));
+    let (rcv, esp) = (
+        DebugFlags::switch_on("rcv", 1),
+        DebugFlags::switch_on("esp", 0x30),
+    );
+    let less = DebugFlags::switch_off("esp", 0x20);
+    for flags in [rcv, esp, less] {
+        host.ok(|b| request::debug(b, IDS, &flags));
+    }
     assert_eq!(host.klips.sysctl_get("debug_esp"), Ok(0x10));
+    assert_eq!(host.klips.sysctl_get("debug_rcv"), Ok(1));
     let text = host.proc(ProcFile::KlipsDebug);
     assert!(
         text.starts_with("debug_tunnel=00000000.\n") && text.contains("debug_esp=00000010.\n"),

@@ -6,7 +6,7 @@ mod table;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use ipsec_types::{SaId, Selector};
+use ipsec_types::{MagicSpi, SaId, Selector};
 
 use crate::device::DeviceId;
 use crate::home::{Home, Lock, NoMemory, Vector};
@@ -21,7 +21,16 @@ pub struct Held<H: Home> {
     packet: H::Vec<u8>,
 }
 
-/// One eroute.
+/// What of an eroute no lookup reads.
+struct Rare<H: Home> {
+    own_hold: bool,
+    idents: [Ident<H>; 2],
+    held: H::Lock<Held<H>>,
+}
+
+/// One eroute. All that a lookup reads is within two cache lines side by side: among 100,000 eroutes it is memory that a
+/// lookup waits for.
+#[repr(align(128))]
 pub struct Eroute<H: Home> {
     /// Which packets it is for.
     pub selector: Selector,
@@ -29,34 +38,59 @@ pub struct Eroute<H: Home> {
     pub target: SaId,
     /// The process that made it; 0: KLIPS itself, out of a trap.
     pub pid: u32,
-    /// Whether KLIPS made it itself, to hold packets that met a trap.
-    pub own_hold: bool,
-    /// Whose traffic it is, by the key daemon; goes into ACQUIRE.
-    pub ident_src: Ident<H>,
-    /// And whose it is with.
-    pub ident_dst: Ident<H>,
     packets: AtomicU64,
     last_used: AtomicU64,
-    held: H::Lock<Held<H>>,
+    /// Always one element: a box that can fail to be made.
+    rare: H::Vec<Rare<H>>,
 }
 
 impl<H: Home> Eroute<H> {
     /// An eroute that nothing has used yet, made at `now`.
     pub fn new(selector: Selector, target: SaId, pid: u32, now: u64) -> Result<Self, NoMemory> {
+        let held = H::Lock::new(Held {
+            device: None,
+            packet: H::Vec::new(),
+        })?;
+        let mut rare = H::Vec::new();
+        rare.try_push(Rare {
+            own_hold: false,
+            idents: [Ident::none(), Ident::none()],
+            held,
+        })?;
         Ok(Self {
             selector,
             target,
             pid,
-            own_hold: false,
-            ident_src: Ident::none(),
-            ident_dst: Ident::none(),
             packets: AtomicU64::new(0),
             last_used: AtomicU64::new(now),
-            held: H::Lock::new(Held {
-                device: None,
-                packet: H::Vec::new(),
-            })?,
+            rare,
         })
+    }
+
+    /// The same, made by KLIPS itself to hold packets that met a trap.
+    pub fn own_hold(selector: Selector, now: u64) -> Result<Self, NoMemory> {
+        let mut eroute = Self::new(selector, SaId::magic(MagicSpi::Hold), 0, now)?;
+        if let Some(rare) = eroute.rare.first_mut() {
+            rare.own_hold = true;
+        }
+        Ok(eroute)
+    }
+
+    /// Whether KLIPS made it itself, to hold packets that met a trap.
+    pub fn is_own_hold(&self) -> bool {
+        self.rare.first().is_some_and(|rare| rare.own_hold)
+    }
+
+    /// Whose traffic it is, source and destination, by the key daemon; goes into ACQUIRE.
+    pub fn idents(&self) -> Option<&[Ident<H>; 2]> {
+        self.rare.first().map(|rare| &rare.idents)
+    }
+
+    /// Sets whose traffic it is.
+    pub fn set_idents(&mut self, idents: [Ident<H>; 2]) {
+        if let Some(rare) = self.rare.first_mut() {
+            rare.idents = idents;
+        }
     }
 
     /// How many packets it was found for.
@@ -77,7 +111,8 @@ impl<H: Home> Eroute<H> {
 
     /// Keeps a copy of `packet` in the place of any kept before.
     pub fn hold(&self, device: DeviceId, packet: &[u8]) -> Result<(), NoMemory> {
-        self.held.with(|held| {
+        let rare = self.rare.first().ok_or(NoMemory)?;
+        rare.held.with(|held| {
             held.device = None;
             held.packet.clear();
             held.packet.try_reserve(packet.len())?;
@@ -91,7 +126,10 @@ impl<H: Home> Eroute<H> {
 
     /// Takes the held packet out, if there is one, and gives it to `f`.
     pub fn release(&self, f: impl FnOnce(DeviceId, &[u8])) {
-        let taken = self.held.with(|held| {
+        let Some(rare) = self.rare.first() else {
+            return;
+        };
+        let taken = rare.held.with(|held| {
             let device = held.device.take()?;
             Some((device, core::mem::replace(&mut held.packet, H::Vec::new())))
         });

@@ -11,7 +11,7 @@ use ipsec_types::{Packet, Selector};
 
 use super::Eroute;
 use crate::home::{Home, NoMemory, Vector};
-use crate::table::{HashKey, Index, Slab};
+use crate::table::{HashKey, Key, KeyedIndex, Slab};
 
 /// What selectors of one kind have in common. The order is that of lookup, most specific last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,8 @@ struct Counted {
 /// All eroutes of a host.
 pub struct Eroutes<H: Home> {
     slab: Slab<H, Eroute<H>>,
-    index: Index<H>,
+    v4: KeyedIndex<H, KeyV4>,
+    v6: KeyedIndex<H, KeyV6>,
     shapes: H::Vec<Counted>,
     key: HashKey,
     own_holds: H::Vec<Selector>,
@@ -43,8 +44,16 @@ pub struct Eroutes<H: Home> {
 pub enum AddError {
     /// One with the same selector is there.
     Exists,
+    /// Its nets are of two families, or it gives ports without a protocol that has them.
+    Selector,
     /// No memory.
     NoMemory,
+}
+
+impl From<NoMemory> for AddError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoMemory
+    }
 }
 
 impl Shape {
@@ -59,65 +68,108 @@ impl Shape {
         }
     }
 
-    /// `packet` cut to this shape.
-    fn cut(&self, packet: &Packet) -> Packet {
-        Packet {
-            src: mask(packet.src, self.src),
-            dst: mask(packet.dst, self.dst),
-            proto: if self.proto { packet.proto } else { 0 },
+    /// What of an eroute's key is not an address, for `packet` cut to this shape.
+    fn finer(&self, packet: &Packet) -> Finer {
+        Finer {
             sport: if self.sport { packet.sport } else { 0 },
             dport: if self.dport { packet.dport } else { 0 },
+            proto: if self.proto { packet.proto } else { 0 },
+            src: self.src,
+            dst: self.dst,
         }
     }
 
-    fn hash(&self, key: HashKey, cut: &Packet) -> u32 {
-        let flags = u64::from(self.proto) | u64::from(self.sport) << 1 | u64::from(self.dport) << 2;
-        let first = u64::from(self.src) << 56
-            | u64::from(self.dst) << 48
-            | u64::from(cut.sport) << 32
-            | u64::from(cut.dport) << 16
-            | u64::from(cut.proto) << 8
-            | flags;
-        match (cut.src, cut.dst) {
-            (IpAddr::V4(s), IpAddr::V4(d)) => {
-                key.hash(&[first, u64::from(s.to_bits()) << 32 | u64::from(d.to_bits())])
+    /// The key of the eroute of this shape that `packet` would go by.
+    fn key(&self, packet: &Packet) -> Option<Place> {
+        let finer = self.finer(packet);
+        match (packet.src, packet.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let mask = |a: Ipv4Addr, n| {
+                    a.to_bits() & u32::MAX.checked_shl(32 - u32::from(n)).unwrap_or(0)
+                };
+                Some(Place::V4(KeyV4 {
+                    src: mask(src, self.src.min(32)),
+                    dst: mask(dst, self.dst.min(32)),
+                    finer,
+                }))
             }
-            (s, d) => {
-                let (s, d) = (bits(s), bits(d));
-                key.hash(&[
-                    first,
-                    (s >> 64) as u64,
-                    s as u64,
-                    (d >> 64) as u64,
-                    d as u64,
-                ])
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let mask = |a: Ipv6Addr, n| {
+                    a.to_bits() & u128::MAX.checked_shl(128 - u32::from(n)).unwrap_or(0)
+                };
+                let halves = |bits: u128| [(bits >> 64) as u64, bits as u64];
+                let (src, dst) = (mask(src, self.src.min(128)), mask(dst, self.dst.min(128)));
+                Some(Place::V6(KeyV6 {
+                    src: halves(src),
+                    dst: halves(dst),
+                    finer,
+                }))
             }
+            _ => None,
         }
     }
 }
 
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(a) => a.to_bits().into(),
-        IpAddr::V6(a) => a.to_bits(),
+/// Prefix lengths, protocol and ports; 0 is any. A selector that gives none of the latter has all of them 0, so shapes need no
+/// flags here.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Finer {
+    sport: u16,
+    dport: u16,
+    proto: u8,
+    src: u8,
+    dst: u8,
+}
+
+impl Finer {
+    fn word(&self) -> u64 {
+        u64::from(self.src) << 48
+            | u64::from(self.dst) << 40
+            | u64::from(self.proto) << 32
+            | u64::from(self.sport) << 16
+            | u64::from(self.dport)
     }
 }
 
-fn mask(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(a) => {
-            let mask = u32::MAX
-                .checked_shl(32 - u32::from(prefix.min(32)))
-                .unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() & mask))
-        }
-        IpAddr::V6(a) => {
-            let mask = u128::MAX
-                .checked_shl(128 - u32::from(prefix.min(128)))
-                .unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & mask))
-        }
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct KeyV4 {
+    src: u32,
+    dst: u32,
+    finer: Finer,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct KeyV6 {
+    src: [u64; 2],
+    dst: [u64; 2],
+    finer: Finer,
+}
+
+impl Key for KeyV4 {
+    fn hash(&self, key: HashKey) -> u32 {
+        key.hash(&[
+            self.finer.word(),
+            u64::from(self.src) << 32 | u64::from(self.dst),
+        ])
     }
+}
+
+impl Key for KeyV6 {
+    fn hash(&self, key: HashKey) -> u32 {
+        key.hash(&[
+            self.finer.word(),
+            self.src[0],
+            self.src[1],
+            self.dst[0],
+            self.dst[1],
+        ])
+    }
+}
+
+/// A key of either family.
+enum Place {
+    V4(KeyV4),
+    V6(KeyV6),
 }
 
 /// A selector as the packet that it would be the cut of.
@@ -136,7 +188,8 @@ impl<H: Home> Eroutes<H> {
     pub fn new(home: &H) -> Self {
         Self {
             slab: Slab::new(),
-            index: Index::new(),
+            v4: KeyedIndex::new(),
+            v6: KeyedIndex::new(),
             shapes: H::Vec::new(),
             key: HashKey::random(home),
             own_holds: H::Vec::new(),
@@ -161,89 +214,84 @@ impl<H: Home> Eroutes<H> {
     /// The eroute for a packet.
     pub fn lookup(&self, packet: &Packet) -> Option<&Eroute<H>> {
         let v6 = packet.src.is_ipv6();
-        self.shapes
-            .iter()
-            .rev()
-            .filter(|c| c.shape.v6 == v6)
-            .find_map(|c| {
-                let cut = c.shape.cut(packet);
-                let hash = c.shape.hash(self.key, &cut);
-                self.index
-                    .find(hash, |n| self.is(n, &c.shape, &cut))
-                    .and_then(|n| self.slab.get(n))
-            })
+        let shapes = self.shapes.iter().rev().filter(|c| c.shape.v6 == v6);
+        let number = shapes
+            .filter_map(|c| c.shape.key(packet))
+            .find_map(|place| self.find(&place));
+        number.and_then(|n| self.slab.get(n))
     }
 
-    fn is(&self, n: u32, shape: &Shape, cut: &Packet) -> bool {
-        self.slab
-            .get(n)
-            .is_some_and(|e| as_cut(&e.selector) == *cut && Shape::of(&e.selector) == *shape)
+    fn find(&self, place: &Place) -> Option<u32> {
+        match place {
+            Place::V4(key) => self.v4.find(self.key, key),
+            Place::V6(key) => self.v6.find(self.key, key),
+        }
     }
 
-    fn number(&self, selector: &Selector) -> Option<(u32, u32)> {
-        let (shape, cut) = (Shape::of(selector), as_cut(selector));
-        let hash = shape.hash(self.key, &cut);
-        self.index
-            .find(hash, |n| self.is(n, &shape, &cut))
-            .map(|n| (hash, n))
+    /// The place of a selector; none if its nets are of two families, or it gives ports without a protocol: PF_KEY refuses those.
+    fn place(selector: &Selector) -> Option<Place> {
+        Shape::of(selector)
+            .key(&as_cut(selector))
+            .filter(|_| selector.is_sane())
+    }
+
+    fn number(&self, selector: &Selector) -> Option<u32> {
+        self.find(&Self::place(selector)?)
     }
 
     /// The eroute with exactly this selector.
     pub fn get(&self, selector: &Selector) -> Option<&Eroute<H>> {
-        self.number(selector).and_then(|(_, n)| self.slab.get(n))
+        self.number(selector).and_then(|n| self.slab.get(n))
     }
 
     /// The eroute with exactly this selector, to change other things in it.
     pub(crate) fn get_mut(&mut self, selector: &Selector) -> Option<&mut Eroute<H>> {
-        self.number(selector)
-            .and_then(|(_, n)| self.slab.get_mut(n))
+        self.number(selector).and_then(|n| self.slab.get_mut(n))
     }
 
     /// Puts an eroute in.
     pub fn add(&mut self, eroute: Eroute<H>) -> Result<(), AddError> {
-        if self.number(&eroute.selector).is_some() {
+        let selector = eroute.selector;
+        let place = Self::place(&selector).ok_or(AddError::Selector)?;
+        if self.find(&place).is_some() {
             return Err(AddError::Exists);
         }
-        let (shape, own, selector) = (
-            Shape::of(&eroute.selector),
-            eroute.own_hold,
-            eroute.selector,
-        );
+        let own = eroute.is_own_hold();
         if own {
-            self.own_holds
-                .try_reserve(1)
-                .map_err(|NoMemory| AddError::NoMemory)?;
+            self.own_holds.try_reserve(1)?;
         }
-        let hash = shape.hash(self.key, &as_cut(&eroute.selector));
-        self.count_shape(shape)
-            .map_err(|NoMemory| AddError::NoMemory)?;
-        let added = self.slab.insert(eroute).and_then(|n| {
-            self.index
-                .insert(hash, n)
-                .inspect_err(|_| drop(self.slab.remove(n)))
-        });
-        if added.is_err() {
-            self.uncount_shape(shape);
-            return Err(AddError::NoMemory);
+        self.count_shape(Shape::of(&selector))?;
+        if let Err(e) = self.put(place, eroute) {
+            self.uncount_shape(Shape::of(&selector));
+            return Err(e.into());
         }
         if own {
-            self.own_holds
-                .try_push(selector)
-                .map_err(|NoMemory| AddError::NoMemory)?;
+            self.own_holds.try_push(selector)?;
         }
         Ok(())
     }
 
+    fn put(&mut self, place: Place, eroute: Eroute<H>) -> Result<(), NoMemory> {
+        let n = self.slab.insert(eroute)?;
+        let indexed = match place {
+            Place::V4(key) => self.v4.insert(self.key, key, n),
+            Place::V6(key) => self.v6.insert(self.key, key, n),
+        };
+        indexed.inspect_err(|_| drop(self.slab.remove(n)))
+    }
+
     /// Takes the eroute with exactly this selector out.
     pub fn remove(&mut self, selector: &Selector) -> Option<Eroute<H>> {
-        let (hash, n) = self.number(selector)?;
-        self.index.remove(hash, n);
+        let place = Self::place(selector)?;
+        let n = self.find(&place)?;
+        match place {
+            Place::V4(key) => self.v4.remove(self.key, &key),
+            Place::V6(key) => self.v6.remove(self.key, &key),
+        }
         self.uncount_shape(Shape::of(selector));
         let eroute = self.slab.remove(n)?;
-        if let Some(at) = self
-            .own_holds
-            .iter()
-            .position(|s| eroute.own_hold && s == selector)
+        if eroute.is_own_hold()
+            && let Some(at) = self.own_holds.iter().position(|s| s == selector)
         {
             let last = self.own_holds.len() - 1;
             self.own_holds.swap(at, last);
@@ -255,7 +303,8 @@ impl<H: Home> Eroutes<H> {
     /// Takes all out.
     pub fn clear(&mut self) {
         self.slab = Slab::new();
-        self.index = Index::new();
+        self.v4 = KeyedIndex::new();
+        self.v6 = KeyedIndex::new();
         self.shapes.clear();
         self.own_holds.clear();
     }

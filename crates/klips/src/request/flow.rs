@@ -17,6 +17,7 @@ impl From<AddError> for Errno {
     fn from(error: AddError) -> Self {
         Self(match error {
             AddError::Exists => errno::EEXIST,
+            AddError::Selector => errno::EINVAL,
             AddError::NoMemory => errno::ENOMEM,
         })
     }
@@ -54,8 +55,10 @@ fn make<H: Home>(
         return Err(INVALID);
     }
     let mut eroute = Eroute::new(selector, id, message.pid(), cx.now)?;
-    eroute.ident_src = sa::ident(message.ident_src())?;
-    eroute.ident_dst = sa::ident(message.ident_dst())?;
+    eroute.set_idents([
+        sa::ident(message.ident_src())?,
+        sa::ident(message.ident_dst())?,
+    ]);
     let gone = if replace {
         klips.eroutes.remove(&selector)
     } else {
