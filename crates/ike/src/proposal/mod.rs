@@ -15,3 +15,48 @@ pub use attributes::{LIFE_MAXIMUM, Lifetimes};
 pub use ike::{IkePolicy, IkeTransform};
 pub use ipsec::{AhChoice, EspChoice, IpcompChoice, IpsecChoice, IpsecPolicy, Spis};
 pub use refusal::{AnswerError, NoProposal, Refusal, Refused};
+
+/// Reads `data` as an SA payload's body, holds it as an offer and as an answer against policies of both phases, and reads
+/// it as algorithm lists; for the fuzzer. What is chosen must be readable as an answer.
+pub fn fuzz(data: &[u8]) {
+    use crate::wire::{AuthMethod, Encapsulation, Sa};
+    if let Ok(sa) = Sa::parse(data) {
+        let ike = IkePolicy {
+            auth: vec![AuthMethod::RSA_SIG, AuthMethod::PRESHARED_KEY],
+            algorithms: IkeAlgorithms::default(),
+            life_seconds: 3600,
+        };
+        if let Ok((_, answer)) = ike.choose(&sa) {
+            assert_eq!(Sa::parse(&answer.to_body()), Ok(answer));
+        }
+        let _ = ike.confirm(&sa);
+        for authenticate in [false, true] {
+            let ipsec = IpsecPolicy {
+                encrypt: true,
+                authenticate,
+                compress: true,
+                esp: EspAlgorithms::default(),
+                ah: vec![crate::crypto::AuthAlg::SHA1],
+                encapsulation: Encapsulation::TUNNEL,
+                pfs_group: None,
+                life_seconds: 28800,
+            };
+            if let Ok(choice) = ipsec.choose(&sa) {
+                let answer = choice.answer(&Spis {
+                    ah: 256,
+                    esp: 257,
+                    ipcomp: 258,
+                });
+                assert_eq!(Sa::parse(&answer.to_body()), Ok(answer));
+            }
+            let _ = ipsec.confirm(&sa);
+        }
+    }
+    if let Ok(text) = core::str::from_utf8(data) {
+        let _ = (
+            IkeAlgorithms::parse(text),
+            EspAlgorithms::parse(text),
+            parse_ah(text),
+        );
+    }
+}

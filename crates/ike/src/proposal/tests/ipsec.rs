@@ -1,0 +1,326 @@
+//! Phase 2: our offer, a peer's offer, a peer's answer.
+
+use crate::crypto::{AuthAlg, Group};
+use crate::proposal::{AnswerError, EspAlgorithms, IpsecChoice, IpsecPolicy, Refusal, Spis};
+use crate::wire::{Attribute, Encapsulation, EspTransformId, IpsecAttribute, Protocol, Sa};
+
+const EAST: Spis = Spis {
+    ah: 0x1001,
+    esp: 0x1002,
+    ipcomp: 0x1003,
+};
+const WEST: Spis = Spis {
+    ah: 0x2001,
+    esp: 0x2002,
+    ipcomp: 0x2003,
+};
+
+fn esp() -> IpsecPolicy {
+    IpsecPolicy {
+        encrypt: true,
+        authenticate: false,
+        compress: false,
+        esp: EspAlgorithms::default(),
+        ah: vec![AuthAlg::SHA1, AuthAlg::MD5],
+        encapsulation: Encapsulation::TUNNEL,
+        pfs_group: Some(Group::MODP1536),
+        life_seconds: 28800,
+    }
+}
+
+fn ah_esp() -> IpsecPolicy {
+    IpsecPolicy {
+        authenticate: true,
+        ..esp()
+    }
+}
+
+/// Negotiates over the wire and returns what each side holds.
+fn negotiate(east: &IpsecPolicy, west: &IpsecPolicy) -> (IpsecChoice, IpsecChoice) {
+    let offer = Sa::parse(&east.to_sa(&EAST).to_body()).unwrap();
+    let at_west = west.choose(&offer).unwrap_or_else(|e| panic!("{e}"));
+    let answer = Sa::parse(&at_west.answer(&WEST).to_body()).unwrap();
+    let at_east = east.confirm(&answer).unwrap_or_else(|e| panic!("{e}"));
+    (at_east, at_west)
+}
+
+#[test]
+fn esp_alone() {
+    let (at_east, at_west) = negotiate(&esp(), &esp());
+    let (e, w) = (at_east.esp.unwrap(), at_west.esp.unwrap());
+    assert_eq!(
+        (e.spi, w.spi),
+        (WEST.esp, EAST.esp),
+        "each holds the other's inbound SPI"
+    );
+    assert_eq!(
+        (e.suite, e.suite.to_string()),
+        (w.suite, "aes256-sha1".to_owned())
+    );
+    for side in [&at_east, &at_west] {
+        assert_eq!(
+            (side.ah, side.ipcomp, side.group),
+            (None, None, Some(Group::MODP1536))
+        );
+        assert_eq!(
+            (side.encapsulation, side.life_seconds()),
+            (Encapsulation::TUNNEL, 28800)
+        );
+        assert!(side.has(Protocol::ESP) && !side.has(Protocol::AH));
+    }
+}
+
+#[test]
+fn ah_with_esp() {
+    let (at_east, at_west) = negotiate(&ah_esp(), &ah_esp());
+    let ah = at_east.ah.unwrap();
+    assert_eq!((ah.auth, ah.spi), (AuthAlg::SHA1, WEST.ah));
+    let suite = at_west.esp.unwrap().suite;
+    assert_eq!((suite.auth, suite.to_string()), (None, "aes256".to_owned()));
+    let order: Vec<_> = at_west
+        .answer(&WEST)
+        .proposals
+        .iter()
+        .map(|p| p.protocol)
+        .collect();
+    assert_eq!(order, [Protocol::AH, Protocol::ESP]);
+    let only_ah = IpsecPolicy {
+        encrypt: false,
+        ..ah_esp()
+    };
+    let (at_east, _) = negotiate(&only_ah, &only_ah);
+    assert!(at_east.esp.is_none() && at_east.ah.is_some());
+}
+
+#[test]
+fn compression_is_preferred_and_not_required() {
+    let compress = IpsecPolicy {
+        compress: true,
+        ..esp()
+    };
+    let offer = compress.to_sa(&EAST);
+    let numbers: Vec<_> = offer
+        .proposals
+        .iter()
+        .map(|p| (p.number, p.protocol))
+        .collect();
+    assert_eq!(
+        numbers,
+        [
+            (1, Protocol::ESP),
+            (1, Protocol::IPCOMP),
+            (2, Protocol::ESP)
+        ]
+    );
+    let (at_east, at_west) = negotiate(&compress, &esp());
+    assert_eq!(
+        (at_east.ipcomp.unwrap().cpi, at_west.ipcomp.unwrap().cpi),
+        (WEST.ipcomp, EAST.ipcomp)
+    );
+    // A peer without IPCOMP takes the second proposal.
+    let mut plain = offer.clone();
+    plain.proposals.remove(1);
+    plain.proposals.remove(0);
+    let choice = esp().choose(&plain).unwrap();
+    assert!(
+        compress
+            .confirm(&choice.answer(&WEST))
+            .unwrap()
+            .ipcomp
+            .is_none()
+    );
+    // We did not offer it, so nobody may answer with it.
+    assert!(matches!(
+        esp().confirm(&at_west.answer(&WEST)),
+        Err(AnswerError::NotOffered(_))
+    ));
+}
+
+#[test]
+fn transport_mode_and_no_pfs() {
+    let bare = IpsecPolicy {
+        encapsulation: Encapsulation::TRANSPORT,
+        pfs_group: None,
+        ..esp()
+    };
+    let (at_east, _) = negotiate(&bare, &bare);
+    assert_eq!(
+        (at_east.encapsulation, at_east.group),
+        (Encapsulation::TRANSPORT, None)
+    );
+    let (found, wanted) = (Encapsulation::TRANSPORT, Encapsulation::TUNNEL);
+    let why = |policy: &IpsecPolicy, offer: &IpsecPolicy| {
+        policy
+            .choose(&offer.to_sa(&EAST))
+            .unwrap_err()
+            .refused
+            .pop()
+            .unwrap()
+            .why
+    };
+    let tunnel = IpsecPolicy {
+        pfs_group: None,
+        ..esp()
+    };
+    assert_eq!(
+        why(&tunnel, &bare),
+        Refusal::Encapsulation { found, wanted }
+    );
+    assert_eq!(why(&esp(), &tunnel), Refusal::PfsMissing);
+    // A peer may offer PFS where we don't ask for it, but not in a weak group.
+    let (_, at_west) = negotiate(&esp(), &tunnel);
+    assert_eq!(at_west.group, Some(Group::MODP1536));
+    let weak = IpsecPolicy {
+        pfs_group: Some(Group::MODP1024),
+        ..esp()
+    };
+    assert_eq!(why(&tunnel, &weak), Refusal::PfsGroup(Group::MODP1024));
+    assert_eq!(negotiate(&weak, &weak).0.group, Some(Group::MODP1024));
+}
+
+#[test]
+fn refusals_have_reasons() {
+    let reasons = |policy: &IpsecPolicy, alter: &dyn Fn(&mut Sa)| {
+        let mut offer = esp().to_sa(&EAST);
+        alter(&mut offer);
+        policy.choose(&offer).unwrap_err().to_string()
+    };
+    let des = |sa: &mut Sa| {
+        sa.proposals[0].transforms.truncate(1);
+        sa.proposals[0].transforms[0].id = EspTransformId::DES.0;
+    };
+    let text = reasons(&esp(), &des);
+    assert!(
+        text.contains("proposal 1 PROTO_IPSEC_ESP transform 1: single DES is never used"),
+        "{text}"
+    );
+    let no_auth = |sa: &mut Sa| {
+        for t in &mut sa.proposals[0].transforms {
+            t.attributes
+                .retain(|a| a.kind != IpsecAttribute::AUTH_ALGORITHM.0);
+        }
+    };
+    assert!(reasons(&esp(), &no_auth).contains("ESP without authentication"));
+    let low_spi = |sa: &mut Sa| sa.proposals[0].spi = vec![0, 0, 0, 255];
+    assert!(reasons(&esp(), &low_spi).contains("SPI 0xff is reserved"));
+    let twice = |sa: &mut Sa| sa.proposals.push(sa.proposals[0].clone());
+    assert!(reasons(&esp(), &twice).contains("stands twice"));
+    let unknown = |sa: &mut Sa| {
+        for t in &mut sa.proposals[0].transforms {
+            t.attributes.push(Attribute::basic(
+                IpsecAttribute::EXTENDED_SEQUENCE_NUMBER.0,
+                1,
+            ));
+        }
+    };
+    assert!(reasons(&esp(), &unknown).contains("EXTENDED_SEQUENCE_NUMBER is not supported"));
+    let strict = IpsecPolicy {
+        esp: EspAlgorithms::parse("3des-md5!").unwrap(),
+        ..esp()
+    };
+    let only_aes = |sa: &mut Sa| sa.proposals[0].transforms.truncate(2);
+    assert!(reasons(&strict, &only_aes).contains("aes256-sha1 is not allowed by esp="));
+    assert_eq!(
+        strict
+            .choose(&esp().to_sa(&EAST))
+            .unwrap()
+            .esp
+            .unwrap()
+            .suite
+            .to_string(),
+        "3des-md5"
+    );
+    let only_ah = IpsecPolicy {
+        encrypt: false,
+        ..ah_esp()
+    };
+    let error = esp().choose(&only_ah.to_sa(&EAST)).unwrap_err();
+    assert_eq!(error.refused.last().unwrap().why, Refusal::NeedsEsp);
+    let mut bare = IpsecPolicy {
+        compress: true,
+        ..esp()
+    }
+    .to_sa(&EAST);
+    bare.proposals.retain(|p| p.protocol == Protocol::IPCOMP);
+    assert_eq!(
+        only_ah.choose(&bare).unwrap_err().refused[0].why,
+        Refusal::NeedsAh
+    );
+}
+
+#[test]
+fn bundles_with_different_groups_are_refused() {
+    let mut offer = ah_esp().to_sa(&EAST);
+    for t in &mut offer.proposals[1].transforms {
+        t.attributes
+            .retain(|a| a.kind != IpsecAttribute::GROUP_DESCRIPTION.0);
+    }
+    assert_eq!(
+        ah_esp()
+            .choose(&offer)
+            .unwrap_err()
+            .refused
+            .pop()
+            .unwrap()
+            .why,
+        Refusal::Bundle
+    );
+}
+
+#[test]
+fn altered_answers_are_refused() {
+    let answer = esp().choose(&esp().to_sa(&EAST)).unwrap().answer(&WEST);
+    let altered = |alter: &dyn Fn(&mut Sa)| {
+        let mut sa = answer.clone();
+        alter(&mut sa);
+        esp().confirm(&sa)
+    };
+    let set = |kind: IpsecAttribute, value: u16| {
+        altered(&move |sa| {
+            let attributes = &mut sa.proposals[0].transforms[0].attributes;
+            attributes
+                .iter_mut()
+                .filter(|a| a.kind == kind.0)
+                .for_each(|a| *a = Attribute::basic(kind.0, value));
+        })
+    };
+    use IpsecAttribute as A;
+    assert!(altered(&|_| ()).is_ok());
+    let changes = [
+        (A::KEY_LENGTH, 192),
+        (A::LIFE_DURATION, 28801),
+        (A::GROUP_DESCRIPTION, 14),
+        (A::ENCAPSULATION_MODE, 2),
+    ];
+    for (kind, value) in changes {
+        assert!(
+            matches!(set(kind, value), Err(AnswerError::NotOffered(_))),
+            "{kind}"
+        );
+    }
+    let two = |sa: &mut Sa| {
+        sa.proposals.push(crate::wire::Proposal {
+            number: 9,
+            ..sa.proposals[0].clone()
+        })
+    };
+    assert_eq!(
+        altered(&two),
+        Err(AnswerError::NotOne {
+            proposals: 2,
+            transforms: 1
+        })
+    );
+    let twin = |sa: &mut Sa| sa.proposals.push(sa.proposals[0].clone());
+    assert!(matches!(altered(&twin), Err(AnswerError::NotOffered(_))));
+    // Half a bundle is not what we offered.
+    let mut half = ah_esp()
+        .choose(&ah_esp().to_sa(&EAST))
+        .unwrap()
+        .answer(&WEST);
+    half.proposals.remove(0);
+    assert!(matches!(
+        ah_esp().confirm(&half),
+        Err(AnswerError::NotOffered(_))
+    ));
+}
