@@ -1,13 +1,14 @@
 //! One gateway for tests: an engine with the KLIPS core of klipsd as its kernel, and updown commands that are recorded.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipsec_types::{Spi, Subnet};
 use klips::device::Name;
 use klips::packet::{HEADROOM, TAILROOM, ip};
 use klips::{
-    Audience, Context, DeviceId, Klips, Outbound, Packet, Physical, ProcCursor, ProcFile, Socket,
+    Audience, Context, DeviceId, Inbound, Klips, Outbound, Packet, Physical, ProcCursor, ProcFile,
+    Socket,
 };
 use klipsd::home::{Pending, UserHome};
 use rand::SeedableRng;
@@ -45,6 +46,8 @@ pub(super) struct Gateway {
     pub(super) exited: Option<u8>,
     /// Packets that a hold let go, as the verdict on them.
     pub(super) released: Vec<Outbound>,
+    /// IKE datagrams sent: from, to, payload.
+    pub(super) sent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     clients: u64,
 }
 
@@ -91,6 +94,7 @@ impl Gateway {
             finished: Vec::new(),
             exited: None,
             released: Vec::new(),
+            sent: Vec::new(),
             clients: 0,
         };
         gateway.give(Event::KernelUp(true));
@@ -108,8 +112,10 @@ impl Gateway {
         let interfaces: Vec<Interface> = interfaces.collect();
         self.ask(Request::Listen);
         self.give(Event::Interfaces(interfaces));
+        let (secrets, _) =
+            ipsec_keys::Secrets::parse("ipsec.secrets", ": PSK \"a secret for tests\"\n");
         self.give(Event::Secrets {
-            secrets: Box::default(),
+            secrets: Box::new(secrets),
             problems: Vec::new(),
         });
     }
@@ -173,7 +179,12 @@ impl Gateway {
             Action::Finish { client, status } => self.finished.push((client, status)),
             Action::Log { text, .. } => self.log.push(text),
             Action::Exit(status) => self.exited = Some(status),
-            Action::Send { .. } | Action::Listen(_) | Action::ReadSecrets => {}
+            Action::Send {
+                local,
+                remote,
+                bytes,
+            } => self.sent.push((local, remote, bytes)),
+            Action::Listen(_) | Action::ReadSecrets => {}
         }
         Vec::new()
     }
@@ -207,6 +218,11 @@ impl Gateway {
     }
 
     fn outbound(&mut self, bytes: &[u8]) -> Outbound {
+        self.outbound_packet(bytes).0
+    }
+
+    /// The verdict on a packet, and what became of it.
+    fn outbound_packet(&mut self, bytes: &[u8]) -> (Outbound, Vec<u8>) {
         let mut buffer = vec![0; HEADROOM + bytes.len() + TAILROOM.max(4096)];
         let end = HEADROOM + bytes.len();
         buffer[HEADROOM..end].copy_from_slice(bytes);
@@ -216,17 +232,38 @@ impl Gateway {
             now: 1_000_000,
             out: &mut self.out,
         };
-        match self.klips.outbound(&mut context, ipsec0(), &mut packet) {
+        let verdict = match self.klips.outbound(&mut context, ipsec0(), &mut packet) {
             Outbound::Trap => self.klips.trap(&mut context, ipsec0(), &mut packet),
             verdict => verdict,
-        }
+        };
+        (verdict, packet.bytes().to_vec())
+    }
+
+    /// The packet that the wire carries when one from `src` to `dst` is sent.
+    pub(super) fn sealed(&mut self, src: &str, dst: &str) -> Vec<u8> {
+        let (verdict, bytes) = self.outbound_packet(&udp(src, dst));
+        assert!(matches!(verdict, Outbound::Transmit { .. }), "{verdict:?}");
+        bytes
+    }
+
+    /// What becomes of a packet from the wire, and what is inside.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> (Inbound, Vec<u8>) {
+        let mut buffer = vec![0; HEADROOM + bytes.len() + TAILROOM.max(4096)];
+        let end = HEADROOM + bytes.len();
+        buffer[HEADROOM..end].copy_from_slice(bytes);
+        let mut packet = Packet::new(&mut buffer, HEADROOM, end).unwrap();
+        let mut context = Context {
+            home: &UserHome,
+            now: 1_000_000,
+            out: &mut self.out,
+        };
+        let verdict = self.klips.inbound(&mut context, 7, &mut packet);
+        (verdict, packet.bytes().to_vec())
     }
 
     /// A packet is routed to ipsec0.
     pub(super) fn send(&mut self, src: &str, dst: &str) -> Outbound {
-        let mut packet = vec![0; 40];
-        ip::emit(&mut packet, addr(src), addr(dst), 17, 0, 63, 1);
-        packet[20..28].copy_from_slice(&[0, 9, 0, 9, 0, 20, 0, 0]);
+        let packet = udp(src, dst);
         let verdict = self.outbound(&packet);
         for event in self.heard() {
             self.give(event);
@@ -306,6 +343,14 @@ impl Gateway {
         self.ask(Request::Status);
         self.said.join("\n")
     }
+}
+
+/// A packet between two hosts.
+pub(super) fn udp(src: &str, dst: &str) -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    ip::emit(&mut packet, addr(src), addr(dst), 17, 0, 63, 1);
+    packet[20..28].copy_from_slice(&[0, 9, 0, 9, 0, 20, 0, 0]);
+    packet
 }
 
 /// A tunnel between the subnets of east (192.1.2.23) and west (192.1.2.45).

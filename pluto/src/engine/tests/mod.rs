@@ -3,5 +3,6 @@
 mod commands;
 mod gateway;
 mod orientation;
+mod pair;
 mod routes;
 mod table;

@@ -1,0 +1,265 @@
+//! Two gateways against each other: IKE, KLIPS, routes and eroutes together, in simulated time.
+
+use klips::Inbound;
+use whack::Request;
+
+use super::gateway::{Gateway, net, net_to_net, udp};
+use crate::engine::Event;
+use crate::engine::connection::Routing;
+
+/// East (192.1.2.23) and west (192.1.2.45), and the wire between them.
+struct Pair {
+    east: Gateway,
+    west: Gateway,
+    /// Loses every datagram whose number this divides.
+    lose_every: Option<u64>,
+    datagrams: u64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self {
+            east: Gateway::at("192.1.2.23"),
+            west: Gateway::at("192.1.2.45"),
+            lose_every: None,
+            datagrams: 0,
+        };
+        pair.add(net_to_net("net-to-net"));
+        pair
+    }
+
+    fn add(&mut self, description: whack::Connection) {
+        self.east.add(description.clone());
+        self.west.add(description);
+    }
+
+    /// Carries datagrams until none is left.
+    fn settle(&mut self) {
+        loop {
+            let sent: Vec<_> = self
+                .east
+                .sent
+                .drain(..)
+                .chain(self.west.sent.drain(..))
+                .collect();
+            if sent.is_empty() {
+                return;
+            }
+            for (from, to, bytes) in sent {
+                self.datagrams += 1;
+                if self
+                    .lose_every
+                    .is_some_and(|n| self.datagrams.is_multiple_of(n))
+                {
+                    continue;
+                }
+                let there = if to.ip() == super::gateway::addr("192.1.2.23") {
+                    &mut self.east
+                } else {
+                    &mut self.west
+                };
+                there.give(Event::Datagram {
+                    local: to,
+                    remote: from,
+                    bytes,
+                });
+            }
+        }
+    }
+
+    fn sleep(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.east.sleep(1);
+            self.west.sleep(1);
+            self.settle();
+        }
+    }
+
+    /// West asks for a connection; its exit status.
+    fn up(&mut self, name: &str) -> u8 {
+        let client = self.west.ask(Request::Initiate {
+            name: name.into(),
+            asynchronous: false,
+        });
+        self.settle();
+        for _ in 0..120 {
+            if let Some((_, status)) = self.west.finished.iter().find(|(id, _)| *id == client) {
+                return *status;
+            }
+            self.sleep(1);
+        }
+        panic!("west never answered: {:?}", self.west.said);
+    }
+
+    fn carries(&mut self, east: &str, west: &str) {
+        let sealed = self.west.sealed(west, east);
+        let (verdict, inner) = self.east.receive(&sealed);
+        assert!(matches!(verdict, Inbound::Deliver { .. }), "{verdict:?}");
+        assert_eq!(inner[12..20], udp(west, east)[12..20]);
+        let sealed = self.east.sealed(east, west);
+        assert!(matches!(
+            self.west.receive(&sealed).0,
+            Inbound::Deliver { .. }
+        ));
+    }
+}
+
+#[test]
+fn a_tunnel_comes_up_and_carries_packets() {
+    let mut pair = Pair::new();
+    assert_eq!(
+        pair.up("net-to-net"),
+        0,
+        "{:?}\n{:?}",
+        pair.west.said,
+        pair.east.log
+    );
+    let lines = [
+        "104 \"net-to-net\" #1: STATE_MAIN_I1: initiate",
+        "106 \"net-to-net\" #1: STATE_MAIN_I2: sent MI2, expecting MR2",
+        "108 \"net-to-net\" #1: STATE_MAIN_I3: sent MI3, expecting MR3",
+        "004 \"net-to-net\" #1: STATE_MAIN_I4: ISAKMP SA established",
+        "112 \"net-to-net\" #2: STATE_QUICK_I1: initiate",
+        "004 \"net-to-net\" #2: STATE_QUICK_I2: sent QI2, IPsec SA established",
+    ];
+    assert_eq!(pair.west.said.len(), lines.len(), "{:?}", pair.west.said);
+    for (said, line) in pair.west.said.iter().zip(lines) {
+        assert!(said.starts_with(line), "{said}");
+    }
+    pair.carries("10.0.2.1", "10.0.1.1");
+    let status = pair.west.status_text();
+    assert!(status.contains("; erouted; eroute owner: #2"), "{status}");
+}
+
+#[test]
+fn one_of_two_tunnels_goes_and_the_other_stays() {
+    let mut pair = Pair::new();
+    let mut second = net_to_net("second");
+    second.left.client = Some(net("10.0.3.0/24"));
+    pair.add(second);
+    assert_eq!(
+        (pair.up("net-to-net"), pair.up("second")),
+        (0, 0),
+        "{:?}",
+        pair.west.said
+    );
+    pair.carries("10.0.2.1", "10.0.1.1");
+    pair.carries("10.0.2.1", "10.0.3.1");
+    pair.west.ask(Request::Terminate {
+        name: "net-to-net".into(),
+    });
+    pair.settle();
+    pair.carries("10.0.2.1", "10.0.3.1");
+    assert_eq!(pair.east.sas().len(), 4, "the peer heard of it");
+    assert_eq!(pair.west.sas().len(), 4);
+    let conn = pair.east.id("net-to-net");
+    assert_eq!(
+        pair.east.engine.connections().get(conn).unwrap().routing(),
+        Routing::Prospective
+    );
+}
+
+#[test]
+fn a_packet_brings_its_tunnel_up() {
+    let mut pair = Pair::new();
+    pair.west.route("net-to-net");
+    pair.west.send("10.0.1.1", "10.0.2.1");
+    pair.settle();
+    assert!(
+        pair.west.eroutes()[0].contains("=> tun0x"),
+        "{:?}\n{:?}",
+        pair.west.eroutes(),
+        pair.west.log
+    );
+    assert!(
+        pair.west
+            .released
+            .iter()
+            .any(|verdict| matches!(verdict, klips::Outbound::Transmit { .. }))
+    );
+    pair.carries("10.0.2.1", "10.0.1.1");
+}
+
+#[test]
+fn lost_datagrams_only_delay() {
+    // With 2 it would always be the answer that is lost.
+    for n in [3, 5, 7] {
+        let mut pair = Pair::new();
+        pair.lose_every = Some(n);
+        assert_eq!(
+            pair.up("net-to-net"),
+            0,
+            "1 of {n} lost: {:?}",
+            pair.west.said
+        );
+        pair.carries("10.0.2.1", "10.0.1.1");
+    }
+}
+
+#[test]
+fn a_road_warrior_gets_an_instance_that_goes_with_it() {
+    let mut pair = Pair {
+        east: Gateway::at("192.1.2.23"),
+        west: Gateway::at("192.1.2.45"),
+        lose_every: None,
+        datagrams: 0,
+    };
+    let mut road = net_to_net("road");
+    road.left = whack::End::new(whack::Host::Any);
+    road.right.nexthop = None;
+    pair.east.add(road.clone());
+    road.left.host = whack::Host::Addr(super::gateway::addr("192.1.2.45"));
+    pair.west.add(road);
+    assert_eq!(
+        pair.up("road"),
+        0,
+        "{:?}\n{:?}",
+        pair.west.said,
+        pair.east.log
+    );
+    pair.carries("10.0.2.1", "192.1.2.45");
+    assert!(pair.east.status_text().contains("\"road\"[1]: "));
+    pair.west.ask(Request::Delete {
+        name: "road".into(),
+    });
+    pair.settle();
+    pair.east.sleep(1);
+    assert_eq!(
+        pair.east.engine.connections().len(),
+        1,
+        "{}",
+        pair.east.status_text()
+    );
+    assert!(pair.east.sas().is_empty() && pair.east.eroutes().is_empty());
+}
+
+#[test]
+fn rekeying_loses_no_packet() {
+    let mut pair = Pair {
+        east: Gateway::at("192.1.2.23"),
+        west: Gateway::at("192.1.2.45"),
+        lose_every: None,
+        datagrams: 0,
+    };
+    let mut short = net_to_net("short");
+    short.lifetimes = whack::Lifetimes {
+        ike: 300,
+        ipsec: 60,
+        rekey_margin: 10,
+        rekey_fuzz: 100,
+        keying_tries: 0,
+    };
+    pair.add(short);
+    assert_eq!(pair.up("short"), 0);
+    let first = pair.west.eroutes();
+    for _ in 0..700 {
+        pair.sleep(1);
+        pair.carries("10.0.2.1", "10.0.1.1");
+    }
+    assert_ne!(pair.west.eroutes(), first);
+    assert!(
+        pair.west.sas().len() <= 8 && pair.east.sas().len() <= 8,
+        "{:?}",
+        pair.east.sas()
+    );
+}
