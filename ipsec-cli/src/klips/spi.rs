@@ -118,6 +118,9 @@ fn act(options: &Options) -> Result<(), Failure> {
     let params = params(options, said, src, &keys)?;
     let explain = |e| match e {
         errno::EEXIST => Some(format!("SA {said} exists: delete it first")),
+        errno::EINVAL if !keys.enc.is_empty() => Some(format!(
+            "KLIPS refuses a key of {said}: the parts of a 3DES key must differ, and none be a weak DES key"
+        )),
         errno::EPROTONOSUPPORT => Some(format!("KLIPS has no such algorithm for {said}")),
         _ => None,
     };

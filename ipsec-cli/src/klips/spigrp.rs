@@ -71,7 +71,7 @@ fn sas(options: &Options) -> Result<Vec<SaId>, Failure> {
             .iter()
             .map(|text| common::said_of(text, None))
             .collect::<Result<Vec<_>, _>>()?
-    } else if words.len() % 4 == 0 {
+    } else if words.len().is_multiple_of(4) {
         words.chunks(4).map(four).collect::<Result<Vec<_>, _>>()?
     } else {
         return Err(format!(
