@@ -25,7 +25,9 @@ pub enum Error {
     #[error("packet rejected: should have been encrypted")]
     NotEncrypted,
     /// The encrypted part is empty or no multiple of the cipher's block.
-    #[error("malformed message: {len} encrypted octets are not a multiple of encryption blocksize {block}")]
+    #[error(
+        "malformed message: {len} encrypted octets are not a multiple of encryption blocksize {block}"
+    )]
     BlockSize {
         /// Octets behind the header.
         len: usize,
@@ -98,7 +100,9 @@ impl Error {
             Self::NoProposal(_) | Self::Pfs(_) => NotifyType::NO_PROPOSAL_CHOSEN,
             Self::NotOffered(_) => NotifyType::BAD_PROPOSAL_SYNTAX,
             Self::Ke(_) => NotifyType::INVALID_KEY_INFORMATION,
-            Self::Identity(_) | Self::Refused(_) | Self::Clients => NotifyType::INVALID_ID_INFORMATION,
+            Self::Identity(_) | Self::Refused(_) | Self::Clients => {
+                NotifyType::INVALID_ID_INFORMATION
+            }
             Self::AuthHash | Self::Hash { .. } => NotifyType::INVALID_HASH_INFORMATION,
             Self::Signature { .. } => NotifyType::INVALID_SIGNATURE,
             Self::NoPublicKey(_) => NotifyType::INVALID_KEY_INFORMATION,

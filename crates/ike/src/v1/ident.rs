@@ -85,7 +85,11 @@ impl Identity {
         };
         let name = |data: &[u8]| {
             let text = String::from_utf8(opaque(data)?).map_err(|_| IdentityError::Name(kind))?;
-            if text.contains('\0') { Err(IdentityError::Name(kind)) } else { Ok(text) }
+            if text.contains('\0') {
+                Err(IdentityError::Name(kind))
+            } else {
+                Ok(text)
+            }
         };
         match id.value {
             IdValue::Ipv4(addr) => Ok(Self::Addr(addr.into())),
@@ -143,7 +147,11 @@ pub struct Client {
 impl Client {
     /// All of a subnet; one of a single host is sent as ID_IPV4_ADDR or ID_IPV6_ADDR.
     pub fn new(net: Subnet, proto_port: ProtoPort) -> Self {
-        let span = if net.is_host() { Span::Host(net.addr()) } else { Span::Subnet(net) };
+        let span = if net.is_host() {
+            Span::Host(net.addr())
+        } else {
+            Span::Subnet(net)
+        };
         Self { span, proto_port }
     }
 
@@ -180,10 +188,15 @@ impl Client {
         }
         let kind = id.value.id_type();
         let subnet = |addr: IpAddr, prefix| {
-            Subnet::new(addr, prefix).map(Span::Subnet).map_err(|_| IdentityError::Subnet(kind))
+            let net = Subnet::new(addr, prefix)
+                .ok()
+                .filter(|net| net.addr() == addr);
+            net.map(Span::Subnet).ok_or(IdentityError::Subnet(kind))
         };
         let range = |first: IpAddr, last: IpAddr| {
-            AddrRange::new(first, last).map(Span::Range).map_err(|_| IdentityError::Kind(kind))
+            AddrRange::new(first, last)
+                .map(Span::Range)
+                .map_err(|_| IdentityError::Kind(kind))
         };
         let span = match id.value {
             IdValue::Ipv4(addr) => Span::Host(addr.into()),
@@ -194,7 +207,13 @@ impl Client {
             IdValue::Ipv6Range(first, last) => range(first.into(), last.into())?,
             _ => return Err(IdentityError::Kind(kind)),
         };
-        Ok(Self { span, proto_port: ProtoPort { proto: protocol, port: Port(port) } })
+        Ok(Self {
+            span,
+            proto_port: ProtoPort {
+                proto: protocol,
+                port: Port(port),
+            },
+        })
     }
 
     /// For the wire.
@@ -209,7 +228,11 @@ impl Client {
                 (first, _) => IdValue::address(first),
             },
         };
-        Id { protocol: self.proto_port.proto, port: self.proto_port.port.0, value }
+        Id {
+            protocol: self.proto_port.proto,
+            port: self.proto_port.port.0,
+            value,
+        }
     }
 }
 
@@ -250,10 +273,16 @@ mod tests {
     #[test]
     fn bad_identities_are_named() {
         let taken = |body: &[u8]| Identity::from_wire(&Id::parse(body).unwrap());
-        let proto_port = IdentityError::ProtoPort { protocol: 6, port: 80 };
+        let proto_port = IdentityError::ProtoPort {
+            protocol: 6,
+            port: 80,
+        };
         assert_eq!(taken(&[1, 6, 0, 80, 1, 2, 3, 4]), Err(proto_port));
         assert!(taken(&[1, 17, 1, 0xf4, 1, 2, 3, 4]).is_ok());
-        assert_eq!(taken(b"\x02\0\0\0a\0b"), Err(IdentityError::Name(IdType::FQDN)));
+        assert_eq!(
+            taken(b"\x02\0\0\0a\0b"),
+            Err(IdentityError::Name(IdType::FQDN))
+        );
         assert_eq!(taken(b"\x02\0\0\0"), Err(IdentityError::Name(IdType::FQDN)));
         assert_eq!(taken(b"\x03\0\0\0joe"), Err(IdentityError::NoAt));
         let subnet = IdentityError::Kind(IdType::IPV4_ADDR_SUBNET);
@@ -263,17 +292,29 @@ mod tests {
     #[test]
     fn clients_both_ways() {
         let any = ProtoPort::ANY;
-        let dns = ProtoPort { proto: 17, port: Port(53) };
+        let dns = ProtoPort {
+            proto: 17,
+            port: Port(53),
+        };
         let taken = |c: &Client| Client::from_wire(&Id::parse(&c.to_wire().to_body()).unwrap());
-        for net in ["10.0.1.0/24", "10.0.1.5/32", "2001:db8::/32", "2001:db8::1/128"] {
+        for net in [
+            "10.0.1.0/24",
+            "10.0.1.5/32",
+            "2001:db8::/32",
+            "2001:db8::1/128",
+        ] {
             for proto_port in [any, dns] {
                 let client = Client::new(net.parse().unwrap(), proto_port);
                 assert_eq!(taken(&client), Ok(client));
                 assert_eq!(client.subnet(), Some(net.parse().unwrap()));
             }
         }
-        let range = AddrRange::new("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()).unwrap();
-        let client = Client { span: Span::Range(range), proto_port: any };
+        let range =
+            AddrRange::new("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()).unwrap();
+        let client = Client {
+            span: Span::Range(range),
+            proto_port: any,
+        };
         assert_eq!(taken(&client), Ok(client));
         assert_eq!(client.subnet(), None);
     }
@@ -281,7 +322,10 @@ mod tests {
     #[test]
     fn same_packets_in_other_form() {
         let host = Client::new("10.0.1.5/32".parse().unwrap(), ProtoPort::ANY);
-        let subnet = Client { span: Span::Subnet("10.0.1.5/32".parse().unwrap()), ..host };
+        let subnet = Client {
+            span: Span::Subnet("10.0.1.5/32".parse().unwrap()),
+            ..host
+        };
         assert!(host.same(&subnet));
         assert_ne!(host, subnet);
     }
@@ -291,8 +335,14 @@ mod tests {
         let taken = |body: &[u8]| Client::from_wire(&Id::parse(body).unwrap());
         let subnet = IdentityError::Subnet(IdType::IPV4_ADDR_SUBNET);
         assert_eq!(taken(&[4, 0, 0, 0, 10, 0, 0, 1, 255, 0, 0, 0]), Err(subnet));
-        let ports = IdentityError::NoPorts { protocol: 50, port: 5 };
+        let ports = IdentityError::NoPorts {
+            protocol: 50,
+            port: 5,
+        };
         assert_eq!(taken(&[1, 50, 0, 5, 10, 0, 0, 1]), Err(ports));
-        assert_eq!(taken(b"\x02\0\0\0name"), Err(IdentityError::Kind(IdType::FQDN)));
+        assert_eq!(
+            taken(b"\x02\0\0\0name"),
+            Err(IdentityError::Kind(IdType::FQDN))
+        );
     }
 }

@@ -67,8 +67,14 @@ pub struct Informational {
 impl Informational {
     fn of(message: &Message<'_>) -> Self {
         Self {
-            notifications: message.notifications().map(|n| Notification::from_wire(&n)).collect(),
-            deletions: message.deletes().flat_map(|delete| deletions(&delete)).collect(),
+            notifications: message
+                .notifications()
+                .map(|n| Notification::from_wire(&n))
+                .collect(),
+            deletions: message
+                .deletes()
+                .flat_map(|delete| deletions(&delete))
+                .collect(),
         }
     }
 
@@ -85,11 +91,15 @@ fn deletions(delete: &Delete<'_>) -> Vec<Deletion> {
     let protocol = delete.protocol;
     let one = |spi: &[u8]| match (protocol, spi) {
         (Protocol::ISAKMP, spi) => match spi.as_chunks::<8>() {
-            ([initiator, responder], []) => Deletion::Isakmp(Cookie(*initiator), Cookie(*responder)),
+            ([initiator, responder], []) => {
+                Deletion::Isakmp(Cookie(*initiator), Cookie(*responder))
+            }
             _ => Deletion::Unknown(protocol),
         },
         (Protocol::AH | Protocol::ESP | Protocol::IPCOMP, spi) => {
-            let spi = spi.iter().fold(0, |spi, octet| spi << 8 | u32::from(*octet));
+            let spi = spi
+                .iter()
+                .fold(0, |spi, octet| spi << 8 | u32::from(*octet));
             Deletion::Ipsec { protocol, spi }
         }
         _ => Deletion::Unknown(protocol),
@@ -158,11 +168,19 @@ impl IsakmpSa {
             counts: &[(PayloadType::HASH, 1, 1)],
             tolerated: &[],
         })?;
-        let genuine = message.payloads().first().zip(message.hash()).is_some_and(|(first, hash)| {
-            ct_eq(hash, &self.keys.hash_1(message_id, message.after(first)))
-        });
+        let genuine =
+            message
+                .payloads()
+                .first()
+                .zip(message.hash())
+                .is_some_and(|(first, hash)| {
+                    ct_eq(hash, &self.keys.hash_1(message_id, message.after(first)))
+                });
         if !genuine {
-            return Err(Error::Hash { which: 1, message: "Informational" });
+            return Err(Error::Hash {
+                which: 1,
+                message: "Informational",
+            });
         }
         Ok(Informational::of(&message))
     }
@@ -174,6 +192,11 @@ pub fn notify_in_clear(
     notify: &Notify<'_>,
     message_id: u32,
 ) -> Vec<u8> {
-    let header = Header::new(initiator, responder, ExchangeType::INFORMATIONAL, message_id);
+    let header = Header::new(
+        initiator,
+        responder,
+        ExchangeType::INFORMATIONAL,
+        message_id,
+    );
     MessageBuilder::new(&header).notify(notify).finish()
 }

@@ -40,7 +40,15 @@ impl IsakmpSa {
         last_iv: Iv,
         (my_id, peer_id): (Identity, Identity),
     ) -> Self {
-        Self { role, cookies, agreed, keys, last_iv, my_id, peer_id }
+        Self {
+            role,
+            cookies,
+            agreed,
+            keys,
+            last_iv,
+            my_id,
+            peer_id,
+        }
     }
 
     /// Which side started Main Mode.
@@ -91,6 +99,10 @@ impl IsakmpSa {
 impl fmt::Debug for IsakmpSa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (initiator, responder) = self.cookies;
-        write!(f, "IsakmpSa({initiator}:{responder}, {:?}, peer {})", self.role, self.peer_id)
+        write!(
+            f,
+            "IsakmpSa({initiator}:{responder}, {:?}, peer {})",
+            self.role, self.peer_id
+        )
     }
 }

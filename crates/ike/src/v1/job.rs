@@ -21,11 +21,29 @@ type Seed = Zeroizing<[u8; 32]>;
 pub struct Job(Kind);
 
 enum Kind {
-    KeyPair { group: Group, seed: Seed },
-    Agree { key: Arc<DhKey>, peer: Vec<u8> },
-    KeyPairAndAgree { group: Group, seed: Seed, peer: Vec<u8> },
-    Sign { key: Arc<RsaPrivateKey>, seed: Seed, hash: Vec<u8> },
-    Verify { keys: Vec<RsaPublicKey>, hash: Vec<u8>, signature: Vec<u8> },
+    KeyPair {
+        group: Group,
+        seed: Seed,
+    },
+    Agree {
+        key: Arc<DhKey>,
+        peer: Vec<u8>,
+    },
+    KeyPairAndAgree {
+        group: Group,
+        seed: Seed,
+        peer: Vec<u8>,
+    },
+    Sign {
+        key: Arc<RsaPrivateKey>,
+        seed: Seed,
+        hash: Vec<u8>,
+    },
+    Verify {
+        keys: Vec<RsaPublicKey>,
+        hash: Vec<u8>,
+        signature: Vec<u8>,
+    },
 }
 
 impl fmt::Debug for Kind {
@@ -48,7 +66,10 @@ enum Outcome {
     Shared(Result<Secret, Error>),
     Both(Arc<DhKey>, Result<Secret, Error>),
     Signature(Result<Vec<u8>, Error>),
-    Verified { matched: Option<usize>, tried: usize },
+    Verified {
+        matched: Option<usize>,
+        tried: usize,
+    },
 }
 
 impl fmt::Debug for JobResult {
@@ -65,7 +86,10 @@ fn seed(rng: &mut dyn CryptoRng) -> Seed {
 
 impl Job {
     pub(super) fn key_pair(group: Group, rng: &mut dyn CryptoRng) -> Self {
-        Self(Kind::KeyPair { group, seed: seed(rng) })
+        Self(Kind::KeyPair {
+            group,
+            seed: seed(rng),
+        })
     }
 
     pub(super) fn agree(key: Arc<DhKey>, peer: Vec<u8>) -> Self {
@@ -73,15 +97,27 @@ impl Job {
     }
 
     pub(super) fn key_pair_and_agree(group: Group, peer: Vec<u8>, rng: &mut dyn CryptoRng) -> Self {
-        Self(Kind::KeyPairAndAgree { group, seed: seed(rng), peer })
+        Self(Kind::KeyPairAndAgree {
+            group,
+            seed: seed(rng),
+            peer,
+        })
     }
 
     pub(super) fn sign(key: Arc<RsaPrivateKey>, hash: Vec<u8>, rng: &mut dyn CryptoRng) -> Self {
-        Self(Kind::Sign { key, seed: seed(rng), hash })
+        Self(Kind::Sign {
+            key,
+            seed: seed(rng),
+            hash,
+        })
     }
 
     pub(super) fn verify(keys: Vec<RsaPublicKey>, hash: Vec<u8>, signature: Vec<u8>) -> Self {
-        Self(Kind::Verify { keys, hash, signature })
+        Self(Kind::Verify {
+            keys,
+            hash,
+            signature,
+        })
     }
 
     /// What is computed, for the log.
@@ -96,7 +132,8 @@ impl Job {
 
     /// Computes.
     pub fn run(self) -> JobResult {
-        let pair = |group, seed: Seed| Arc::new(DhKey::generate(group, &mut StdRng::from_seed(*seed)));
+        let pair =
+            |group, seed: Seed| Arc::new(DhKey::generate(group, &mut StdRng::from_seed(*seed)));
         JobResult(match self.0 {
             Kind::KeyPair { group, seed } => Outcome::KeyPair(pair(group, seed)),
             Kind::Agree { key, peer } => Outcome::Shared(key.agree(&peer).map_err(Error::from)),
@@ -109,8 +146,14 @@ impl Job {
                 let signed = sign_rsa(&key, &mut StdRng::from_seed(*seed), &hash);
                 Outcome::Signature(signed.map_err(|_| Error::NoPrivateKey))
             }
-            Kind::Verify { keys, hash, signature } => Outcome::Verified {
-                matched: keys.iter().position(|key| verify_rsa(key, &hash, &signature).is_ok()),
+            Kind::Verify {
+                keys,
+                hash,
+                signature,
+            } => Outcome::Verified {
+                matched: keys
+                    .iter()
+                    .position(|key| verify_rsa(key, &hash, &signature).is_ok()),
                 tried: keys.len(),
             },
         })
@@ -152,10 +195,16 @@ impl JobResult {
     /// Which of the keys made the signature.
     pub(super) fn verified(self, id: &Identity) -> Result<usize, Error> {
         match self.0 {
-            Outcome::Verified { matched: Some(key), .. } => Ok(key),
-            Outcome::Verified { matched: None, tried } => {
-                Err(Error::Signature { id: id.to_string(), tried })
-            }
+            Outcome::Verified {
+                matched: Some(key), ..
+            } => Ok(key),
+            Outcome::Verified {
+                matched: None,
+                tried,
+            } => Err(Error::Signature {
+                id: id.to_string(),
+                tried,
+            }),
             _ => Err(MIXED_UP),
         }
     }

@@ -74,7 +74,10 @@ pub(super) fn key_exchange(datagram: &[u8], group: Group) -> Result<(Vec<u8>, Ve
 
 /// A header of an encrypted message.
 pub(super) fn encrypted(header: Header) -> Header {
-    Header { flags: Flags::ENCRYPTED, ..header }
+    Header {
+        flags: Flags::ENCRYPTED,
+        ..header
+    }
 }
 
 impl From<CipherError> for Error {

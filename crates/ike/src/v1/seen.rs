@@ -15,7 +15,10 @@ pub struct Seen {
 impl Seen {
     /// Nothing received; `sent` went out first.
     pub fn started(sent: Vec<u8>) -> Self {
-        Self { received: None, sent: Some(sent) }
+        Self {
+            received: None,
+            sent: Some(sent),
+        }
     }
 
     /// Whether `datagram` is the very message that was last accepted.

@@ -63,7 +63,11 @@ impl HalfOpens {
                 break;
             }
             self.order.pop_front();
-            if self.records.get(&key).is_some_and(|record| record.since == since) {
+            if self
+                .records
+                .get(&key)
+                .is_some_and(|record| record.since == since)
+            {
                 self.remove(&key);
             }
         }
@@ -71,24 +75,39 @@ impl HalfOpens {
 
     fn full_for(&self, source: IpAddr) -> bool {
         self.records.len() >= MAX_RECORDS
-            || self.per_source.get(&source).is_some_and(|count| *count >= MAX_PER_SOURCE)
+            || self
+                .per_source
+                .get(&source)
+                .is_some_and(|count| *count >= MAX_PER_SOURCE)
     }
 }
 
 impl Engine {
     /// MI1.
-    pub(super) fn first_message(&mut self, now: Time, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+    pub(super) fn first_message(
+        &mut self,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &[u8],
+    ) {
         let about = About::from(remote);
         self.ike.half_open.expire(now);
         if self.ike.half_open.secret.is_none() {
             self.ike.half_open.secret = Some(CookieSecret::new(&mut *self.rng));
-            self.timers.set(now + SECRET_LIFE, Timer::Ike(IkeTimer::CookieSecret));
+            self.timers
+                .set(now + SECRET_LIFE, Timer::Ike(IkeTimer::CookieSecret));
         }
-        let Ok(header) = Header::new_checked(bytes) else { return };
+        let Ok(header) = Header::new_checked(bytes) else {
+            return;
+        };
         let half = match self.choose(local, remote, bytes) {
             Ok(found) => found,
             Err((conn, text, error)) => {
-                let about = conn.map_or(about, |conn| About { conn: Some(conn), ..about });
+                let about = conn.map_or(about, |conn| About {
+                    conn: Some(conn),
+                    ..about
+                });
                 self.loglog(about, Rc::LogSerious, text);
                 if let Some(error) = error {
                     let cookies = (header.initiator, Cookie::ZERO);
@@ -103,16 +122,42 @@ impl Engine {
         let message = half.mr1().to_vec();
         if !self.ike.half_open.records.contains_key(&key) {
             if self.ike.half_open.full_for(remote.ip()) {
-                self.log(about, "too many Main Modes begun and not carried on: ignoring another one");
+                self.log(
+                    about,
+                    "too many Main Modes begun and not carried on: ignoring another one",
+                );
                 return;
             }
-            self.log(About { conn: Some(conn), ..About::default() }, "responding to Main Mode");
-            *self.ike.half_open.per_source.entry(remote.ip()).or_default() += 1;
+            self.log(
+                About {
+                    conn: Some(conn),
+                    ..About::default()
+                },
+                "responding to Main Mode",
+            );
+            *self
+                .ike
+                .half_open
+                .per_source
+                .entry(remote.ip())
+                .or_default() += 1;
             self.ike.half_open.order.push_back((now, key));
-            self.ike.half_open.records.insert(key, Record { half, conn, since: now });
-            self.timers.set(now + PATIENCE, Timer::Ike(IkeTimer::HalfOpen));
+            self.ike.half_open.records.insert(
+                key,
+                Record {
+                    half,
+                    conn,
+                    since: now,
+                },
+            );
+            self.timers
+                .set(now + PATIENCE, Timer::Ike(IkeTimer::HalfOpen));
         }
-        self.act(Action::Send { local, remote, bytes: message });
+        self.act(Action::Send {
+            local,
+            remote,
+            bytes: message,
+        });
     }
 
     /// A connection whose policy finds something acceptable in MI1.
@@ -123,15 +168,26 @@ impl Engine {
         remote: SocketAddr,
         bytes: &[u8],
     ) -> Result<(ConnId, HalfOpen), (Option<ConnId>, String, Option<Error>)> {
-        let Some(secret) = &self.ike.half_open.secret else { return Err((None, String::new(), None)) };
+        let Some(secret) = &self.ike.half_open.secret else {
+            return Err((None, String::new(), None));
+        };
         let mut tried = HashSet::new();
         let mut problem = None;
-        let candidates = self.conns.between(local, remote).chain(self.conns.for_any_peer(local));
-        for conn in candidates.filter(|conn| conn.oriented() && conn.kind != Kind::Group && conn.kind != Kind::GoingAway) {
+        let candidates = self
+            .conns
+            .between(local, remote)
+            .chain(self.conns.for_any_peer(local));
+        for conn in candidates.filter(|conn| {
+            conn.oriented() && conn.kind != Kind::Group && conn.kind != Kind::GoingAway
+        }) {
             if conn.policy.never_negotiate() {
                 continue;
             }
-            if !tried.insert((conn.policy.psk, conn.policy.rsasig, conn.algorithms.ike.clone())) {
+            if !tried.insert((
+                conn.policy.psk,
+                conn.policy.rsasig,
+                conn.algorithms.ike.clone(),
+            )) {
                 continue;
             }
             let policy = match super::policy::ike_policy(conn) {
@@ -171,9 +227,17 @@ impl Engine {
         bytes: &[u8],
     ) -> bool {
         let key = (cookies.0, cookies.1, remote);
-        let Some(record) = self.ike.half_open.records.get(&key) else { return false };
-        let Some(conn) = self.conns.get(record.conn) else { return false };
-        let psk = if record.half.chosen().by_signature() { None } else { self.preshared_secret(conn) };
+        let Some(record) = self.ike.half_open.records.get(&key) else {
+            return false;
+        };
+        let Some(conn) = self.conns.get(record.conn) else {
+            return false;
+        };
+        let psk = if record.half.chosen().by_signature() {
+            None
+        } else {
+            self.preshared_secret(conn)
+        };
         let (conn_id, template) = (conn.id(), conn.kind == Kind::Template);
         let step = record.half.handle(bytes, psk, &mut *self.rng);
         let (job, then) = match step {
@@ -206,11 +270,14 @@ impl Engine {
         state.seen = Seen::default();
         self.ike.states.insert(state);
         self.state_added(conn_id);
-        self.log(About::conn(conn_id).state(id), if template {
-            format!("responding to Main Mode from unknown peer {}", remote.ip())
-        } else {
-            "transition from state STATE_MAIN_R1 to state STATE_MAIN_R2".to_owned()
-        });
+        self.log(
+            About::conn(conn_id).state(id),
+            if template {
+                format!("responding to Main Mode from unknown peer {}", remote.ip())
+            } else {
+                "transition from state STATE_MAIN_R1 to state STATE_MAIN_R2".to_owned()
+            },
+        );
         self.hand_out(id, job);
         true
     }
@@ -219,13 +286,15 @@ impl Engine {
     pub(super) fn half_open_timer(&mut self, now: Time) {
         self.ike.half_open.expire(now);
         if let Some((since, _)) = self.ike.half_open.order.front() {
-            self.timers.set(*since + PATIENCE, Timer::Ike(IkeTimer::HalfOpen));
+            self.timers
+                .set(*since + PATIENCE, Timer::Ike(IkeTimer::HalfOpen));
         }
     }
 
     /// Draws a new cookie secret. Records that exist go on with the cookies they have.
     pub(super) fn cookie_secret_timer(&mut self, now: Time) {
         self.ike.half_open.secret = Some(CookieSecret::new(&mut *self.rng));
-        self.timers.set(now + SECRET_LIFE, Timer::Ike(IkeTimer::CookieSecret));
+        self.timers
+            .set(now + SECRET_LIFE, Timer::Ike(IkeTimer::CookieSecret));
     }
 }

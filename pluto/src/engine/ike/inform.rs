@@ -32,32 +32,54 @@ impl Engine {
             Some((since, left)) if now - since < Duration::from_secs(1) => (since, left),
             _ => (now, CLEAR_PER_SECOND),
         };
-        let (since, Some(left)) = (budget.0, budget.1.checked_sub(1)) else { return };
+        let (since, Some(left)) = (budget.0, budget.1.checked_sub(1)) else {
+            return;
+        };
         self.ike.notify_budget = Some((since, left));
         let message_id = self.rng.next_u32();
-        let bytes = notify_in_clear(cookies, &Notify::new(Protocol::ISAKMP, &[], kind), message_id);
-        self.act(Action::Send { local, remote, bytes });
+        let bytes = notify_in_clear(
+            cookies,
+            &Notify::new(Protocol::ISAKMP, &[], kind),
+            message_id,
+        );
+        self.act(Action::Send {
+            local,
+            remote,
+            bytes,
+        });
     }
 
     /// Tells the peer over an ISAKMP SA what was wrong in a Quick Mode.
     pub(super) fn notify_protected(&mut self, under: StateId, _about: u32, kind: NotifyType) {
         let message_id = self.new_message_id(under);
-        let Some(state) = self.ike.states.get(under) else { return };
+        let Some(state) = self.ike.states.get(under) else {
+            return;
+        };
         let Some(sa) = state.isakmp() else { return };
         let bytes = sa.notify(&Notify::new(Protocol::ISAKMP, &[], kind), message_id);
-        let action = Action::Send { local: state.local, remote: state.remote, bytes };
+        let action = Action::Send {
+            local: state.local,
+            remote: state.remote,
+            bytes,
+        };
         self.act(action);
     }
 
     /// Tells the peer that SAs are gone.
     pub(super) fn send_delete(&mut self, id: StateId) {
-        let Some(state) = self.ike.states.get(id) else { return };
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
         let (local, remote) = (state.local, state.remote);
         if state.name.isakmp_established() {
             let message_id = self.new_message_id(id);
             if let Some(sa) = self.ike.states.get(id).and_then(|state| state.isakmp()) {
                 let bytes = sa.delete_isakmp(message_id);
-                self.act(Action::Send { local, remote, bytes });
+                self.act(Action::Send {
+                    local,
+                    remote,
+                    bytes,
+                });
             }
             return;
         }
@@ -66,12 +88,26 @@ impl Engine {
             return;
         }
         let preferred = state.under.map(|(under, _)| under);
-        let usable = |id: StateId| self.ike.states.get(id).is_some_and(|state| state.isakmp().is_some());
-        let Some(under) = preferred.filter(|id| usable(*id)).or_else(|| self.established_for(id)) else { return };
+        let usable = |id: StateId| {
+            self.ike
+                .states
+                .get(id)
+                .is_some_and(|state| state.isakmp().is_some())
+        };
+        let Some(under) = preferred
+            .filter(|id| usable(*id))
+            .or_else(|| self.established_for(id))
+        else {
+            return;
+        };
         let message_id = self.new_message_id(under);
         if let Some(sa) = self.ike.states.get(under).and_then(|state| state.isakmp()) {
             let bytes = sa.delete_ipsec(&sas, message_id);
-            self.act(Action::Send { local, remote, bytes });
+            self.act(Action::Send {
+                local,
+                remote,
+                bytes,
+            });
         }
     }
 
@@ -93,12 +129,19 @@ impl Engine {
                 .ike
                 .states
                 .iter()
-                .filter(|state| state.under.is_some_and(|(under, _)| under == id) && matches!(state.exchange, Exchange::Quick(_)))
+                .filter(|state| {
+                    state.under.is_some_and(|(under, _)| under == id)
+                        && matches!(state.exchange, Exchange::Quick(_))
+                })
                 .map(|state| state.id)
                 .collect();
             // An error is about one of the Quick Modes under way; whoever waits for one will want to know.
             for state in waiting.iter().filter(|_| notification.kind.is_error()) {
-                self.loglog(self.about(*state), Rc::LogSerious, format!("peer answers {}", notification.kind));
+                self.loglog(
+                    self.about(*state),
+                    Rc::LogSerious,
+                    format!("peer answers {}", notification.kind),
+                );
             }
             if waiting.is_empty() || !notification.kind.is_error() {
                 self.loglog(self.about(id), Rc::LogSerious, text);
@@ -126,7 +169,10 @@ impl Engine {
                 self.loglog(about, Rc::LogSerious, text);
                 self.delete_state(now, other, false);
             }
-            Deletion::Ipsec { protocol: Protocol::IPCOMP, .. } => {}
+            Deletion::Ipsec {
+                protocol: Protocol::IPCOMP,
+                ..
+            } => {}
             Deletion::Ipsec { protocol, spi } => {
                 let peer = self.ike.states.get(id).map(|state| state.remote.ip());
                 let named = peer.and_then(|peer| self.ike.states.by_spi_out(peer, protocol, spi));
@@ -149,15 +195,25 @@ impl Engine {
     /// The peer no longer takes what we send with an SA. The last one of a connection that is meant to be up is replaced.
     fn ipsec_deleted_by_peer(&mut self, now: Time, id: StateId, spi: u32) {
         let about = self.about(id);
-        let Some(state) = self.ike.states.get(id) else { return };
-        let wanted = self.conns.get(state.conn).is_some_and(|conn| conn.live.newest_ipsec == Some(id) && conn.live.up);
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let wanted = self
+            .conns
+            .get(state.conn)
+            .is_some_and(|conn| conn.live.newest_ipsec == Some(id) && conn.live.up);
         let replacing = state.due == Some(Due::Replace) && state.margin == FIRST_DELAY;
         if !wanted {
-            let text = format!("received Delete SA({spi:#010x}) payload: deleting IPSEC State {id}");
+            let text =
+                format!("received Delete SA({spi:#010x}) payload: deleting IPSEC State {id}");
             self.loglog(about, Rc::LogSerious, text);
             self.delete_state(now, id, false);
         } else if replacing {
-            self.loglog(about, Rc::LogSerious, format!("received Delete SA payload: already replacing IPSEC State {id}"));
+            self.loglog(
+                about,
+                Rc::LogSerious,
+                format!("received Delete SA payload: already replacing IPSEC State {id}"),
+            );
         } else {
             let text = format!(
                 "received Delete SA payload: replace IPSEC State {id} in {} seconds",
@@ -173,18 +229,32 @@ impl Engine {
 
     /// The peer remembers no SA from before this one: neither do we.
     pub(super) fn honour_initial_contact(&mut self, now: Time, id: StateId) {
-        let Some(state) = self.ike.states.get(id) else { return };
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
         let (peer, created) = (state.remote.ip(), state.created);
         let old = |other: &&super::table::State| {
-            other.id != id && other.established.is_some_and(|since| since < created) && self.same_peer(id, other.id)
+            other.id != id
+                && other.established.is_some_and(|since| since < created)
+                && self.same_peer(id, other.id)
         };
         let states = &self.ike.states;
-        let stale: Vec<StateId> =
-            states.phase2_with(peer).filter(old).chain(states.phase1_with(peer).filter(old)).map(|s| s.id).collect();
+        let stale: Vec<StateId> = states
+            .phase2_with(peer)
+            .filter(old)
+            .chain(states.phase1_with(peer).filter(old))
+            .map(|s| s.id)
+            .collect();
         if stale.is_empty() {
             return;
         }
-        self.log(self.about(id), format!("peer says INITIAL-CONTACT: deleting {} states of before", stale.len()));
+        self.log(
+            self.about(id),
+            format!(
+                "peer says INITIAL-CONTACT: deleting {} states of before",
+                stale.len()
+            ),
+        );
         for other in stale {
             self.delete_state(now, other, false);
         }
@@ -192,9 +262,16 @@ impl Engine {
 
     /// Whether two states are with the same peer, by address and identity.
     fn same_peer(&self, a: StateId, b: StateId) -> bool {
-        let conn_of = |id| self.ike.states.get(id).and_then(|state| Some((state.remote.ip(), self.conns.get(state.conn)?)));
+        let conn_of = |id| {
+            self.ike
+                .states
+                .get(id)
+                .and_then(|state| Some((state.remote.ip(), self.conns.get(state.conn)?)))
+        };
         match (conn_of(a), conn_of(b)) {
-            (Some((peer_a, a)), Some((peer_b, b))) => peer_a == peer_b && a.that.id.same(&b.that.id),
+            (Some((peer_a, a)), Some((peer_b, b))) => {
+                peer_a == peer_b && a.that.id.same(&b.that.id)
+            }
             _ => false,
         }
     }

@@ -26,13 +26,19 @@ impl Engine {
         replaces: Option<StateId>,
         pending: Vec<Pending>,
     ) -> Result<StateId, String> {
-        let Some(conn) = self.conns.get(conn_id) else { return Err("no such connection".to_owned()) };
+        let Some(conn) = self.conns.get(conn_id) else {
+            return Err("no such connection".to_owned());
+        };
         let (Some(local), Some(remote)) = (conn.this.host, conn.that.host) else {
             return Err("cannot initiate connection without knowing peer IP address".to_owned());
         };
         let mut policy = ike_policy(conn)?;
         let credentials = Credentials {
-            psk: conn.policy.psk.then(|| self.preshared_secret(conn)).flatten(),
+            psk: conn
+                .policy
+                .psk
+                .then(|| self.preshared_secret(conn))
+                .flatten(),
             rsa: conn.policy.rsasig.then(|| self.private_key(conn)).flatten(),
         };
         policy.auth.retain(|method| match *method {
@@ -40,12 +46,20 @@ impl Engine {
             _ => credentials.psk.is_some(),
         });
         if policy.auth.is_empty() {
-            return Err(if conn.policy.rsasig { self.no_private_key(conn) } else { self.no_secret(conn) });
+            return Err(if conn.policy.rsasig {
+                self.no_private_key(conn)
+            } else {
+                self.no_secret(conn)
+            });
         }
         let my_id = self.my_known_id(conn).ok_or("no identity for our end")?;
         let local = core::net::SocketAddr::new(local, conn.this.host_port);
         let remote = core::net::SocketAddr::new(remote, conn.that.host_port);
-        let known_peer = self.ike.states.phase1_with(remote.ip()).any(|state| state.name.isakmp_established())
+        let known_peer = self
+            .ike
+            .states
+            .phase1_with(remote.ip())
+            .any(|state| state.name.isakmp_established())
             || self.ike.states.phase2_with(remote.ip()).next().is_some();
         let mut cookie = [0; 8];
         self.rng.fill_bytes(&mut cookie);
@@ -74,10 +88,18 @@ impl Engine {
             }
             Some(old) => {
                 self.log(about, format!("initiating Main Mode to replace {old}"));
-                self.whack_log(about, Rc::NewState(4), format!("STATE_MAIN_I1: initiate, replacing {old}"));
+                self.whack_log(
+                    about,
+                    Rc::NewState(4),
+                    format!("STATE_MAIN_I1: initiate, replacing {old}"),
+                );
             }
         }
-        self.act(Action::Send { local, remote, bytes: message });
+        self.act(Action::Send {
+            local,
+            remote,
+            bytes: message,
+        });
         self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
         Ok(id)
     }
@@ -104,9 +126,17 @@ impl Engine {
     }
 
     /// A message was refused, and the exchange is as it was. Without `state` it is over.
-    pub(super) fn main_refused(&mut self, now: Time, id: StateId, state: Option<Waiting>, error: &Error) {
+    pub(super) fn main_refused(
+        &mut self,
+        now: Time,
+        id: StateId,
+        state: Option<Waiting>,
+        error: &Error,
+    ) {
         self.tell_refused(id, error);
-        let Some(entry) = self.ike.states.get_mut(id) else { return };
+        let Some(entry) = self.ike.states.get_mut(id) else {
+            return;
+        };
         entry.working_on = None;
         let (local, remote, cookies) = (entry.local, entry.remote, entry.cookies);
         match state {
@@ -128,7 +158,9 @@ impl Engine {
         if let Some(cookies) = cookies {
             self.ike.states.set_cookies(id, cookies);
         }
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         state.exchange = Exchange::Main(next);
         self.advance(now, id, name, Some(message));
         self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
@@ -136,7 +168,9 @@ impl Engine {
 
     /// A state reaches `name`, and `message` is sent. Tells those who watch.
     pub(super) fn advance(&mut self, now: Time, id: StateId, name: Name, message: Option<Vec<u8>>) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         state.name = name;
         state.retransmits = 0;
         state.resends = 0;
@@ -147,10 +181,18 @@ impl Engine {
         if name.isakmp_established() || name.ipsec_established() {
             state.established = Some(now);
         }
-        let details = if name.ipsec_established() { sa_details(state) } else { String::new() };
+        let details = if name.ipsec_established() {
+            sa_details(state)
+        } else {
+            String::new()
+        };
         let (local, remote) = (state.local, state.remote);
         if let Some(bytes) = message {
-            self.act(Action::Send { local, remote, bytes });
+            self.act(Action::Send {
+                local,
+                remote,
+                bytes,
+            });
         }
         let about = self.about(id);
         let text = format!("{}: {}{details}", name.text(), name.story());
@@ -169,7 +211,9 @@ impl Engine {
         self.log(about, format!("Peer ID is {}: '{peer}'", peer.kind()));
         let verdict = match known_id(&peer) {
             Some(peer) => self.judge(id, &Id::Known(peer), identified.by_signature()),
-            None => Err(Error::Refused(format!("no suitable connection for peer '{peer}'"))),
+            None => Err(Error::Refused(format!(
+                "no suitable connection for peer '{peer}'"
+            ))),
         };
         let outcome = match verdict {
             Err(error) => Err(identified.refuse(error)),
@@ -187,14 +231,28 @@ impl Engine {
     }
 
     /// Whether a peer will do, for which other connection perhaps, and with which keys.
-    fn judge(&mut self, id: StateId, peer: &Id, by_signature: bool) -> Result<(Option<ConnId>, Verdict), Error> {
+    fn judge(
+        &mut self,
+        id: StateId,
+        peer: &Id,
+        by_signature: bool,
+    ) -> Result<(Option<ConnId>, Verdict), Error> {
         let refused = |text: String| Error::Refused(text);
-        let state = self.ike.states.get(id).ok_or_else(|| refused("state is gone".to_owned()))?;
-        let conn = self.conns.get(state.conn).ok_or_else(|| refused("connection is gone".to_owned()))?;
+        let state = self
+            .ike
+            .states
+            .get(id)
+            .ok_or_else(|| refused("state is gone".to_owned()))?;
+        let conn = self
+            .conns
+            .get(state.conn)
+            .ok_or_else(|| refused("connection is gone".to_owned()))?;
         let (mut chosen, mut moved) = (conn.id(), None);
         if state.name.initiator() {
             let expected = self.resolve_id(&conn.that.id);
-            if let Some(expected) = expected.filter(|expected| !Id::Known(expected.clone()).same(peer)) {
+            if let Some(expected) =
+                expected.filter(|expected| !Id::Known(expected.clone()).same(peer))
+            {
                 return Err(refused(format!(
                     "we require peer to have ID '{expected}', but peer declares '{peer}'"
                 )));
@@ -203,9 +261,13 @@ impl Engine {
             let secret = (!by_signature).then(|| self.preshared_secret(conn));
             let acceptable = |other: &crate::engine::Connection| match &secret {
                 None => other.policy.rsasig && other.oriented(),
-                Some(secret) => other.policy.psk && other.oriented() && self.preshared_secret(other) == *secret,
+                Some(secret) => {
+                    other.policy.psk && other.oriented() && self.preshared_secret(other) == *secret
+                }
             };
-            let found = self.conns.refine(conn.id(), state.local, state.remote, peer, acceptable);
+            let found = self
+                .conns
+                .refine(conn.id(), state.local, state.remote, peer, acceptable);
             let found = found.map(|found| (found.id(), found.kind));
             let remote = state.remote;
             chosen = match found {
@@ -216,14 +278,28 @@ impl Engine {
                     .ok_or_else(|| refused("no suitable connection".to_owned()))?,
                 Some((found, _)) => found,
             };
-            moved = (chosen != self.ike.states.get(id).map_or(chosen, |state| state.conn)).then_some(chosen);
+            moved = (chosen != self.ike.states.get(id).map_or(chosen, |state| state.conn))
+                .then_some(chosen);
         }
-        let conn = self.conns.get(chosen).ok_or_else(|| refused("connection is gone".to_owned()))?;
-        let my_id = self.my_known_id(conn).ok_or_else(|| refused("no identity for our end".to_owned()))?;
+        let conn = self
+            .conns
+            .get(chosen)
+            .ok_or_else(|| refused("connection is gone".to_owned()))?;
+        let my_id = self
+            .my_known_id(conn)
+            .ok_or_else(|| refused("no identity for our end".to_owned()))?;
         let verdict = Verdict {
-            peer_keys: if by_signature { self.peer_keys(peer) } else { Vec::new() },
+            peer_keys: if by_signature {
+                self.peer_keys(peer)
+            } else {
+                Vec::new()
+            },
             my_id: identity(&my_id),
-            my_key: if by_signature { self.private_key(conn) } else { None },
+            my_key: if by_signature {
+                self.private_key(conn)
+            } else {
+                None
+            },
         };
         Ok((moved, verdict))
     }
@@ -239,10 +315,16 @@ impl Engine {
     }
 
     fn main_done(&mut self, now: Time, id: StateId, established: Established) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         state.exchange = Exchange::Isakmp(Arc::clone(&established.sa));
         state.life_seconds = established.sa.agreed().life_seconds();
-        let name = if state.name.initiator() { Name::MainI4 } else { Name::MainR3 };
+        let name = if state.name.initiator() {
+            Name::MainI4
+        } else {
+            Name::MainR3
+        };
         let conn = state.conn;
         self.advance(now, id, name, established.message);
         self.schedule_replacement(now, id);
@@ -250,7 +332,9 @@ impl Engine {
         if established.initial_contact {
             self.honour_initial_contact(now, id);
         }
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         let pending = core::mem::take(&mut state.pending);
         for quick in pending {
             self.quick_initiate(now, id, quick);
@@ -260,11 +344,15 @@ impl Engine {
 
     /// Whoever watches a state is let go.
     pub(super) fn release_state_client(&mut self, id: StateId) {
-        if let Some(client) = self.ike.states.get_mut(id).and_then(|state| state.client.take()) {
+        if let Some(client) = self
+            .ike
+            .states
+            .get_mut(id)
+            .and_then(|state| state.client.take())
+        {
             self.release_client(client);
         }
     }
-
 }
 
 /// ` {ESP=>0x… <0x…}`: what goes out, and what comes in.
@@ -281,5 +369,9 @@ fn sa_details(state: &State) -> String {
             format!("{name}=>{spi_out:#010x} <{spi_in:#010x}")
         })
         .collect();
-    if parts.is_empty() { String::new() } else { format!(" {{{}}}", parts.join(" ")) }
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(" {{{}}}", parts.join(" "))
+    }
 }

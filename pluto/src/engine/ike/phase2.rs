@@ -35,11 +35,19 @@ impl Engine {
         }
     }
 
-    fn try_quick_initiate(&mut self, now: Time, under: StateId, quick: &Pending) -> Result<(), String> {
+    fn try_quick_initiate(
+        &mut self,
+        now: Time,
+        under: StateId,
+        quick: &Pending,
+    ) -> Result<(), String> {
         let phase1 = self.ike.states.get(under).ok_or("ISAKMP SA is gone")?;
         let sa = Arc::clone(phase1.isakmp().ok_or("ISAKMP SA is not established")?);
         let (local, remote) = (phase1.local, phase1.remote);
-        let conn = self.conns.get(quick.conn).filter(|conn| conn.kind != Kind::GoingAway);
+        let conn = self
+            .conns
+            .get(quick.conn)
+            .filter(|conn| conn.kind != Kind::GoingAway);
         let conn = conn.ok_or("the connection went away")?;
         let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp())?;
         let clients = wire_clients(conn);
@@ -56,15 +64,32 @@ impl Engine {
         let about = self.about(id);
         match quick.replaces {
             None => {
-                self.log(about, format!("initiating Quick Mode {shown} {{using isakmp{under}}}"));
+                self.log(
+                    about,
+                    format!("initiating Quick Mode {shown} {{using isakmp{under}}}"),
+                );
                 self.whack_log(about, Rc::NewState(12), "STATE_QUICK_I1: initiate");
             }
             Some(old) => {
-                self.log(about, format!("initiating Quick Mode {shown} to replace {old} {{using isakmp{under}}}"));
-                self.whack_log(about, Rc::NewState(12), format!("STATE_QUICK_I1: initiate to replace {old}"));
+                self.log(
+                    about,
+                    format!(
+                        "initiating Quick Mode {shown} to replace {old} {{using isakmp{under}}}"
+                    ),
+                );
+                self.whack_log(
+                    about,
+                    Rc::NewState(12),
+                    format!("STATE_QUICK_I1: initiate to replace {old}"),
+                );
             }
         }
-        let request = quick::Initiate { message_id, policy, spis, clients };
+        let request = quick::Initiate {
+            message_id,
+            policy,
+            spis,
+            clients,
+        };
         let step = quick::initiate(&sa, request, &mut *self.rng);
         self.quick_step(now, id, step);
         Ok(())
@@ -86,14 +111,32 @@ impl Engine {
         }
     }
 
-    fn try_quick_offer(&mut self, now: Time, under: StateId, offer: Offer, bytes: &[u8]) -> Result<(), Error> {
+    fn try_quick_offer(
+        &mut self,
+        now: Time,
+        under: StateId,
+        offer: Offer,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
         let refused = |text: String| Error::Refused(text);
-        let phase1 = self.ike.states.get(under).ok_or_else(|| refused("ISAKMP SA is gone".to_owned()))?;
-        let sa = Arc::clone(phase1.isakmp().ok_or_else(|| refused("no ISAKMP SA".to_owned()))?);
+        let phase1 = self
+            .ike
+            .states
+            .get(under)
+            .ok_or_else(|| refused("ISAKMP SA is gone".to_owned()))?;
+        let sa = Arc::clone(
+            phase1
+                .isakmp()
+                .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?,
+        );
         let (local, remote, base) = (phase1.local, phase1.remote, phase1.conn);
         let clients = clients_of(offer.clients(), local.ip(), remote.ip());
-        let clients = clients.ok_or_else(|| refused("client IDs are ranges that are no subnets".to_owned()))?;
-        let found = self.conns.for_clients(base, &clients).filter(|conn| conn.oriented());
+        let clients = clients
+            .ok_or_else(|| refused("client IDs are ranges that are no subnets".to_owned()))?;
+        let found = self
+            .conns
+            .for_clients(base, &clients)
+            .filter(|conn| conn.oriented());
         let Some((conn_id, kind)) = found.map(|conn| (conn.id(), conn.kind)) else {
             return Err(refused(format!(
                 "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}",
@@ -103,8 +146,12 @@ impl Engine {
                 clients.theirs
             )));
         };
-        let conn = self.conns.get(conn_id).ok_or_else(|| refused("no connection".to_owned()))?;
-        let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp()).map_err(refused)?;
+        let conn = self
+            .conns
+            .get(conn_id)
+            .ok_or_else(|| refused("no connection".to_owned()))?;
+        let policy =
+            ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp()).map_err(refused)?;
         let message_id = offer.message_id();
         let selected = offer.select(&policy)?;
         let spis = self.new_spis().map_err(refused)?;
@@ -131,7 +178,9 @@ impl Engine {
 
     /// An exchange has come one step further.
     pub(super) fn quick_step(&mut self, now: Time, id: StateId, step: Step) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         match step {
             Step::Compute { job, then } => {
                 state.exchange = Exchange::QuickJob(then);
@@ -141,20 +190,37 @@ impl Engine {
                 state.exchange = Exchange::Quick(next);
                 let (local, remote) = (state.local, state.remote);
                 state.seen = Seen::started(message.clone());
-                self.act(crate::engine::Action::Send { local, remote, bytes: message });
+                self.act(crate::engine::Action::Send {
+                    local,
+                    remote,
+                    bytes: message,
+                });
                 self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
             }
-            Step::Answer { message, next, agreed } => {
-                state.exchange = Exchange::Installing { message: Some(message), next: Some(next) };
+            Step::Answer {
+                message,
+                next,
+                agreed,
+            } => {
+                state.exchange = Exchange::Installing {
+                    message: Some(message),
+                    next: Some(next),
+                };
                 self.install(now, id, &agreed, Installed::Inbound);
             }
             Step::Finish { message, agreed } => {
-                state.exchange = Exchange::Installing { message: Some(message), next: None };
+                state.exchange = Exchange::Installing {
+                    message: Some(message),
+                    next: None,
+                };
                 self.cancel(id);
                 self.install(now, id, &agreed, Installed::Both);
             }
             Step::Confirmed => {
-                state.exchange = Exchange::Installing { message: None, next: None };
+                state.exchange = Exchange::Installing {
+                    message: None,
+                    next: None,
+                };
                 self.cancel(id);
                 self.install_outbound_ipsec_sa(now, id);
             }
@@ -162,9 +228,17 @@ impl Engine {
     }
 
     /// A message was refused, and the exchange is as it was. Without `state` it is over.
-    pub(super) fn quick_refused(&mut self, now: Time, id: StateId, state: Option<Waiting>, error: &Error) {
+    pub(super) fn quick_refused(
+        &mut self,
+        now: Time,
+        id: StateId,
+        state: Option<Waiting>,
+        error: &Error,
+    ) {
         self.tell_refused(id, error);
-        let Some(entry) = self.ike.states.get_mut(id) else { return };
+        let Some(entry) = self.ike.states.get_mut(id) else {
+            return;
+        };
         entry.working_on = None;
         let under = entry.under;
         match state {
@@ -177,14 +251,28 @@ impl Engine {
     }
 
     fn install(&mut self, now: Time, id: StateId, agreed: &Agreed, what: Installed) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         state.tunnel = agreed.tunnel;
         state.life_seconds = agreed.life_seconds;
         let conn = state.conn;
         let mut sas = Vec::new();
-        sas.extend(agreed.esp.as_ref().map(|esp| (Protocol::ESP, esp.spi_in, esp.spi_out)));
-        sas.extend(agreed.ah.as_ref().map(|ah| (Protocol::AH, ah.spi_in, ah.spi_out)));
-        let comp = agreed.ipcomp.map(|comp| (Protocol::IPCOMP, comp.cpi_in.into(), comp.cpi_out.into()));
+        sas.extend(
+            agreed
+                .esp
+                .as_ref()
+                .map(|esp| (Protocol::ESP, esp.spi_in, esp.spi_out)),
+        );
+        sas.extend(
+            agreed
+                .ah
+                .as_ref()
+                .map(|ah| (Protocol::AH, ah.spi_in, ah.spi_out)),
+        );
+        let comp = agreed
+            .ipcomp
+            .map(|comp| (Protocol::IPCOMP, comp.cpi_in.into(), comp.cpi_out.into()));
         sas.extend(comp);
         self.ike.states.set_sas(id, sas);
         let params = sa_params(id, conn, agreed);
@@ -209,8 +297,12 @@ impl Engine {
             self.install_failed(now, id);
             return;
         }
-        let Some(state) = self.ike.states.get_mut(id) else { return };
-        let Exchange::Installing { message, next } = core::mem::replace(&mut state.exchange, Exchange::Nothing) else {
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
+        let Exchange::Installing { message, next } =
+            core::mem::replace(&mut state.exchange, Exchange::Nothing)
+        else {
             return;
         };
         if let (Installed::Inbound, Some(next)) = (what, next) {
@@ -220,7 +312,14 @@ impl Engine {
             return;
         }
         state.exchange = Exchange::Ipsec;
-        let (conn, name) = (state.conn, if what == Installed::Both { Name::QuickI2 } else { Name::QuickR2 });
+        let (conn, name) = (
+            state.conn,
+            if what == Installed::Both {
+                Name::QuickI2
+            } else {
+                Name::QuickR2
+            },
+        );
         if let Some(live) = self.conns.live_mut(conn) {
             live.newest_ipsec = Some(id);
         }
@@ -231,21 +330,41 @@ impl Engine {
 
     fn install_failed(&mut self, now: Time, id: StateId) {
         let about = self.about(id);
-        let Some(state) = self.ike.states.get(id) else { return };
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
         let (name, conn) = (state.name.text(), state.conn);
-        self.whack_log(about, Rc::InternalErr, format!("{name}: the IPsec SA could not be installed"));
+        self.whack_log(
+            about,
+            Rc::InternalErr,
+            format!("{name}: the IPsec SA could not be installed"),
+        );
         self.delete_state(now, id, true);
         self.negotiation_failed(now, conn);
     }
 
     /// The kernel says that SAs of a state have reached a lifetime, or are lost.
     pub(crate) fn ike_sa_expired(&mut self, now: Time, id: StateId, hard: bool) {
-        let Some(state) = self.ike.states.get(id).filter(|state| state.name.ipsec_established()) else { return };
+        let Some(state) = self
+            .ike
+            .states
+            .get(id)
+            .filter(|state| state.name.ipsec_established())
+        else {
+            return;
+        };
         let conn = state.conn;
         let newest = self.conns.get(conn).is_some_and(|conn| {
             conn.live.newest_ipsec == Some(id) && !conn.policy.dont_rekey && (!hard || conn.live.up)
         });
-        self.log(self.about(id), if hard { "IPsec SA expired (KLIPS says so)" } else { "IPsec SA is about to expire (KLIPS says so)" });
+        self.log(
+            self.about(id),
+            if hard {
+                "IPsec SA expired (KLIPS says so)"
+            } else {
+                "IPsec SA is about to expire (KLIPS says so)"
+            },
+        );
         if newest {
             self.replace(now, id, 1);
         }
@@ -322,6 +441,10 @@ fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
             keys_out: keys(&ah.outbound),
             replay_window: REPLAY_WINDOW,
         }),
-        ipcomp: agreed.ipcomp.map(|comp| IpcompSa { calg: DEFLATE, cpi_in: comp.cpi_in, cpi_out: comp.cpi_out }),
+        ipcomp: agreed.ipcomp.map(|comp| IpcompSa {
+            calg: DEFLATE,
+            cpi_in: comp.cpi_in,
+            cpi_out: comp.cpi_out,
+        }),
     }
 }

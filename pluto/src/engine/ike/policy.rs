@@ -21,26 +21,48 @@ pub(super) fn ike_policy(conn: &Connection) -> Result<IkePolicy, String> {
         Some(list) => IkeAlgorithms::parse(list).map_err(|error| format!("ike={list}: {error}"))?,
         None => IkeAlgorithms::default(),
     };
-    let methods = [(conn.policy.rsasig, AuthMethod::RSA_SIG), (conn.policy.psk, AuthMethod::PRESHARED_KEY)];
-    let auth = methods.into_iter().filter(|(on, _)| *on).map(|(_, method)| method).collect();
-    Ok(IkePolicy { auth, algorithms, life_seconds: seconds(conn.lifetimes.ike) })
+    let methods = [
+        (conn.policy.rsasig, AuthMethod::RSA_SIG),
+        (conn.policy.psk, AuthMethod::PRESHARED_KEY),
+    ];
+    let auth = methods
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, method)| method)
+        .collect();
+    Ok(IkePolicy {
+        auth,
+        algorithms,
+        life_seconds: seconds(conn.lifetimes.ike),
+    })
 }
 
 /// What a connection allows in phase 2, over an ISAKMP SA with `group`.
-pub(super) fn ipsec_policy(conn: &Connection, group: Group, ipcomp: bool) -> Result<IpsecPolicy, String> {
+pub(super) fn ipsec_policy(
+    conn: &Connection,
+    group: Group,
+    ipcomp: bool,
+) -> Result<IpsecPolicy, String> {
     let esp = match &conn.algorithms.esp {
         Some(list) => EspAlgorithms::parse(list).map_err(|error| format!("esp={list}: {error}"))?,
         None => EspAlgorithms::default(),
     };
     let named = conn.algorithms.pfsgroup.as_deref().and_then(Group::by_name);
-    let pfs_group = conn.policy.pfs.then(|| named.or(esp.pfs_group).unwrap_or(group));
+    let pfs_group = conn
+        .policy
+        .pfs
+        .then(|| named.or(esp.pfs_group).unwrap_or(group));
     Ok(IpsecPolicy {
         encrypt: conn.policy.encrypt,
         authenticate: conn.policy.authenticate,
         compress: conn.policy.compress && ipcomp,
         esp,
         ah: AuthAlg::all().collect(),
-        encapsulation: if conn.policy.tunnel { Encapsulation::TUNNEL } else { Encapsulation::TRANSPORT },
+        encapsulation: if conn.policy.tunnel {
+            Encapsulation::TUNNEL
+        } else {
+            Encapsulation::TRANSPORT
+        },
         pfs_group,
         life_seconds: seconds(conn.lifetimes.ipsec),
     })
@@ -70,7 +92,8 @@ pub(super) fn known_id(id: &Identity) -> Option<KnownId> {
 impl Engine {
     /// Who we are in a connection; our address if nothing else was said.
     pub(super) fn my_known_id(&self, conn: &Connection) -> Option<KnownId> {
-        self.resolve_id(&conn.this.id).or_else(|| conn.this.host.map(KnownId::Address))
+        self.resolve_id(&conn.this.id)
+            .or_else(|| conn.this.host.map(KnownId::Address))
     }
 
     /// Who the peer of a connection is, as far as known before it says so.
@@ -79,14 +102,18 @@ impl Engine {
             Some(host) if host.is_ipv6() => KnownId::any6(),
             _ => KnownId::any4(),
         };
-        self.resolve_id(&conn.that.id).or_else(|| conn.that.host.map(KnownId::Address)).unwrap_or_else(any)
+        self.resolve_id(&conn.that.id)
+            .or_else(|| conn.that.host.map(KnownId::Address))
+            .unwrap_or_else(any)
     }
 
     /// The secret shared with the peer of a connection. Of a road warrior only the address is known.
     pub(super) fn preshared_secret(&self, conn: &Connection) -> Option<Arc<Secret>> {
         let me = self.my_known_id(conn)?;
         let road_warrior = conn.template.is_some() || conn.that.host.is_none();
-        let found = self.secrets.psk(&me, &self.peer_known_id(conn), road_warrior)?;
+        let found = self
+            .secrets
+            .psk(&me, &self.peer_known_id(conn), road_warrior)?;
         Some(Arc::new(Secret::new(found.secret.as_bytes().to_vec())))
     }
 
@@ -99,12 +126,17 @@ impl Engine {
 
     /// The public keys of a peer.
     pub(super) fn peer_keys(&self, peer: &Id) -> Vec<RsaPublicKey> {
-        self.public_keys_of(peer).iter().filter_map(|key| key.to_rsa().ok()).collect()
+        self.public_keys_of(peer)
+            .iter()
+            .filter_map(|key| key.to_rsa().ok())
+            .collect()
     }
 
     /// What is missing, and what would help.
     pub(super) fn no_secret(&self, conn: &Connection) -> String {
-        let me = self.my_known_id(conn).map_or_else(|| "%any".to_owned(), |id| id.to_string());
+        let me = self
+            .my_known_id(conn)
+            .map_or_else(|| "%any".to_owned(), |id| id.to_string());
         let peer = self.peer_known_id(conn);
         format!(
             "no preshared secret for {me} and {peer}: add the line `{me} {peer} : PSK \"...\"' to ipsec.secrets at both ends, then run `ipsec auto --rereadsecrets'"
@@ -113,7 +145,9 @@ impl Engine {
 
     /// What is missing, and what would help.
     pub(super) fn no_private_key(&self, conn: &Connection) -> String {
-        let me = self.my_known_id(conn).map_or_else(|| "%any".to_owned(), |id| id.to_string());
+        let me = self
+            .my_known_id(conn)
+            .map_or_else(|| "%any".to_owned(), |id| id.to_string());
         format!(
             "unable to locate my private key for RSA Signature of {me}: `ipsec newhostkey' makes one in ipsec.secrets, then run `ipsec auto --rereadsecrets'"
         )

@@ -20,7 +20,13 @@ const MAX_MESSAGE_IDS: usize = 65_536;
 
 impl Engine {
     /// An IKE datagram came in.
-    pub(crate) fn ike_datagram(&mut self, now: Time, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn ike_datagram(
+        &mut self,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &[u8],
+    ) {
         if !self.listening {
             return;
         }
@@ -33,12 +39,23 @@ impl Engine {
         };
         match header.exchange {
             ExchangeType::MAIN_MODE => self.main_mode_datagram(now, local, remote, &header, bytes),
-            ExchangeType::QUICK_MODE => self.quick_mode_datagram(now, local, remote, &header, bytes),
+            ExchangeType::QUICK_MODE => {
+                self.quick_mode_datagram(now, local, remote, &header, bytes)
+            }
             ExchangeType::INFORMATIONAL => self.informational_datagram(now, remote, &header, bytes),
             other => {
-                self.log(About::from(remote), format!("unsupported exchange type {other} in message"));
+                self.log(
+                    About::from(remote),
+                    format!("unsupported exchange type {other} in message"),
+                );
                 let cookies = (header.initiator, header.responder);
-                self.notify_in_clear(now, local, remote, cookies, NotifyType::UNSUPPORTED_EXCHANGE_TYPE);
+                self.notify_in_clear(
+                    now,
+                    local,
+                    remote,
+                    cookies,
+                    NotifyType::UNSUPPORTED_EXCHANGE_TYPE,
+                );
             }
         }
     }
@@ -53,14 +70,20 @@ impl Engine {
     ) {
         let about = About::from(remote);
         if header.message_id != 0 {
-            let text = format!("Message ID was {:#010x} but should be zero in Main Mode", header.message_id);
+            let text = format!(
+                "Message ID was {:#010x} but should be zero in Main Mode",
+                header.message_id
+            );
             self.log(about, text);
             return;
         }
         let cookies = (header.initiator, header.responder);
         if header.responder.is_zero() {
             if header.flags.encryption {
-                self.log(about, "initial Main Mode message is invalid: its Encrypted Flag is on");
+                self.log(
+                    about,
+                    "initial Main Mode message is invalid: its Encrypted Flag is on",
+                );
             } else if self.ike.states.by_cookies(cookies).is_none() {
                 self.first_message(now, local, remote, bytes);
             }
@@ -68,7 +91,12 @@ impl Engine {
         }
         let known = self.ike.states.by_cookies(cookies);
         let state = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
-        let from_peer = |id: &StateId| self.ike.states.get(*id).is_some_and(|state| state.remote == remote);
+        let from_peer = |id: &StateId| {
+            self.ike
+                .states
+                .get(*id)
+                .is_some_and(|state| state.remote == remote)
+        };
         if let Some(id) = state.filter(from_peer) {
             self.to_state(now, id, bytes);
         } else if !self.cookie_returned(now, local, remote, cookies, bytes) {
@@ -88,11 +116,22 @@ impl Engine {
         let about = About::from(remote);
         let cookies = (header.initiator, header.responder);
         if header.responder.is_zero() {
-            self.log(about, "Quick Mode message is invalid because it has a Responder Cookie of 0");
+            self.log(
+                about,
+                "Quick Mode message is invalid because it has a Responder Cookie of 0",
+            );
             return;
         }
-        let Some(under) = self.ike.states.by_cookies(cookies).filter(|id| self.is_peer(*id, remote)) else {
-            self.log(about, "Quick Mode message is for a non-existent (expired?) ISAKMP SA");
+        let Some(under) = self
+            .ike
+            .states
+            .by_cookies(cookies)
+            .filter(|id| self.is_peer(*id, remote))
+        else {
+            self.log(
+                about,
+                "Quick Mode message is for a non-existent (expired?) ISAKMP SA",
+            );
             self.notify_in_clear(now, local, remote, cookies, NotifyType::INVALID_COOKIE);
             return;
         };
@@ -101,8 +140,14 @@ impl Engine {
             return;
         }
         let about = self.about(under);
-        let Some(sa) = self.ike.states.get(under).and_then(|state| state.isakmp().cloned()) else {
-            let text = "Quick Mode message is unacceptable because it is for an incomplete ISAKMP SA";
+        let Some(sa) = self
+            .ike
+            .states
+            .get(under)
+            .and_then(|state| state.isakmp().cloned())
+        else {
+            let text =
+                "Quick Mode message is unacceptable because it is for an incomplete ISAKMP SA";
             self.loglog(about, Rc::LogSerious, text);
             return;
         };
@@ -126,7 +171,13 @@ impl Engine {
         }
     }
 
-    fn informational_datagram(&mut self, now: Time, remote: SocketAddr, header: &Header, bytes: &[u8]) {
+    fn informational_datagram(
+        &mut self,
+        now: Time,
+        remote: SocketAddr,
+        header: &Header,
+        bytes: &[u8],
+    ) {
         let cookies = (header.initiator, header.responder);
         let known = self.ike.states.by_cookies(cookies);
         let known = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
@@ -136,11 +187,16 @@ impl Engine {
             match Informational::in_clear(bytes) {
                 Ok(said) => {
                     for notification in said.notifications {
-                        let text = format!("ignoring informational payload, type {}", notification.kind);
+                        let text =
+                            format!("ignoring informational payload, type {}", notification.kind);
                         self.loglog(about, Rc::LogSerious, text);
                     }
                     for _ in said.deletions {
-                        self.loglog(about, Rc::LogSerious, "ignoring Delete SA payload: not encrypted");
+                        self.loglog(
+                            about,
+                            Rc::LogSerious,
+                            "ignoring Delete SA payload: not encrypted",
+                        );
                     }
                 }
                 Err(error) => self.log(about, error.to_string()),
@@ -148,10 +204,18 @@ impl Engine {
             return;
         }
         let Some(id) = known else {
-            self.log(about, "Informational Exchange is for an unknown (expired?) SA");
+            self.log(
+                about,
+                "Informational Exchange is for an unknown (expired?) SA",
+            );
             return;
         };
-        let Some(sa) = self.ike.states.get(id).and_then(|state| state.isakmp().cloned()) else {
+        let Some(sa) = self
+            .ike
+            .states
+            .get(id)
+            .and_then(|state| state.isakmp().cloned())
+        else {
             let text = "encrypted Informational Exchange message is invalid because it is for incomplete ISAKMP SA";
             self.loglog(about, Rc::LogSerious, text);
             return;
@@ -175,7 +239,9 @@ impl Engine {
 
     /// A message for an exchange that is under way, or over.
     fn to_state(&mut self, now: Time, id: StateId, bytes: &[u8]) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         if state.seen.is_duplicate(bytes) {
             self.duplicate(id);
             return;
@@ -197,7 +263,9 @@ impl Engine {
                 state.working_on = Some(bytes.to_vec());
                 match waiting.handle(bytes) {
                     Ok(step) => self.quick_step(now, id, step),
-                    Err(refused) => self.quick_refused(now, id, Some(refused.state), &refused.error),
+                    Err(refused) => {
+                        self.quick_refused(now, id, Some(refused.state), &refused.error)
+                    }
                 }
             }
             other => state.exchange = other,
@@ -206,31 +274,50 @@ impl Engine {
 
     fn duplicate(&mut self, id: StateId) {
         let about = self.about(id);
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         let already = state.name.text();
         match state.seen.last_sent() {
             // An initiator whose exchange goes on retransmits by its own timer.
             Some(message) if state.resends < MAX_RESENDS => {
                 state.resends += 1;
-                let action = Action::Send { local: state.local, remote: state.remote, bytes: message.to_vec() };
-                let text = format!("retransmitting in response to duplicate packet; already {already}");
+                let action = Action::Send {
+                    local: state.local,
+                    remote: state.remote,
+                    bytes: message.to_vec(),
+                };
+                let text =
+                    format!("retransmitting in response to duplicate packet; already {already}");
                 self.loglog(about, Rc::Retransmission, text);
                 self.act(action);
             }
             Some(_) => {
-                let text = format!("discarding duplicate packet -- exhausted retransmission; already {already}");
+                let text = format!(
+                    "discarding duplicate packet -- exhausted retransmission; already {already}"
+                );
                 self.loglog(about, Rc::LogSerious, text);
             }
-            None => self.loglog(about, Rc::LogSerious, format!("discarding duplicate packet; already {already}")),
+            None => self.loglog(
+                about,
+                Rc::LogSerious,
+                format!("discarding duplicate packet; already {already}"),
+            ),
         }
     }
 
     fn is_peer(&self, id: StateId, remote: SocketAddr) -> bool {
-        self.ike.states.get(id).is_some_and(|state| state.remote == remote)
+        self.ike
+            .states
+            .get(id)
+            .is_some_and(|state| state.remote == remote)
     }
 
     fn message_id_used(&self, id: StateId, message_id: u32) -> bool {
-        self.ike.states.get(id).is_some_and(|state| state.message_ids.contains(&message_id))
+        self.ike
+            .states
+            .get(id)
+            .is_some_and(|state| state.message_ids.contains(&message_id))
     }
 
     fn use_message_id(&mut self, id: StateId, message_id: u32) {
@@ -265,7 +352,11 @@ impl Engine {
     pub(super) fn tell_refused(&mut self, id: StateId, error: &Error) {
         let about = self.about(id);
         self.loglog(about, Rc::LogSerious, error.to_string());
-        let name = self.ike.states.get(id).map_or("", |state| state.name.text());
+        let name = self
+            .ike
+            .states
+            .get(id)
+            .map_or("", |state| state.name.text());
         let kind = error.notify();
         self.whack_log(about, Rc::Notification(kind.0), format!("{name}: {kind}"));
     }

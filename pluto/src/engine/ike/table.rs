@@ -41,7 +41,11 @@ impl Name {
             Self::MainI4 => (10, "STATE_MAIN_I4", "ISAKMP SA established"),
             Self::QuickR0 => (11, "STATE_QUICK_R0", "expecting QI1"),
             Self::QuickI1 => (12, "STATE_QUICK_I1", "sent QI1, expecting QR1"),
-            Self::QuickR1 => (13, "STATE_QUICK_R1", "sent QR1, inbound IPsec SA installed, expecting QI2"),
+            Self::QuickR1 => (
+                13,
+                "STATE_QUICK_R1",
+                "sent QR1, inbound IPsec SA installed, expecting QI2",
+            ),
             Self::QuickI2 => (14, "STATE_QUICK_I2", "sent QI2, IPsec SA established"),
             Self::QuickR2 => (15, "STATE_QUICK_R2", "IPsec SA established"),
         }
@@ -73,7 +77,15 @@ impl Name {
     }
 
     pub(super) fn initiator(self) -> bool {
-        matches!(self, Self::MainI1 | Self::MainI2 | Self::MainI3 | Self::MainI4 | Self::QuickI1 | Self::QuickI2)
+        matches!(
+            self,
+            Self::MainI1
+                | Self::MainI2
+                | Self::MainI3
+                | Self::MainI4
+                | Self::QuickI1
+                | Self::QuickI2
+        )
     }
 }
 
@@ -86,7 +98,10 @@ pub(super) enum Exchange {
     Quick(quick::Waiting),
     QuickJob(quick::Computing),
     /// The kernel is at work; then `message` is sent.
-    Installing { message: Option<Vec<u8>>, next: Option<quick::Waiting> },
+    Installing {
+        message: Option<Vec<u8>>,
+        next: Option<quick::Waiting>,
+    },
     Ipsec,
     /// Taken out for the moment.
     Nothing,
@@ -198,9 +213,15 @@ impl States {
         let id = state.id;
         if state.name.is_phase1() {
             self.by_cookies.insert(state.cookies, id);
-            self.phase1_by_peer.entry(state.remote.ip()).or_default().insert(id);
+            self.phase1_by_peer
+                .entry(state.remote.ip())
+                .or_default()
+                .insert(id);
         } else {
-            self.phase2_by_peer.entry(state.remote.ip()).or_default().insert(id);
+            self.phase2_by_peer
+                .entry(state.remote.ip())
+                .or_default()
+                .insert(id);
         }
         if let Some(under) = state.under {
             self.by_message.insert(under, id);
@@ -218,7 +239,8 @@ impl States {
             self.by_message.remove(&under);
         }
         for (protocol, _, spi_out) in &state.sas {
-            self.by_spi_out.remove(&(state.remote.ip(), *protocol, *spi_out));
+            self.by_spi_out
+                .remove(&(state.remote.ip(), *protocol, *spi_out));
         }
         forget(&mut self.by_conn, &state.conn, id);
         forget(&mut self.phase1_by_peer, &state.remote.ip(), id);
@@ -247,17 +269,31 @@ impl States {
     }
 
     pub(super) fn of_conn(&self, conn: ConnId) -> Vec<StateId> {
-        self.by_conn.get(&conn).into_iter().flatten().copied().collect()
+        self.by_conn
+            .get(&conn)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
     }
 
     /// States of phase 1 with a peer, newest first.
     pub(super) fn phase1_with(&self, peer: IpAddr) -> impl Iterator<Item = &State> {
-        self.phase1_by_peer.get(&peer).into_iter().flatten().rev().filter_map(|id| self.states.get(id))
+        self.phase1_by_peer
+            .get(&peer)
+            .into_iter()
+            .flatten()
+            .rev()
+            .filter_map(|id| self.states.get(id))
     }
 
     /// States of phase 2 with a peer.
     pub(super) fn phase2_with(&self, peer: IpAddr) -> impl Iterator<Item = &State> {
-        self.phase2_by_peer.get(&peer).into_iter().flatten().filter_map(|id| self.states.get(id))
+        self.phase2_by_peer
+            .get(&peer)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.states.get(id))
     }
 
     pub(super) fn by_spi_out(&self, peer: IpAddr, protocol: Protocol, spi: u32) -> Option<StateId> {
@@ -266,7 +302,9 @@ impl States {
 
     /// The cookies of a state are now known.
     pub(super) fn set_cookies(&mut self, id: StateId, cookies: (Cookie, Cookie)) {
-        let Some(state) = self.states.get_mut(&id) else { return };
+        let Some(state) = self.states.get_mut(&id) else {
+            return;
+        };
         let old = core::mem::replace(&mut state.cookies, cookies);
         if self.by_cookies.get(&old) == Some(&id) {
             self.by_cookies.remove(&old);
@@ -276,9 +314,12 @@ impl States {
 
     /// The SAs of a state: protocol, our SPI, the peer's.
     pub(super) fn set_sas(&mut self, id: StateId, sas: Vec<(Protocol, u32, u32)>) {
-        let Some(state) = self.states.get_mut(&id) else { return };
+        let Some(state) = self.states.get_mut(&id) else {
+            return;
+        };
         for (protocol, _, spi_out) in &sas {
-            self.by_spi_out.insert((state.remote.ip(), *protocol, *spi_out), id);
+            self.by_spi_out
+                .insert((state.remote.ip(), *protocol, *spi_out), id);
         }
         state.sas = sas;
     }
@@ -293,7 +334,11 @@ impl States {
     }
 }
 
-fn forget<K: Eq + core::hash::Hash>(index: &mut HashMap<K, BTreeSet<StateId>>, key: &K, id: StateId) {
+fn forget<K: Eq + core::hash::Hash>(
+    index: &mut HashMap<K, BTreeSet<StateId>>,
+    key: &K,
+    id: StateId,
+) {
     if let Some(set) = index.get_mut(key) {
         set.remove(&id);
         if set.is_empty() {

@@ -23,7 +23,8 @@ impl Engine {
     pub(super) fn schedule(&mut self, now: Time, id: StateId, due: Due, delay: Duration) {
         if let Some(state) = self.ike.states.get_mut(id) {
             state.due = Some(due);
-            self.timers.set(now + delay, Timer::Ike(IkeTimer::State(id)));
+            self.timers
+                .set(now + delay, Timer::Ike(IkeTimer::State(id)));
         }
     }
 
@@ -45,21 +46,41 @@ impl Engine {
     }
 
     fn state_timer(&mut self, now: Time, id: StateId) {
-        let Some(due) = self.ike.states.get_mut(id).and_then(|state| state.due.take()) else { return };
+        let Some(due) = self
+            .ike
+            .states
+            .get_mut(id)
+            .and_then(|state| state.due.take())
+        else {
+            return;
+        };
         match due {
             Due::Retransmit => self.retransmit(now, id),
             Due::Replace | Due::ReplaceIfUsed => {
                 if self.is_newest(id) {
                     self.replace(now, id, 1);
                 }
-                let margin = self.ike.states.get(id).map_or(Duration::ZERO, |state| state.margin);
+                let margin = self
+                    .ike
+                    .states
+                    .get(id)
+                    .map_or(Duration::ZERO, |state| state.margin);
                 self.schedule(now, id, Due::Expire, margin);
             }
             Due::Expire => {
-                let Some(state) = self.ike.states.get(id) else { return };
-                let kind = if state.name.is_phase1() { "ISAKMP" } else { "IPsec" };
+                let Some(state) = self.ike.states.get(id) else {
+                    return;
+                };
+                let kind = if state.name.is_phase1() {
+                    "ISAKMP"
+                } else {
+                    "IPsec"
+                };
                 if self.is_newest(id) {
-                    let dont = self.conns.get(state.conn).is_some_and(|conn| conn.policy.dont_rekey);
+                    let dont = self
+                        .conns
+                        .get(state.conn)
+                        .is_some_and(|conn| conn.policy.dont_rekey);
                     let why = if dont { "--dontrekey" } else { "LATEST!" };
                     self.log(self.about(id), format!("{kind} SA expired ({why})"));
                 }
@@ -70,23 +91,39 @@ impl Engine {
 
     /// Whether no newer SA of its kind has taken a state's place.
     fn is_newest(&self, id: StateId) -> bool {
-        let Some(state) = self.ike.states.get(id) else { return false };
-        let Some(conn) = self.conns.get(state.conn) else { return false };
-        let newest = if state.name.is_phase1() { conn.live.newest_isakmp } else { conn.live.newest_ipsec };
+        let Some(state) = self.ike.states.get(id) else {
+            return false;
+        };
+        let Some(conn) = self.conns.get(state.conn) else {
+            return false;
+        };
+        let newest = if state.name.is_phase1() {
+            conn.live.newest_isakmp
+        } else {
+            conn.live.newest_ipsec
+        };
         newest.is_none_or(|newest| newest == id)
     }
 
     fn retransmit(&mut self, now: Time, id: StateId) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         if !matches!(state.exchange, Exchange::Main(_) | Exchange::Quick(_)) {
             // Computing or installing: try again later.
             self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
             return;
         }
-        let for_ever = self.conns.get(state.conn).is_some_and(|conn| conn.lifetimes.keying_tries == 0);
+        let for_ever = self
+            .conns
+            .get(state.conn)
+            .is_some_and(|conn| conn.lifetimes.keying_tries == 0);
         let delay = if state.retransmits < MAX_RETRANSMISSIONS {
             Some(FIRST_DELAY * (2 << state.retransmits))
-        } else if state.name == Name::MainI1 && for_ever && state.retransmits < MAX_RETRANSMISSIONS_INITIAL {
+        } else if state.name == Name::MainI1
+            && for_ever
+            && state.retransmits < MAX_RETRANSMISSIONS_INITIAL
+        {
             Some(FIRST_DELAY * (1 << MAX_RETRANSMISSIONS))
         } else {
             None
@@ -99,10 +136,17 @@ impl Engine {
         let (local, remote, name) = (state.local, state.remote, state.name.text());
         let message = state.seen.last_sent().map(<[u8]>::to_vec);
         let about = self.about(id);
-        let text = format!("{name}: retransmission; will wait {}s for response", delay.as_secs());
+        let text = format!(
+            "{name}: retransmission; will wait {}s for response",
+            delay.as_secs()
+        );
         self.whack_log(about, Rc::Retransmission, text);
         if let Some(bytes) = message {
-            self.act(Action::Send { local, remote, bytes });
+            self.act(Action::Send {
+                local,
+                remote,
+                bytes,
+            });
         }
         self.schedule(now, id, Due::Retransmit, delay);
     }
@@ -110,9 +154,14 @@ impl Engine {
     /// The peer does not answer.
     fn give_up(&mut self, now: Time, id: StateId) {
         let about = self.about(id);
-        let Some(state) = self.ike.states.get(id) else { return };
-        let (conn_id, tries, retransmits, name) = (state.conn, state.tries, state.retransmits, state.name);
-        let Some(conn) = self.conns.get(conn_id) else { return };
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let (conn_id, tries, retransmits, name) =
+            (state.conn, state.tries, state.retransmits, state.name);
+        let Some(conn) = self.conns.get(conn_id) else {
+            return;
+        };
         let limit = conn.lifetimes.keying_tries;
         let details = match name {
             Name::MainI3 => {
@@ -124,7 +173,10 @@ impl Engine {
             }
             _ => "",
         };
-        let text = format!("max number of retransmissions ({retransmits}) reached {}{details}", name.text());
+        let text = format!(
+            "max number of retransmissions ({retransmits}) reached {}{details}",
+            name.text()
+        );
         self.loglog(about, Rc::NoRetransmission, text);
         if tries != 0 && tries != limit {
             let tries = tries + 1;
@@ -150,7 +202,11 @@ impl Engine {
     pub(super) fn release_watchers(&mut self, id: StateId) {
         self.release_state_client(id);
         let clients: Vec<_> = match self.ike.states.get_mut(id) {
-            Some(state) => state.pending.iter_mut().filter_map(|pending| pending.client.take()).collect(),
+            Some(state) => state
+                .pending
+                .iter_mut()
+                .filter_map(|pending| pending.client.take())
+                .collect(),
             None => return,
         };
         for client in clients {
@@ -160,12 +216,17 @@ impl Engine {
 
     /// Keying has failed for good: of this connection, and of those that waited for it.
     fn failed(&mut self, now: Time, id: StateId) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         let mut conns = vec![state.conn];
         conns.extend(state.pending.iter().map(|pending| pending.conn));
         conns.dedup();
         for conn in conns {
-            let has_tunnel = self.conns.get(conn).is_some_and(|conn| conn.live.newest_ipsec.is_some());
+            let has_tunnel = self
+                .conns
+                .get(conn)
+                .is_some_and(|conn| conn.live.newest_ipsec.is_some());
             if !has_tunnel {
                 self.negotiation_failed(now, conn);
             }
@@ -174,17 +235,30 @@ impl Engine {
 
     /// Negotiates anew what a state holds or was to hold. The state stays for as long as it lasts.
     pub(super) fn replace(&mut self, now: Time, id: StateId, tries: u32) {
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         let (conn, client, phase1) = (state.conn, state.client.take(), state.name.is_phase1());
         let pending = core::mem::take(&mut state.pending);
-        if self.conns.get(conn).is_none_or(|conn| conn.kind == Kind::GoingAway) || self.is_shutting_down() {
+        if self
+            .conns
+            .get(conn)
+            .is_none_or(|conn| conn.kind == Kind::GoingAway)
+            || self.is_shutting_down()
+        {
             if let Some(client) = client {
                 self.release_client(client);
             }
             return;
         }
         if phase1 {
-            let pending: Vec<Pending> = pending.into_iter().map(|p| Pending { tries: p.tries.max(tries), ..p }).collect();
+            let pending: Vec<Pending> = pending
+                .into_iter()
+                .map(|p| Pending {
+                    tries: p.tries.max(tries),
+                    ..p
+                })
+                .collect();
             self.begin_main(now, conn, client, tries, Some(id), pending);
         } else {
             self.initiate(now, conn, client, tries, Some(id));
@@ -194,11 +268,19 @@ impl Engine {
     /// When an SA that has just been established will be replaced. The initiator starts sooner than the responder would,
     /// by a margin with fuzz, so that both ends do not start at once.
     pub(super) fn schedule_replacement(&mut self, now: Time, id: StateId) {
-        let Some(state) = self.ike.states.get(id) else { return };
-        let Some(conn) = self.conns.get(state.conn) else { return };
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let Some(conn) = self.conns.get(state.conn) else {
+            return;
+        };
         let (policy, life) = (conn.policy, conn.lifetimes);
         let agreed = Duration::from_secs(state.life_seconds.into());
-        let ours = if state.name.is_phase1() { life.ike } else { life.ipsec };
+        let ours = if state.name.is_phase1() {
+            life.ike
+        } else {
+            life.ipsec
+        };
         let dictated = ours >= agreed || (policy.dont_rekey && state.name.is_phase1());
         let mut delay = if dictated { agreed } else { ours };
         let initiator = state.name.initiator();
@@ -210,7 +292,8 @@ impl Engine {
         let mut margin = life.rekey_margin;
         if due != Due::Expire {
             if initiator {
-                let fuzz = f64::from(life.rekey_fuzz) / 100.0 * f64::from(self.rng.next_u32()) / f64::from(u32::MAX);
+                let fuzz = f64::from(life.rekey_fuzz) / 100.0 * f64::from(self.rng.next_u32())
+                    / f64::from(u32::MAX);
                 margin += margin.mul_f64(fuzz.min(100.0));
             } else {
                 margin /= 2;
@@ -229,9 +312,15 @@ impl Engine {
 
     /// A computation is done.
     pub(crate) fn ike_job_done(&mut self, now: Time, job: JobId, result: JobResult) {
-        let Some(id) = self.ike.jobs.remove(&job) else { return };
-        let Some(result) = result.into::<ike::v1::JobResult>() else { return };
-        let Some(state) = self.ike.states.get_mut(id) else { return };
+        let Some(id) = self.ike.jobs.remove(&job) else {
+            return;
+        };
+        let Some(result) = result.into::<ike::v1::JobResult>() else {
+            return;
+        };
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
         match core::mem::replace(&mut state.exchange, Exchange::Nothing) {
             Exchange::MainJob(then) => match then.resume(*result, &mut *self.rng) {
                 Ok(step) => self.main_step(now, id, step),
@@ -252,7 +341,9 @@ impl Engine {
         }
         self.release_state_client(id);
         self.timers.cancel(&Timer::Ike(IkeTimer::State(id)));
-        let Some(state) = self.ike.states.remove(id) else { return };
+        let Some(state) = self.ike.states.remove(id) else {
+            return;
+        };
         for pending in state.pending {
             if let Some(client) = pending.client {
                 self.loglog(

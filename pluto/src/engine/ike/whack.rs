@@ -28,8 +28,16 @@ impl Engine {
         tries: u32,
         replaces: Option<StateId>,
     ) {
-        let has_ipsec = self.conns.get(conn).is_some_and(|conn| conn.policy.has_ipsec());
-        let quick = Pending { conn, client, tries, replaces };
+        let has_ipsec = self
+            .conns
+            .get(conn)
+            .is_some_and(|conn| conn.policy.has_ipsec());
+        let quick = Pending {
+            conn,
+            client,
+            tries,
+            replaces,
+        };
         match self.phase1_for(conn, false) {
             None if has_ipsec => {
                 if let Some(client) = client {
@@ -39,11 +47,15 @@ impl Engine {
             }
             None => self.begin_main(now, conn, client, tries, None, Vec::new()),
             Some(phase1) if has_ipsec => {
-                let Some(state) = self.ike.states.get_mut(phase1) else { return };
+                let Some(state) = self.ike.states.get_mut(phase1) else {
+                    return;
+                };
                 if state.isakmp().is_some() {
                     self.quick_initiate(now, phase1, quick);
                 } else {
-                    state.pending.retain(|other| other.conn != conn || other.client.is_some());
+                    state
+                        .pending
+                        .retain(|other| other.conn != conn || other.client.is_some());
                     state.pending.push(quick);
                 }
             }
@@ -65,7 +77,8 @@ impl Engine {
         replaces: Option<StateId>,
         pending: Vec<Pending>,
     ) {
-        let waiting: Vec<(ConnId, Option<ClientId>)> = pending.iter().map(|p| (p.conn, p.client)).collect();
+        let waiting: Vec<(ConnId, Option<ClientId>)> =
+            pending.iter().map(|p| (p.conn, p.client)).collect();
         if let Err(text) = self.main_initiate(now, conn, client, tries, replaces, pending) {
             self.loglog(About::conn(conn).watched_by(client), Rc::LogSerious, text);
             for (conn, client) in waiting.into_iter().chain([(conn, client)]) {
@@ -88,7 +101,8 @@ impl Engine {
                 && other.this.id.same(&conn.this.id)
                 && other.that.id.same(&conn.that.id)
         };
-        let usable = |state: &&State| state.isakmp().is_some() || (!established && state.name.initiator());
+        let usable =
+            |state: &&State| state.isakmp().is_some() || (!established && state.name.initiator());
         let mut states = self.ike.states.phase1_with(peer).filter(usable);
         let ready: Option<&State> =
             states.find(|state| self.conns.get(state.conn).is_some_and(&fits));
@@ -99,14 +113,20 @@ impl Engine {
     pub(crate) fn ike_terminate(&mut self, now: Time, conn: ConnId) {
         self.drop_pending(now, conn);
         let states = self.ike.states.of_conn(conn);
-        let (phase1, phase2): (Vec<StateId>, Vec<StateId>) = states
-            .into_iter()
-            .partition(|id| self.ike.states.get(*id).is_some_and(|state| state.name.is_phase1()));
+        let (phase1, phase2): (Vec<StateId>, Vec<StateId>) = states.into_iter().partition(|id| {
+            self.ike
+                .states
+                .get(*id)
+                .is_some_and(|state| state.name.is_phase1())
+        });
         for id in phase2 {
             self.delete_state(now, id, true);
         }
         for id in phase1 {
-            match self.other_user(id, conn).filter(|_| !self.is_shutting_down()) {
+            match self
+                .other_user(id, conn)
+                .filter(|_| !self.is_shutting_down())
+            {
                 Some(other) => {
                     self.move_state(now, id, other);
                     if let Some(live) = self.conns.live_mut(other) {
@@ -121,20 +141,39 @@ impl Engine {
     /// Another connection whose IPsec SAs were made, or are to be made, over an ISAKMP SA.
     fn other_user(&self, id: StateId, conn: ConnId) -> Option<ConnId> {
         let state = self.ike.states.get(id)?;
-        let alive = |id: &ConnId| self.conns.get(*id).is_some_and(|conn| conn.kind != Kind::GoingAway);
+        let alive = |id: &ConnId| {
+            self.conns
+                .get(*id)
+                .is_some_and(|conn| conn.kind != Kind::GoingAway)
+        };
         let waiting = state.pending.iter().map(|pending| pending.conn);
         let users = self.ike.states.phase2_with(state.remote.ip());
-        let users = users.filter(|user| user.under.is_some_and(|(under, _)| under == id)).map(|user| user.conn);
-        waiting.chain(users).filter(|other| *other != conn).find(alive)
+        let users = users
+            .filter(|user| user.under.is_some_and(|(under, _)| under == id))
+            .map(|user| user.conn);
+        waiting
+            .chain(users)
+            .filter(|other| *other != conn)
+            .find(alive)
     }
 
     fn drop_pending(&mut self, now: Time, conn: ConnId) {
-        let Some(peer) = self.conns.get(conn).and_then(|conn| conn.that.host) else { return };
-        let holders: Vec<StateId> = self.ike.states.phase1_with(peer).map(|state| state.id).collect();
+        let Some(peer) = self.conns.get(conn).and_then(|conn| conn.that.host) else {
+            return;
+        };
+        let holders: Vec<StateId> = self
+            .ike
+            .states
+            .phase1_with(peer)
+            .map(|state| state.id)
+            .collect();
         for id in holders {
-            let Some(state) = self.ike.states.get_mut(id) else { continue };
-            let (gone, kept): (Vec<Pending>, Vec<Pending>) =
-                core::mem::take(&mut state.pending).into_iter().partition(|pending| pending.conn == conn);
+            let Some(state) = self.ike.states.get_mut(id) else {
+                continue;
+            };
+            let (gone, kept): (Vec<Pending>, Vec<Pending>) = core::mem::take(&mut state.pending)
+                .into_iter()
+                .partition(|pending| pending.conn == conn);
             state.pending = kept;
             for client in gone.into_iter().filter_map(|pending| pending.client) {
                 self.release_client(client);
@@ -156,12 +195,21 @@ impl Engine {
     /// A peer is said to have crashed: its states go, and connections that are meant to be up are negotiated anew.
     pub(crate) fn ike_crash(&mut self, now: Time, peer: IpAddr) {
         let states = &self.ike.states;
-        let all: Vec<(StateId, ConnId)> =
-            states.phase2_with(peer).chain(states.phase1_with(peer)).map(|state| (state.id, state.conn)).collect();
+        let all: Vec<(StateId, ConnId)> = states
+            .phase2_with(peer)
+            .chain(states.phase1_with(peer))
+            .map(|state| (state.id, state.conn))
+            .collect();
         let mut again = Vec::new();
         for (id, conn) in all {
-            self.log(self.about(id), format!("peer {peer} is said to have crashed: deleting state {id}"));
-            let wanted = self.conns.get(conn).is_some_and(|conn| conn.live.up && conn.kind == Kind::Permanent);
+            self.log(
+                self.about(id),
+                format!("peer {peer} is said to have crashed: deleting state {id}"),
+            );
+            let wanted = self
+                .conns
+                .get(conn)
+                .is_some_and(|conn| conn.live.up && conn.kind == Kind::Permanent);
             if wanted && !again.contains(&conn) {
                 again.push(conn);
             }
@@ -176,11 +224,17 @@ impl Engine {
     pub(crate) fn ike_whack_gone(&mut self, client: ClientId) {
         let ids: Vec<StateId> = self.ike.states.iter().map(|state| state.id).collect();
         for id in ids {
-            let Some(state) = self.ike.states.get_mut(id) else { continue };
+            let Some(state) = self.ike.states.get_mut(id) else {
+                continue;
+            };
             if state.client == Some(client) {
                 state.client = None;
             }
-            for pending in state.pending.iter_mut().filter(|pending| pending.client == Some(client)) {
+            for pending in state
+                .pending
+                .iter_mut()
+                .filter(|pending| pending.client == Some(client))
+            {
                 pending.client = None;
             }
         }
@@ -188,9 +242,16 @@ impl Engine {
 
     /// Deletes everything, telling the peers.
     pub(crate) fn ike_shutdown(&mut self, now: Time) {
-        let (phase1, phase2): (Vec<&State>, Vec<&State>) =
-            self.ike.states.iter().partition(|state| state.name.is_phase1());
-        let all: Vec<StateId> = phase2.into_iter().chain(phase1).map(|state| state.id).collect();
+        let (phase1, phase2): (Vec<&State>, Vec<&State>) = self
+            .ike
+            .states
+            .iter()
+            .partition(|state| state.name.is_phase1());
+        let all: Vec<StateId> = phase2
+            .into_iter()
+            .chain(phase1)
+            .map(|state| state.id)
+            .collect();
         for id in all {
             self.delete_state(now, id, true);
         }
@@ -211,7 +272,10 @@ impl Engine {
         states.sort_by(|(a, x), (b, y)| {
             (&a.name, a.instance_serial, x.id).cmp(&(&b.name, b.instance_serial, y.id))
         });
-        states.into_iter().flat_map(|(conn, state)| self.state_status(now, conn, state)).collect()
+        states
+            .into_iter()
+            .flat_map(|(conn, state)| self.state_status(now, conn, state))
+            .collect()
     }
 
     fn state_status(&self, now: Time, conn: &Connection, state: &State) -> Vec<String> {
@@ -230,19 +294,36 @@ impl Engine {
             flag(conn.live.eroute_owner == Some(id), "; eroute owner"),
         )];
         if state.name.ipsec_established() {
-            let saids: String = self.saids_of(id).iter().map(|said| format!(" {said}")).collect();
+            let saids: String = self
+                .saids_of(id)
+                .iter()
+                .map(|said| format!(" {said}"))
+                .collect();
             lines.push(format!("{id}: {}{saids}", conn.tag()));
         }
         lines.extend(state.pending.iter().filter_map(|pending| {
-            Some(format!("{id}: pending Phase 2 for {}", self.conns.get(pending.conn)?.tag()))
+            Some(format!(
+                "{id}: pending Phase 2 for {}",
+                self.conns.get(pending.conn)?.tag()
+            ))
         }));
         lines
     }
 
     fn saids_of(&self, id: StateId) -> Vec<ipsec_types::SaId> {
         use crate::engine::kernel::Half;
-        let Some(record) = self.kernel.record(id) else { return Vec::new() };
+        let Some(record) = self.kernel.record(id) else {
+            return Vec::new();
+        };
         let (outbound, inbound) = (record.saids(Half::Out), record.saids(Half::In));
-        outbound.into_iter().zip(inbound).flat_map(|(out, inward)| [out, inward]).rev().collect::<Vec<_>>().chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect()
+        outbound
+            .into_iter()
+            .zip(inbound)
+            .flat_map(|(out, inward)| [out, inward])
+            .rev()
+            .collect::<Vec<_>>()
+            .chunks(2)
+            .flat_map(|pair| pair.iter().rev().copied())
+            .collect()
     }
 }

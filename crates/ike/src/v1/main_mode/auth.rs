@@ -7,9 +7,7 @@ use super::super::error::Error;
 use super::super::ident::Identity;
 use super::super::job::Job;
 use super::super::message;
-use crate::crypto::{
-    Iv, Phase1Keys, Secret, Transcript, ct_eq, skeyid_psk, skeyid_signature,
-};
+use crate::crypto::{Iv, Phase1Keys, Secret, Transcript, ct_eq, skeyid_psk, skeyid_signature};
 use crate::proposal::IkeTransform;
 use crate::wire::{Cookie, Expect, Message, MessageBuilder, NotifyType, PayloadType};
 
@@ -58,7 +56,14 @@ impl Exchange {
             None => skeyid_signature(hash, ni, nr, shared),
         };
         let (initiator, responder) = self.cookies;
-        Phase1Keys::derive(self.chosen.cipher, hash, skeyid, shared, initiator, responder)
+        Phase1Keys::derive(
+            self.chosen.cipher,
+            hash,
+            skeyid,
+            shared,
+            initiator,
+            responder,
+        )
     }
 
     pub(super) fn first_iv(&self, keys: &Phase1Keys) -> Iv {
@@ -74,7 +79,11 @@ impl Exchange {
     }
 
     fn transcript(&self) -> Transcript<'_> {
-        Transcript { gxi: &self.public.0, gxr: &self.public.1, sai_b: &self.sa_body }
+        Transcript {
+            gxi: &self.public.0,
+            gxr: &self.public.1,
+            sai_b: &self.sa_body,
+        }
     }
 
     /// Decrypts and reads MI3 or MR3. `iv` moves on to the message's last block.
@@ -91,7 +100,11 @@ impl Exchange {
             false => Error::WrongSecret(error),
             true => Error::Parse(error),
         })?;
-        let wanted = if signed { PayloadType::SIG } else { PayloadType::HASH };
+        let wanted = if signed {
+            PayloadType::SIG
+        } else {
+            PayloadType::HASH
+        };
         parsed.expect(&Expect {
             first: None,
             counts: &[(PayloadType::ID, 1, 1), (wanted, 1, 1)],
@@ -104,8 +117,9 @@ impl Exchange {
             (false, _, Some(hash)) => Proof::Hash(hash.to_vec()),
             _ => return Err(missing),
         };
-        let initial_contact =
-            parsed.notifications().any(|n| n.kind == NotifyType::INITIAL_CONTACT);
+        let initial_contact = parsed
+            .notifications()
+            .any(|n| n.kind == NotifyType::INITIAL_CONTACT);
         Ok(Claim {
             identity: Identity::from_wire(&id)?,
             id_body: id_body.to_vec(),
@@ -128,9 +142,11 @@ impl Claim {
             Proof::Signature(_) if keys.is_empty() => {
                 Err(Error::NoPublicKey(self.identity.to_string()))
             }
-            Proof::Signature(signature) => {
-                Ok(Some(Job::verify(keys, expected.to_vec(), signature.clone())))
-            }
+            Proof::Signature(signature) => Ok(Some(Job::verify(
+                keys,
+                expected.to_vec(),
+                signature.clone(),
+            ))),
         }
     }
 }

@@ -50,7 +50,11 @@ impl CookieSecret {
             *to = from;
         }
         // Zero would mean "not chosen yet".
-        if cookie == [0; 8] { Cookie([1; 8]) } else { Cookie(cookie) }
+        if cookie == [0; 8] {
+            Cookie([1; 8])
+        } else {
+            Cookie(cookie)
+        }
     }
 }
 
@@ -103,7 +107,12 @@ impl HalfOpen {
             .sa(&answer)
             .vendor_id(VENDOR_ID)
             .finish();
-        Ok(Self { cookies, sa_body: sa_body.to_vec(), chosen, mr1 })
+        Ok(Self {
+            cookies,
+            sa_body: sa_body.to_vec(),
+            chosen,
+            mr1,
+        })
     }
 
     /// Both cookies, initiator's first.
@@ -156,6 +165,9 @@ impl HalfOpen {
             peer_public,
             peer_nonce,
         });
-        Ok(Step::Compute { job, then: Computing(Continuation::MakeMr2(state)) })
+        Ok(Step::Compute {
+            job,
+            then: Computing(Continuation::MakeMr2(state)),
+        })
     }
 }

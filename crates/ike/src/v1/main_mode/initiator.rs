@@ -23,9 +23,18 @@ use crate::wire::{
 pub fn initiate(request: Initiate, cookie: Cookie) -> (I1, Vec<u8>) {
     let offer = request.policy.to_sa();
     let header = message::main_mode(cookie, Cookie::ZERO);
-    let datagram =
-        MessageBuilder::new(&header).sa(&offer).vendor_id(VENDOR_ID).finish();
-    (I1 { request, cookie, offer }, datagram)
+    let datagram = MessageBuilder::new(&header)
+        .sa(&offer)
+        .vendor_id(VENDOR_ID)
+        .finish();
+    (
+        I1 {
+            request,
+            cookie,
+            offer,
+        },
+        datagram,
+    )
 }
 
 /// Sent MI1, expecting MR1.
@@ -44,11 +53,22 @@ impl I1 {
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Refused<Waiting>> {
         match self.read(datagram) {
-            Err(error) => Err(Refused { state: Waiting::I1(self), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::I1(self),
+                error,
+            }),
             Ok((responder, chosen, psk)) => {
                 let job = Job::key_pair(chosen.group, rng);
-                let state = Box::new(Mr1 { before: *self, responder, chosen, psk });
-                Ok(Step::Compute { job, then: Computing(Continuation::MakeMi2(state)) })
+                let state = Box::new(Mr1 {
+                    before: *self,
+                    responder,
+                    chosen,
+                    psk,
+                });
+                Ok(Step::Compute {
+                    job,
+                    then: Computing(Continuation::MakeMi2(state)),
+                })
             }
         }
     }
@@ -93,12 +113,20 @@ impl Mr1 {
     ) -> Result<Step, Refused<Option<Waiting>>> {
         let pair = match result.key_pair() {
             Ok(pair) => pair,
-            Err(error) => return Err(Refused { state: Some(Waiting::I1(Box::new(self.before))), error }),
+            Err(error) => {
+                return Err(Refused {
+                    state: Some(Waiting::I1(Box::new(self.before))),
+                    error,
+                });
+            }
         };
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         let header = message::main_mode(self.before.cookie, self.responder);
-        let message = MessageBuilder::new(&header).ke(pair.public()).nonce(&nonce).finish();
+        let message = MessageBuilder::new(&header)
+            .ke(pair.public())
+            .nonce(&nonce)
+            .finish();
         let next = I2 {
             request: self.before.request,
             cookies: (self.before.cookie, self.responder),
@@ -108,7 +136,10 @@ impl Mr1 {
             pair,
             nonce,
         };
-        Ok(Step::Send { message, next: Waiting::I2(Box::new(next)) })
+        Ok(Step::Send {
+            message,
+            next: Waiting::I2(Box::new(next)),
+        })
     }
 }
 
@@ -138,11 +169,21 @@ impl I2 {
     /// Takes MR2: the responder's public value and nonce.
     pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
         match message::key_exchange(datagram, self.chosen.group) {
-            Err(error) => Err(Refused { state: Waiting::I2(self), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::I2(self),
+                error,
+            }),
             Ok((peer_public, peer_nonce)) => {
                 let job = Job::agree(self.pair.clone(), peer_public.clone());
-                let state = Box::new(Mr2 { before: *self, peer_public, peer_nonce });
-                Ok(Step::Compute { job, then: Computing(Continuation::Share(state)) })
+                let state = Box::new(Mr2 {
+                    before: *self,
+                    peer_public,
+                    peer_nonce,
+                });
+                Ok(Step::Compute {
+                    job,
+                    then: Computing(Continuation::Share(state)),
+                })
             }
         }
     }
@@ -162,10 +203,19 @@ impl Mr2 {
         result: JobResult,
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Refused<Option<Waiting>>> {
-        let Self { before, peer_public, peer_nonce } = *self;
+        let Self {
+            before,
+            peer_public,
+            peer_nonce,
+        } = *self;
         let shared = match result.shared() {
             Ok(shared) => shared,
-            Err(error) => return Err(Refused { state: Some(Waiting::I2(Box::new(before))), error }),
+            Err(error) => {
+                return Err(Refused {
+                    state: Some(Waiting::I2(Box::new(before))),
+                    error,
+                });
+            }
         };
         let exchange = Exchange {
             cookies: before.cookies,
@@ -183,7 +233,12 @@ impl Mr2 {
             my_id: before.request.my_id,
             initial_contact: before.request.initial_contact,
         };
-        match before.request.credentials.rsa.filter(|_| common.exchange.chosen.by_signature()) {
+        match before
+            .request
+            .credentials
+            .rsa
+            .filter(|_| common.exchange.chosen.by_signature())
+        {
             None => Ok(common.send_mi3(&Proof::Hash(hash))),
             Some(key) => {
                 let job = Job::sign(key, hash, rng);
@@ -229,7 +284,10 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+    pub(super) fn resume(
+        self: Box<Self>,
+        result: JobResult,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
         match result.signature() {
             Ok(signature) => Ok(self.common.send_mi3(&Proof::Signature(signature))),
             // Our own key fails, which no message of the peer mends: nothing to go back to.
@@ -254,11 +312,21 @@ impl I3 {
     /// Takes MR3: the responder's identity and its proof.
     pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
         let mut iv = self.iv.clone();
-        let read = self.common.exchange.read_identity(&self.common.keys, &mut iv, datagram);
+        let read = self
+            .common
+            .exchange
+            .read_identity(&self.common.keys, &mut iv, datagram);
         match read {
-            Err(error) => Err(Refused { state: Waiting::I3(self), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::I3(self),
+                error,
+            }),
             Ok(claim) => {
-                let state = Box::new(Mr3 { before: *self, iv, claim });
+                let state = Box::new(Mr3 {
+                    before: *self,
+                    iv,
+                    claim,
+                });
                 Ok(Step::Identify(Identified(Naming::Responder(state))))
             }
         }
@@ -290,18 +358,28 @@ impl Mr3 {
         let common = &self.before.common;
         let hash = common.exchange.hash_r(&common.keys, &self.claim.id_body);
         match self.claim.check(&hash, verdict.peer_keys) {
-            Err(error) => Err(Refused { state: Waiting::I3(self.back()), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::I3(self.back()),
+                error,
+            }),
             Ok(None) => Ok(self.done(None)),
-            Ok(Some(job)) => {
-                Ok(Step::Compute { job, then: Computing(Continuation::VerifyMr3(self)) })
-            }
+            Ok(Some(job)) => Ok(Step::Compute {
+                job,
+                then: Computing(Continuation::VerifyMr3(self)),
+            }),
         }
     }
 
-    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+    pub(super) fn resume(
+        self: Box<Self>,
+        result: JobResult,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
         match result.verified(&self.claim.identity) {
             Ok(key) => Ok(self.done(Some(key))),
-            Err(error) => Err(Refused { state: Some(Waiting::I3(self.back())), error }),
+            Err(error) => Err(Refused {
+                state: Some(Waiting::I3(self.back())),
+                error,
+            }),
         }
     }
 

@@ -68,7 +68,12 @@ pub struct Verdict {
 
 impl fmt::Debug for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verdict {{ {} peer keys, my_id: {} }}", self.peer_keys.len(), self.my_id)
+        write!(
+            f,
+            "Verdict {{ {} peer keys, my_id: {} }}",
+            self.peer_keys.len(),
+            self.my_id
+        )
     }
 }
 
@@ -166,7 +171,11 @@ impl Computing {
     /// The computation shows the peer's message to be wrong: the exchange comes back as it was
     /// before that message. `None` for the state where there was none yet (a half-open responder,
     /// whose record the engine still has).
-    pub fn resume(self, result: JobResult, rng: &mut dyn CryptoRng) -> Result<Step, Refused<Option<Waiting>>> {
+    pub fn resume(
+        self,
+        result: JobResult,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
         match self.0 {
             Continuation::MakeMi2(state) => state.resume(result, rng),
             Continuation::Share(state) => state.resume(result, rng),

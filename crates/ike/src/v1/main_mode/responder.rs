@@ -10,9 +10,7 @@ use super::super::isakmp::{IsakmpSa, Role};
 use super::super::job::{Job, JobResult};
 use super::super::message::{self, NONCE_LEN};
 use super::auth::{Claim, Exchange, Proof};
-use super::{
-    Computing, Continuation, Established, Identified, Naming, Step, Verdict, Waiting,
-};
+use super::{Computing, Continuation, Established, Identified, Naming, Step, Verdict, Waiting};
 use crate::crypto::{Iv, Phase1Keys, Secret};
 use crate::proposal::IkeTransform;
 use crate::wire::{Cookie, MessageBuilder};
@@ -30,15 +28,20 @@ pub(super) struct Mi2 {
 
 impl Mi2 {
     pub(super) fn resume(
-        self: Box<Self>,
+        self,
         result: JobResult,
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Refused<Option<Waiting>>> {
-        let (pair, shared) = result.both().map_err(|error| Refused { state: None, error })?;
+        let (pair, shared) = result
+            .both()
+            .map_err(|error| Refused { state: None, error })?;
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         let header = message::main_mode(self.cookies.0, self.cookies.1);
-        let message = MessageBuilder::new(&header).ke(pair.public()).nonce(&nonce).finish();
+        let message = MessageBuilder::new(&header)
+            .ke(pair.public())
+            .nonce(&nonce)
+            .finish();
         let exchange = Exchange {
             cookies: self.cookies,
             sa_body: self.sa_body,
@@ -47,7 +50,10 @@ impl Mi2 {
             nonces: (self.peer_nonce, nonce.to_vec()),
         };
         let keys = exchange.keys(&shared, self.psk.as_deref());
-        Ok(Step::Send { message, next: Waiting::R2(Box::new(R2 { exchange, keys })) })
+        Ok(Step::Send {
+            message,
+            next: Waiting::R2(Box::new(R2 { exchange, keys })),
+        })
     }
 }
 
@@ -73,9 +79,17 @@ impl R2 {
     pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
         let mut iv = self.exchange.first_iv(&self.keys);
         match self.exchange.read_identity(&self.keys, &mut iv, datagram) {
-            Err(error) => Err(Refused { state: Waiting::R2(self), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::R2(self),
+                error,
+            }),
             Ok(claim) => {
-                let state = Box::new(Mi3 { before: *self, iv, claim, verdict: None });
+                let state = Box::new(Mi3 {
+                    before: *self,
+                    iv,
+                    claim,
+                    verdict: None,
+                });
                 Ok(Step::Identify(Identified(Naming::Initiator(state))))
             }
         }
@@ -110,13 +124,22 @@ impl Mi3 {
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Refused<Waiting>> {
         let peer_keys = std::mem::take(&mut verdict.peer_keys);
-        let hash = self.before.exchange.hash_i(&self.before.keys, &self.claim.id_body);
+        let hash = self
+            .before
+            .exchange
+            .hash_i(&self.before.keys, &self.claim.id_body);
         match self.claim.check(&hash, peer_keys) {
-            Err(error) => Err(Refused { state: Waiting::R2(self.back()), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::R2(self.back()),
+                error,
+            }),
             Ok(None) => self.prove(verdict, None, rng),
             Ok(Some(job)) => {
                 self.verdict = Some(verdict);
-                Ok(Step::Compute { job, then: Computing(Continuation::VerifyMi3(self)) })
+                Ok(Step::Compute {
+                    job,
+                    then: Computing(Continuation::VerifyMi3(self)),
+                })
             }
         }
     }
@@ -134,9 +157,15 @@ impl Mi3 {
             (Ok(key), Some(verdict)) => self.prove(verdict, Some(key), rng).map_err(some),
             (Ok(_), None) => {
                 let error = Error::Header("identity was never decided on");
-                Err(Refused { state: Some(Waiting::R2(self.back())), error })
+                Err(Refused {
+                    state: Some(Waiting::R2(self.back())),
+                    error,
+                })
             }
-            (Err(error), _) => Err(Refused { state: Some(Waiting::R2(self.back())), error }),
+            (Err(error), _) => Err(Refused {
+                state: Some(Waiting::R2(self.back())),
+                error,
+            }),
         }
     }
 
@@ -150,18 +179,32 @@ impl Mi3 {
         let R2 { exchange, keys } = &self.before;
         let hash = exchange.hash_r(keys, &verdict.my_id.to_wire().to_body());
         if !exchange.chosen.by_signature() {
-            let done = Signing { mi3: self, my_id: verdict.my_id, peer_key };
+            let done = Signing {
+                mi3: self,
+                my_id: verdict.my_id,
+                peer_key,
+            };
             return Ok(done.send_mr3(&Proof::Hash(hash)));
         }
         match verdict.my_key {
             None => {
                 let error = Error::NoPrivateKey;
-                Err(Refused { state: Waiting::R2(self.back()), error })
+                Err(Refused {
+                    state: Waiting::R2(self.back()),
+                    error,
+                })
             }
             Some(key) => {
                 let job = Job::sign(key, hash, rng);
-                let state = Box::new(Signing { mi3: self, my_id: verdict.my_id, peer_key });
-                Ok(Step::Compute { job, then: Computing(Continuation::SignMr3(state)) })
+                let state = Box::new(Signing {
+                    mi3: self,
+                    my_id: verdict.my_id,
+                    peer_key,
+                });
+                Ok(Step::Compute {
+                    job,
+                    then: Computing(Continuation::SignMr3(state)),
+                })
             }
         }
     }
@@ -176,24 +219,39 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+    pub(super) fn resume(
+        self: Box<Self>,
+        result: JobResult,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
         match result.signature() {
             Ok(signature) => Ok(self.send_mr3(&Proof::Signature(signature))),
-            Err(error) => {
-                Err(Refused { state: Some(Waiting::R2(self.mi3.back())), error })
-            }
+            Err(error) => Err(Refused {
+                state: Some(Waiting::R2(self.mi3.back())),
+                error,
+            }),
         }
     }
 
     /// MR3: our identity and its proof, encrypted; with that the SA stands.
     fn send_mr3(self, proof: &Proof) -> Step {
-        let Mi3 { before: R2 { exchange, keys }, mut iv, claim, .. } = self.mi3;
+        let Mi3 {
+            before: R2 { exchange, keys },
+            mut iv,
+            claim,
+            ..
+        } = self.mi3;
         let header = message::encrypted(message::main_mode(exchange.cookies.0, exchange.cookies.1));
         let builder = proof.append(MessageBuilder::new(&header).id(&self.my_id.to_wire()));
         let message = message::encrypt(&keys, builder, &mut iv);
         let ids = (self.my_id, claim.identity);
-        let sa =
-            IsakmpSa::new(Role::Responder, exchange.cookies, exchange.chosen, keys, iv, ids);
+        let sa = IsakmpSa::new(
+            Role::Responder,
+            exchange.cookies,
+            exchange.chosen,
+            keys,
+            iv,
+            ids,
+        );
         Step::Done(Box::new(Established {
             message: Some(message),
             sa: Arc::new(sa),

@@ -20,7 +20,10 @@ pub(super) fn check_form(message: &Message<'_>) -> Result<(), Error> {
         tolerated: &[PayloadType::NAT_OA, PayloadType::NAT_OA_DRAFTS],
     })?;
     let payloads = message.payloads();
-    if payloads.get(1).is_none_or(|second| second.kind != PayloadType::SA) {
+    if payloads
+        .get(1)
+        .is_none_or(|second| second.kind != PayloadType::SA)
+    {
         return Err(Error::Header("SA payload is in wrong position"));
     }
     let ids: Vec<usize> = payloads
@@ -32,7 +35,9 @@ pub(super) fn check_form(message: &Message<'_>) -> Result<(), Error> {
         [] => Ok(()),
         [first, second] if second == first + 1 => Ok(()),
         [_, _] => Err(Error::Header("ID payloads are not adjacent")),
-        _ => Err(Error::Header("ID payload is alone: there must be exactly two, or none")),
+        _ => Err(Error::Header(
+            "ID payload is alone: there must be exactly two, or none",
+        )),
     }
 }
 
@@ -41,16 +46,21 @@ pub(super) fn first_hash<'m, 'a>(
     message: &'m Message<'a>,
 ) -> Result<(&'m Payload<'a>, &'a [u8]), Error> {
     let missing = Error::Header("hash payload is missing");
-    message.payloads().first().zip(message.hash()).ok_or(missing)
+    message
+        .payloads()
+        .first()
+        .zip(message.hash())
+        .ok_or(missing)
 }
 
 /// The client identities, the initiator's first, or none.
 pub(super) fn clients_of(message: &Message<'_>) -> Result<Option<(Client, Client)>, Error> {
     let mut ids = message.ids();
     match (ids.next(), ids.next()) {
-        (Some((initiator, _)), Some((responder, _))) => {
-            Ok(Some((Client::from_wire(&initiator)?, Client::from_wire(&responder)?)))
-        }
+        (Some((initiator, _)), Some((responder, _))) => Ok(Some((
+            Client::from_wire(&initiator)?,
+            Client::from_wire(&responder)?,
+        ))),
         _ => Ok(None),
     }
 }
@@ -66,7 +76,9 @@ pub(super) fn pfs_value(
             check_public(group, public)?;
             Ok(Some(public.to_vec()))
         }
-        (Some(_), None) => Err(Error::Pfs("missing KE payload in Quick Mode message with PFS")),
+        (Some(_), None) => Err(Error::Pfs(
+            "missing KE payload in Quick Mode message with PFS",
+        )),
         (None, Some(_)) => Err(Error::Pfs(
             "Quick Mode message KE payload requires a GROUP_DESCRIPTION attribute in SA",
         )),

@@ -21,12 +21,19 @@ pub fn initiate(sa: &Arc<IsakmpSa>, request: Initiate, rng: &mut dyn CryptoRng) 
     let mut nonce = [0; NONCE_LEN];
     rng.fill_bytes(&mut nonce);
     let group = request.policy.pfs_group;
-    let start = Start { sa: Arc::clone(sa), request, nonce };
+    let start = Start {
+        sa: Arc::clone(sa),
+        request,
+        nonce,
+    };
     match group {
         None => start.send(None),
         Some(group) => {
             let job = Job::key_pair(group, rng);
-            Step::Compute { job, then: Computing(Continuation::MakeQi1(Box::new(start))) }
+            Step::Compute {
+                job,
+                then: Computing(Continuation::MakeQi1(Box::new(start))),
+            }
         }
     }
 }
@@ -40,8 +47,13 @@ pub(super) struct Start {
 }
 
 impl Start {
-    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
-        let pair = result.key_pair().map_err(|error| Refused { state: None, error })?;
+    pub(super) fn resume(
+        self: Box<Self>,
+        result: JobResult,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
+        let pair = result
+            .key_pair()
+            .map_err(|error| Refused { state: None, error })?;
         Ok(self.send(Some(pair)))
     }
 
@@ -63,7 +75,13 @@ impl Start {
         let mut iv = self.sa.first_iv(message_id);
         let message = self.sa.encrypt(builder, &mut iv);
         let Self { sa, request, nonce } = self;
-        let next = Waiting::I1(Box::new(I1 { sa, request, nonce, pair, iv }));
+        let next = Waiting::I1(Box::new(I1 {
+            sa,
+            request,
+            nonce,
+            pair,
+            iv,
+        }));
         Step::Send { message, next }
     }
 }
@@ -91,10 +109,16 @@ impl I1 {
     /// Takes QR1.
     pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
         match self.read(datagram) {
-            Err(error) => Err(Refused { state: Waiting::I1(self), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::I1(self),
+                error,
+            }),
             Ok(read) => {
                 let secret = self.pair.clone().zip(read.peer_public.clone());
-                let state = Qr1 { before: *self, read };
+                let state = Qr1 {
+                    before: *self,
+                    read,
+                };
                 Ok(match secret {
                     None => state.finish(None),
                     Some((pair, peer)) => Step::Compute {
@@ -113,9 +137,14 @@ impl I1 {
         hash::check_form(&message)?;
         let (first, received) = hash::first_hash(&message)?;
         let expected =
-            self.sa.keys.hash_2(self.request.message_id, &self.nonce, message.after(first));
+            self.sa
+                .keys
+                .hash_2(self.request.message_id, &self.nonce, message.after(first));
         if !ct_eq(received, &expected) {
-            return Err(Error::Hash { which: 2, message: "Quick R1" });
+            return Err(Error::Hash {
+                which: 2,
+                message: "Quick R1",
+            });
         }
         let (answer, _) = message.sa().ok_or(NO_SA)?;
         let choice = self.request.policy.confirm(answer)?;
@@ -123,14 +152,21 @@ impl I1 {
         let group = self.pair.as_ref().map(|pair| pair.group());
         let peer_public = hash::pfs_value(&message, group)?;
         self.check_clients(clients_of(&message)?)?;
-        Ok(Read { choice, peer_nonce, peer_public, iv })
+        Ok(Read {
+            choice,
+            peer_nonce,
+            peer_public,
+            iv,
+        })
     }
 
     /// The responder repeats our client identities; it may leave them out where they are the gateways.
     fn check_clients(&self, answer: Option<(Client, Client)>) -> Result<(), Error> {
         match (&self.request.clients, answer) {
             (None, _) => Ok(()),
-            (Some((ours, theirs)), Some(said)) if ours.same(&said.0) && theirs.same(&said.1) => Ok(()),
+            (Some((ours, theirs)), Some(said)) if ours.same(&said.0) && theirs.same(&said.1) => {
+                Ok(())
+            }
             _ => Err(Error::Clients),
         }
     }
@@ -144,25 +180,45 @@ pub(super) struct Qr1 {
 }
 
 impl Qr1 {
-    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
+    pub(super) fn resume(
+        self: Box<Self>,
+        result: JobResult,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
         match result.shared() {
             Ok(shared) => Ok(self.finish(Some(&shared))),
-            Err(error) => {
-                Err(Refused { state: Some(Waiting::I1(Box::new(self.before))), error })
-            }
+            Err(error) => Err(Refused {
+                state: Some(Waiting::I1(Box::new(self.before))),
+                error,
+            }),
         }
     }
 
     fn finish(self, shared: Option<&Secret>) -> Step {
         let Self { before, read } = self;
-        let I1 { sa, request, nonce, .. } = before;
-        let nonces = Nonces { initiator: &nonce, responder: &read.peer_nonce };
+        let I1 {
+            sa, request, nonce, ..
+        } = before;
+        let nonces = Nonces {
+            initiator: &nonce,
+            responder: &read.peer_nonce,
+        };
         let message_id = request.message_id;
-        let hash = sa.keys.hash_3(message_id, nonces.initiator, nonces.responder);
+        let hash = sa
+            .keys
+            .hash_3(message_id, nonces.initiator, nonces.responder);
         let header = sa.header(ExchangeType::QUICK_MODE, message_id);
         let mut iv = read.iv;
         let message = sa.encrypt(MessageBuilder::new(&header).hash(&hash), &mut iv);
-        let agreed = Agreed::new(&sa, (read.choice, request.spis), &nonces, shared, request.clients);
-        Step::Finish { message, agreed: Box::new(agreed) }
+        let agreed = Agreed::new(
+            &sa,
+            (read.choice, request.spis),
+            &nonces,
+            shared,
+            request.clients,
+        );
+        Step::Finish {
+            message,
+            agreed: Box::new(agreed),
+        }
     }
 }

@@ -89,9 +89,16 @@ impl Agreed {
     ) -> Self {
         let keys = |protocol, spi, cipher_len, auth_len| {
             let (ni_b, nr_b) = (nonces.initiator, nonces.responder);
-            let sa_for = KeymatFor { protocol, spi, ni_b, nr_b };
-            let (cipher, auth) =
-                sa.keys.keymat(&sa_for, pfs, cipher_len + auth_len).split(cipher_len);
+            let sa_for = KeymatFor {
+                protocol,
+                spi,
+                ni_b,
+                nr_b,
+            };
+            let (cipher, auth) = sa
+                .keys
+                .keymat(&sa_for, pfs, cipher_len + auth_len)
+                .split(cipher_len);
             Keys { cipher, auth }
         };
         let esp = choice.esp.map(|esp| {
@@ -112,8 +119,10 @@ impl Agreed {
             inbound: keys(Protocol::AH, ours.ah, 0, ah.auth.key_len()),
             outbound: keys(Protocol::AH, ah.spi, 0, ah.auth.key_len()),
         });
-        let ipcomp =
-            choice.ipcomp.map(|comp| IpcompSa { cpi_in: ours.ipcomp, cpi_out: comp.cpi });
+        let ipcomp = choice.ipcomp.map(|comp| IpcompSa {
+            cpi_in: ours.ipcomp,
+            cpi_out: comp.cpi,
+        });
         Self {
             clients,
             tunnel: choice.encapsulation == Encapsulation::TUNNEL,

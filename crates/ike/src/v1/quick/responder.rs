@@ -44,7 +44,10 @@ impl Offer {
         hash::check_form(&message)?;
         let (first, received) = hash::first_hash(&message)?;
         if !ct_eq(received, &sa.keys.hash_1(message_id, message.after(first))) {
-            return Err(Error::Hash { which: 1, message: "Quick I1" });
+            return Err(Error::Hash {
+                which: 1,
+                message: "Quick I1",
+            });
         }
         let (offered, _) = message.sa().ok_or(NO_SA)?;
         Ok(Self {
@@ -79,7 +82,9 @@ impl Offer {
         }
         match (choice.group, &self.public) {
             (Some(_), None) => {
-                return Err(Error::Pfs("missing KE payload in Quick I1 message with PFS"));
+                return Err(Error::Pfs(
+                    "missing KE payload in Quick I1 message with PFS",
+                ));
             }
             (None, Some(_)) => {
                 return Err(Error::Pfs(
@@ -88,7 +93,10 @@ impl Offer {
             }
             _ => {}
         }
-        Ok(Selected { offer: self, choice })
+        Ok(Selected {
+            offer: self,
+            choice,
+        })
     }
 }
 
@@ -110,12 +118,20 @@ impl Selected {
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         let secret = self.choice.group.zip(self.offer.public.clone());
-        let state = Qi1 { offer: self.offer, choice: self.choice, spis, nonce };
+        let state = Qi1 {
+            offer: self.offer,
+            choice: self.choice,
+            spis,
+            nonce,
+        };
         match secret {
             None => state.send(None),
             Some((group, public)) => {
                 let job = Job::key_pair_and_agree(group, public, rng);
-                Step::Compute { job, then: Computing(Continuation::ShareR(Box::new(state))) }
+                Step::Compute {
+                    job,
+                    then: Computing(Continuation::ShareR(Box::new(state))),
+                }
             }
         }
     }
@@ -131,33 +147,58 @@ pub(super) struct Qi1 {
 }
 
 impl Qi1 {
-    pub(super) fn resume(self: Box<Self>, result: JobResult) -> Result<Step, Refused<Option<Waiting>>> {
-        let (pair, shared) = result.both().map_err(|error| Refused { state: None, error })?;
+    pub(super) fn resume(
+        self: Box<Self>,
+        result: JobResult,
+    ) -> Result<Step, Refused<Option<Waiting>>> {
+        let (pair, shared) = result
+            .both()
+            .map_err(|error| Refused { state: None, error })?;
         Ok(self.send(Some((pair.public(), &shared))))
     }
 
     fn send(self, pfs: Option<(&[u8], &Secret)>) -> Step {
-        let Offer { sa, message_id, mut iv, nonce: peer_nonce, clients, .. } = self.offer;
-        let nonces = Nonces { initiator: &peer_nonce, responder: &self.nonce };
+        let Offer {
+            sa,
+            message_id,
+            mut iv,
+            nonce: peer_nonce,
+            clients,
+            ..
+        } = self.offer;
+        let nonces = Nonces {
+            initiator: &peer_nonce,
+            responder: &self.nonce,
+        };
         let header = sa.header(ExchangeType::QUICK_MODE, message_id);
         let mut builder = MessageBuilder::new(&header);
         let slot = builder.hash_slot(sa.keys.hash().output_len());
-        let mut builder = builder.sa(&self.choice.answer(&self.spis)).nonce(&self.nonce);
+        let mut builder = builder
+            .sa(&self.choice.answer(&self.spis))
+            .nonce(&self.nonce);
         if let Some((public, _)) = pfs {
             builder = builder.ke(public);
         }
         if let Some((theirs, ours)) = &clients {
             builder = builder.id(&theirs.to_wire()).id(&ours.to_wire());
         }
-        let hash = sa.keys.hash_2(message_id, nonces.initiator, builder.after(slot));
+        let hash = sa
+            .keys
+            .hash_2(message_id, nonces.initiator, builder.after(slot));
         builder.fill(slot, &hash);
         let message = sa.encrypt(builder, &mut iv);
-        let expected = sa.keys.hash_3(message_id, nonces.initiator, nonces.responder);
+        let expected = sa
+            .keys
+            .hash_3(message_id, nonces.initiator, nonces.responder);
         let clients = clients.map(|(theirs, ours)| (ours, theirs));
         let shared = pfs.map(|(_, shared)| shared);
         let agreed = Agreed::new(&sa, (self.choice, self.spis), &nonces, shared, clients);
         let next = Waiting::R1(Box::new(R1 { sa, iv, expected }));
-        Step::Answer { message, next, agreed: Box::new(agreed) }
+        Step::Answer {
+            message,
+            next,
+            agreed: Box::new(agreed),
+        }
     }
 }
 
@@ -175,7 +216,10 @@ impl R1 {
     pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
         match self.check(datagram) {
             Ok(()) => Ok(Step::Confirmed),
-            Err(error) => Err(Refused { state: Waiting::R1(self), error }),
+            Err(error) => Err(Refused {
+                state: Waiting::R1(self),
+                error,
+            }),
         }
     }
 
@@ -191,7 +235,10 @@ impl R1 {
         if ct_eq(received, &self.expected) {
             Ok(())
         } else {
-            Err(Error::Hash { which: 3, message: "Quick I2" })
+            Err(Error::Hash {
+                which: 3,
+                message: "Quick I2",
+            })
         }
     }
 }
