@@ -149,12 +149,14 @@ fn digests() {
     }
 }
 
+/// Key for MD5, key for SHA-1, data, HMAC-MD5, HMAC-SHA1.
+type Rfc2202<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a str, &'a str);
+
 #[test]
 fn hmac_rfc2202() {
     let ascending: Vec<u8> = (1..=25).collect();
     let longer = b"Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data";
-    // (key for MD5, key for SHA-1, data, MD5, SHA-1)
-    let cases: [(&[u8], &[u8], &[u8], &str, &str); 6] = [
+    let cases: [Rfc2202<'_>; 6] = [
         (
             &[0x0b; 16],
             &[0x0b; 20],
