@@ -97,11 +97,6 @@ impl Engine {
         }
     }
 
-    /// Whether a local address is one that we listen on.
-    pub(crate) fn is_ours(&self, addr: IpAddr) -> bool {
-        self.interfaces.iter().any(|i| i.addr == addr)
-    }
-
     /// Clients that wait for the interfaces or the secrets and have gone.
     pub(super) fn forget_waiting(&mut self, client: ClientId) {
         self.waiting_for_interfaces
