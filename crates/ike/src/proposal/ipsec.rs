@@ -423,13 +423,16 @@ fn peer_spi(p: &Proposal) -> Result<u32, Refusal> {
     }
 }
 
-/// All ways to take one candidate from each list, the first list's order counting most. There are at most three lists
+/// Most combinations of transforms tried in one bundle; sane offers have a handful, a hostile one half a million.
+const MAX_COMBINATIONS: usize = 4096;
+
+/// The ways to take one candidate from each list, the first list's order counting most. There are at most three lists
 /// (one a protocol) and 255 transforms in all.
 fn combine<'a, 'b>(
     lists: &'b [Vec<Candidate<'a>>],
 ) -> impl Iterator<Item = Vec<Candidate<'a>>> + use<'a, 'b> {
     let total: usize = lists.iter().map(Vec::len).product();
-    (0..total).map(move |mut n| {
+    (0..total.min(MAX_COMBINATIONS)).map(move |mut n| {
         let mut parts: Vec<Candidate<'a>> = lists
             .iter()
             .rev()

@@ -143,12 +143,19 @@ pub struct NoProposal {
     pub refused: Vec<Refused>,
 }
 
+/// Reasons told in one line; a peer can have 255 transforms refused, and logs are read by people.
+const MAX_TOLD: usize = 16;
+
 fn join(refused: &[Refused]) -> String {
-    refused
+    let mut told: Vec<String> = refused
         .iter()
+        .take(MAX_TOLD)
         .map(Refused::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+        .collect();
+    if refused.len() > MAX_TOLD {
+        told.push(format!("and {} more", refused.len() - MAX_TOLD));
+    }
+    told.join("; ")
 }
 
 impl NoProposal {

@@ -238,3 +238,18 @@ fn altered_answers_are_refused() {
         })
     );
 }
+
+#[test]
+fn long_refusals_are_told_shortly() {
+    let mut offer = captured(MAIN_MODE);
+    let one = offer.proposals[0].transforms[0].clone();
+    offer.proposals[0].transforms = (1..=255)
+        .map(|number| crate::wire::Transform {
+            number,
+            ..one.clone()
+        })
+        .collect();
+    let error = default_policy().choose(&offer).unwrap_err();
+    assert_eq!(error.refused.len(), 255);
+    assert!(error.to_string().ends_with("; and 239 more"), "{error}");
+}

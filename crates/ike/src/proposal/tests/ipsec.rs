@@ -324,3 +324,30 @@ fn altered_answers_are_refused() {
         Err(AnswerError::NotOffered(_))
     ));
 }
+
+#[test]
+fn hostile_bundles_cost_little() {
+    // 85 transforms each of AH, ESP and IPCOMP that never agree: each ESP names a group of its own.
+    let mut offer = IpsecPolicy {
+        compress: true,
+        ..ah_esp()
+    }
+    .to_sa(&EAST);
+    offer.proposals.truncate(3);
+    for p in &mut offer.proposals {
+        let mut one = p.transforms[0].clone();
+        if p.protocol == Protocol::ESP {
+            one.attributes
+                .retain(|a| a.kind != IpsecAttribute::GROUP_DESCRIPTION.0);
+        }
+        p.transforms = (1..=85)
+            .map(|number| crate::wire::Transform {
+                number,
+                ..one.clone()
+            })
+            .collect();
+    }
+    let error = ah_esp().choose(&offer).unwrap_err();
+    assert_eq!(error.refused.len(), 1, "{error}");
+    assert_eq!(error.refused[0].why, Refusal::Bundle);
+}
