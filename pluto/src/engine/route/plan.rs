@@ -59,6 +59,9 @@ impl Engine {
         if what != Installed::Outbound {
             steps.extend(record.install(Half::In));
         }
+        if what == Installed::Inbound {
+            steps.extend(self.hold_answers(conn, record.path.flow)?);
+        }
         if what != Installed::Inbound {
             steps.extend(record.install(Half::Out));
             let said = record.eroute_said().ok_or(InstallError::Gone)?;
@@ -71,6 +74,17 @@ impl Engine {
             steps.push(Step::must(Act::Routing(conn.id(), Routing::Tunnel), None));
             steps.push(Step::must(Act::EroutedTo(conn.id(), Some(state)), None));
         }
+        Ok(steps)
+    }
+
+    /// The peer may send as soon as it has our answer; what our clients say to it must wait for the outbound
+    /// SAs and not leave in the clear. So hold and route stand before the answer goes.
+    fn hold_answers(&self, conn: &Connection, flow: Flow) -> Plan {
+        if matches!(conn.routing(), Routing::Tunnel | Routing::Hold) {
+            return Ok(Vec::new());
+        }
+        let mut steps = self.plan_eroute(conn, flow, SaId::magic(MagicSpi::Hold), false)?;
+        steps.push(Step::must(Act::Routing(conn.id(), Routing::Hold), None));
         Ok(steps)
     }
 
@@ -131,6 +145,17 @@ impl Engine {
             let (routing, shunt) = after_failure(conn);
             steps.push(Step::attempt(Act::EroutedTo(conn.id(), None)));
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Down)));
+            steps.push(Step::attempt(Act::Kernel(Request::shunt(
+                record.path.flow,
+                shunt,
+            ))));
+            steps.push(Step::attempt(Act::Routing(conn.id(), routing)));
+        } else if let Some(conn) = conn
+            && conn.live.eroute_owner.is_none()
+            && conn.routing() == Routing::Hold
+        {
+            // An exchange that we answered was not completed.
+            let (routing, shunt) = after_failure(conn);
             steps.push(Step::attempt(Act::Kernel(Request::shunt(
                 record.path.flow,
                 shunt,

@@ -104,20 +104,35 @@ fn a_tunnel_replaces_the_trap_and_gives_it_back() {
 }
 
 #[test]
-fn a_responder_installs_in_two_halves() {
+fn a_responder_lets_nothing_out_in_the_clear() {
     let (mut east, conn) = east();
     let params = agreed(&mut east, conn, 2);
     east.call(|engine, now| engine.install_inbound_ipsec_sa(now, params))
         .unwrap();
     assert_eq!(east.sas().len(), 2);
-    assert!(east.eroutes().is_empty() && east.verbs.is_empty());
+    assert_eq!(east.eroutes(), ["10.0.2.0/24 -> 10.0.1.0/24 => %hold"]);
+    assert_eq!(east.verbs, ["prepare-client", "route-client"]);
+    assert!(matches!(east.send("10.0.2.1", "10.0.1.1"), Outbound::Held));
     east.call(|engine, now| engine.install_outbound_ipsec_sa(now, StateId(2)));
     assert_eq!(east.sas().len(), 4);
-    assert_eq!(east.verbs, ["up-client", "prepare-client", "route-client"]);
+    assert_eq!(east.verbs[2..], ["up-client"]);
+    assert!(matches!(east.released[..], [Outbound::Transmit { .. }]));
     assert!(matches!(
         east.send("10.0.2.1", "10.0.1.1"),
         Outbound::Transmit { .. }
     ));
+}
+
+#[test]
+fn an_exchange_that_is_not_completed_leaves_a_trap() {
+    let (mut east, conn) = east();
+    let params = agreed(&mut east, conn, 2);
+    east.call(|engine, now| engine.install_inbound_ipsec_sa(now, params))
+        .unwrap();
+    east.call(|engine, now| engine.delete_ipsec_sa(now, StateId(2)));
+    assert!(east.sas().is_empty());
+    assert_eq!(east.eroutes(), ["10.0.2.0/24 -> 10.0.1.0/24 => %trap"]);
+    assert_eq!(routing(&east, conn), Routing::Prospective);
 }
 
 #[test]
