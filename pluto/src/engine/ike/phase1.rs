@@ -195,7 +195,7 @@ impl Engine {
             });
         }
         let about = self.about(id);
-        let text = format!("{}: {}{details}", name.text(), name.story());
+        let text = format!("{}: {}", name.text(), name.story());
         if name.isakmp_established() || name.ipsec_established() {
             self.log(about, format!("{}{details}", name.story()));
             self.whack_log(about, Rc::Success, text);

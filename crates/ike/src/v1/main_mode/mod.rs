@@ -7,7 +7,7 @@ mod half_open;
 mod initiator;
 mod responder;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;

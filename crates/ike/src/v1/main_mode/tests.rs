@@ -1,1 +1,305 @@
+//! Both sides of Main Mode against each other: every combination, meddling with every message.
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rsa::{RsaPrivateKey, RsaPublicKey};
+
+use super::*;
+use crate::crypto::{Cipher, Group, Hash};
+use crate::proposal::{IkeAlgorithms, IkeSuite};
+use crate::v1::error::Error;
+use crate::wire::{AuthMethod, Cookie, NotifyType};
+
+const COOKIE: Cookie = Cookie([7; 8]);
+
+pub(in crate::v1) struct Side {
+    pub(in crate::v1) rng: StdRng,
+    id: Identity,
+    psk: Option<Arc<Secret>>,
+    rsa: Option<Arc<RsaPrivateKey>>,
+    peer_keys: Vec<RsaPublicKey>,
+}
+
+fn policy(auth: AuthMethod, suite: IkeSuite) -> IkePolicy {
+    let algorithms = IkeAlgorithms {
+        suites: vec![suite],
+        strict: true,
+    };
+    IkePolicy {
+        auth: vec![auth],
+        algorithms,
+        life_seconds: 3600,
+    }
+}
+
+pub(in crate::v1) fn sides(psk: [&str; 2]) -> [Side; 2] {
+    let mut rng = StdRng::seed_from_u64(3);
+    let keys: Vec<RsaPrivateKey> = (0..2)
+        .map(|_| RsaPrivateKey::new(&mut rng, 1024).unwrap())
+        .collect();
+    [0, 1].map(|n| Side {
+        rng: StdRng::seed_from_u64(n as u64),
+        id: Identity::Fqdn(["west", "east"][n].into()),
+        psk: Some(Arc::new(Secret::new(psk[n].as_bytes().to_vec()))),
+        rsa: Some(Arc::new(keys[n].clone())),
+        peer_keys: vec![keys[1 - n].to_public_key()],
+    })
+}
+
+impl Side {
+    fn verdict(&self) -> Verdict {
+        Verdict {
+            peer_keys: self.peer_keys.clone(),
+            my_id: self.id.clone(),
+            my_key: self.rsa.clone(),
+        }
+    }
+
+    /// Computes and decides until there is something to send or the exchange is done.
+    fn settle(&mut self, mut step: Step) -> Result<Step, Refused<Option<Waiting>>> {
+        loop {
+            step = match step {
+                Step::Compute { job, then } => then.resume(job.run(), &mut self.rng)?,
+                Step::Identify(identified) => {
+                    let verdict = self.verdict();
+                    identified
+                        .accept(verdict, &mut self.rng)
+                        .map_err(|refused| Refused {
+                            state: Some(refused.state),
+                            error: refused.error,
+                        })?
+                }
+                other => return Ok(other),
+            };
+        }
+    }
+
+    fn take(&mut self, state: Waiting, datagram: &[u8]) -> Result<Step, Refused<Option<Waiting>>> {
+        let step = state
+            .handle(datagram, &mut self.rng)
+            .map_err(|refused| Refused {
+                state: Some(refused.state),
+                error: refused.error,
+            })?;
+        self.settle(step)
+    }
+}
+
+type Sas = (Arc<IsakmpSa>, Arc<IsakmpSa>);
+
+/// Runs Main Mode; each message is first given with `bad` done to it, which must be refused.
+fn run(
+    [west, east]: &mut [Side; 2],
+    auth: AuthMethod,
+    suite: IkeSuite,
+    bad: Option<&dyn Fn(&mut Vec<u8>)>,
+) -> Result<Sas, Error> {
+    let policy = policy(auth, suite);
+    let request = Initiate {
+        policy: policy.clone(),
+        my_id: west.id.clone(),
+        credentials: Credentials {
+            psk: west.psk.clone(),
+            rsa: west.rsa.clone(),
+        },
+        initial_contact: true,
+    };
+    let (i1, mi1) = initiate(request, COOKIE);
+    let secret = CookieSecret::new(&mut east.rng);
+    let peer = "192.1.2.45:500".parse().unwrap();
+    let half = HalfOpen::respond(&mi1, peer, &policy, &secret)?;
+    let mut initiator = Waiting::I1(Box::new(i1));
+    let mut responder: Option<Waiting> = None;
+    let mut message = half.mr1().to_vec();
+    loop {
+        // The initiator's turn.
+        initiator = spoil(west, initiator, &message, bad);
+        let step = west
+            .take(initiator, &message)
+            .map_err(|refused| refused.error)?;
+        let Step::Send {
+            message: sent,
+            next,
+        } = step
+        else {
+            panic!("{step:?}")
+        };
+        (initiator, message) = (next, sent);
+        // The responder's.
+        let step = match responder.take() {
+            None => {
+                let step = half.handle(&message, east.psk.clone(), &mut east.rng)?;
+                east.settle(step)
+            }
+            Some(state) => {
+                let state = spoil(east, state, &message, bad);
+                east.take(state, &message)
+            }
+        };
+        match step.map_err(|refused| refused.error)? {
+            Step::Send {
+                message: sent,
+                next,
+            } => (responder, message) = (Some(next), sent),
+            Step::Done(theirs) => {
+                assert!(theirs.initial_contact);
+                let mr3 = theirs.message.unwrap();
+                let initiator = spoil(west, initiator, &mr3, bad);
+                let step = west
+                    .take(initiator, &mr3)
+                    .map_err(|refused| refused.error)?;
+                let Step::Done(ours) = step else {
+                    panic!("{step:?}")
+                };
+                return Ok((ours.sa, theirs.sa));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The state after a spoilt message was refused.
+fn spoil(
+    side: &mut Side,
+    state: Waiting,
+    message: &[u8],
+    bad: Option<&dyn Fn(&mut Vec<u8>)>,
+) -> Waiting {
+    let Some(bad) = bad else { return state };
+    let mut spoilt = message.to_vec();
+    bad(&mut spoilt);
+    match side.take(state, &spoilt) {
+        Err(Refused {
+            state: Some(state), ..
+        }) => state,
+        other => panic!("a spoilt message was not refused: {other:?}"),
+    }
+}
+
+/// ISAKMP SAs of both sides, initiator's first.
+pub(in crate::v1) fn established(suite: IkeSuite) -> ([Side; 2], Sas) {
+    let mut sides = sides(["secret", "secret"]);
+    let sas = run(&mut sides, AuthMethod::PRESHARED_KEY, suite, None).unwrap();
+    (sides, sas)
+}
+
+pub(in crate::v1) const SUITE: IkeSuite = IkeSuite {
+    cipher: Cipher::TRIPLE_DES,
+    hash: Hash::SHA1,
+    group: Group::MODP1024,
+};
+
+#[test]
+fn every_combination() {
+    let mut sides = sides(["secret", "secret"]);
+    for auth in [AuthMethod::PRESHARED_KEY, AuthMethod::RSA_SIG] {
+        for cipher in Cipher::all() {
+            for hash in Hash::all() {
+                for group in Group::all() {
+                    let suite = IkeSuite {
+                        cipher,
+                        hash,
+                        group,
+                    };
+                    let (ours, theirs) = run(&mut sides, auth, suite, None).unwrap();
+                    assert_eq!(ours.cookies(), theirs.cookies());
+                    assert_eq!(ours.agreed().suite(), suite);
+                    assert_eq!(ours.peer_id(), theirs.my_id());
+                    assert_eq!(theirs.peer_id(), ours.my_id());
+                    let delete = ours.delete_isakmp(77);
+                    let (initiator, responder) = ours.cookies();
+                    assert_eq!(
+                        theirs.read_informational(&delete).unwrap().deletions,
+                        [crate::v1::info::Deletion::Isakmp(initiator, responder)]
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_spoilt_message_is_refused_and_the_exchange_survives() {
+    for auth in [AuthMethod::PRESHARED_KEY, AuthMethod::RSA_SIG] {
+        for bad in [
+            &(|m: &mut Vec<u8>| m.truncate(m.len() - 1)) as &dyn Fn(&mut Vec<u8>),
+            &|m| m.truncate(28),
+            &|m| m[28] = 99,
+            // The length of the first payload, or a bit of the first encrypted block.
+            &|m| m[30] ^= 0x80,
+            &|m| m[19] ^= 1,
+            &|m| m.clear(),
+        ] {
+            run(&mut sides(["secret", "secret"]), auth, SUITE, Some(bad)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn another_secret_is_told_from_rubbish() {
+    let error = run(
+        &mut sides(["one", "two"]),
+        AuthMethod::PRESHARED_KEY,
+        SUITE,
+        None,
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::WrongSecret(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("mismatch of preshared secrets?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn another_rsa_key_is_refused() {
+    let mut wrong = sides(["", ""]);
+    wrong[1].peer_keys = wrong[0].peer_keys.clone();
+    let error = run(&mut wrong, AuthMethod::RSA_SIG, SUITE, None).unwrap_err();
+    assert_eq!(
+        error,
+        Error::Signature {
+            id: "@west".into(),
+            tried: 1
+        }
+    );
+    assert_eq!(error.notify(), NotifyType::INVALID_SIGNATURE);
+    wrong[1].peer_keys.clear();
+    let error = run(&mut wrong, AuthMethod::RSA_SIG, SUITE, None).unwrap_err();
+    assert_eq!(error, Error::NoPublicKey("@west".into()));
+}
+
+#[test]
+fn nothing_acceptable_is_no_proposal_chosen() {
+    let wanted = policy(AuthMethod::PRESHARED_KEY, SUITE);
+    let request = Initiate {
+        policy: policy(AuthMethod::RSA_SIG, SUITE),
+        my_id: Identity::Fqdn("west".into()),
+        credentials: Credentials::default(),
+        initial_contact: false,
+    };
+    let (_, mi1) = initiate(request, COOKIE);
+    let secret = CookieSecret::new(&mut StdRng::seed_from_u64(1));
+    let peer = "192.1.2.45:500".parse().unwrap();
+    let error = HalfOpen::respond(&mi1, peer, &wanted, &secret).unwrap_err();
+    assert_eq!(error.notify(), NotifyType::NO_PROPOSAL_CHOSEN);
+}
+
+#[test]
+fn cookies_depend_on_address_port_and_secret() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let (one, two) = (CookieSecret::new(&mut rng), CookieSecret::new(&mut rng));
+    let peer = "192.1.2.45:500".parse().unwrap();
+    let cookie = one.cookie(peer, COOKIE);
+    assert_eq!(cookie, one.cookie(peer, COOKIE));
+    assert_ne!(cookie, two.cookie(peer, COOKIE));
+    assert_ne!(
+        cookie,
+        one.cookie("192.1.2.46:500".parse().unwrap(), COOKIE)
+    );
+    assert_ne!(
+        cookie,
+        one.cookie("192.1.2.45:501".parse().unwrap(), COOKIE)
+    );
+    assert_ne!(cookie, one.cookie(peer, Cookie([8; 8])));
+}
