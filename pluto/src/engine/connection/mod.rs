@@ -189,6 +189,8 @@ pub struct Live {
     pub newest_ipsec: Option<StateId>,
     /// Somebody asked for it to be up.
     pub up: bool,
+    /// Somebody asked for it to be routed: packets may bring it up.
+    pub routed: bool,
     /// Debug classes that are on for it alone.
     pub debug: crate::engine::log::DebugSet,
     /// How many IKE states are on it; kept by the IKE part through

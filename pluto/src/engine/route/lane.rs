@@ -49,6 +49,8 @@ pub(crate) enum Act {
     Updown(ConnId, Verb),
     /// Write down how far a connection is taken care of.
     Routing(ConnId, Routing),
+    /// Write down whether somebody wants it routed.
+    Wanted(ConnId, bool),
     /// Write down whose SAs the eroute leads to.
     EroutedTo(ConnId, Option<StateId>),
     /// The SAs of a state are no more.
@@ -201,6 +203,11 @@ impl Engine {
     fn write_down(&mut self, act: Act) {
         match act {
             Act::Routing(conn, routing) => self.conns.set_routing(conn, routing),
+            Act::Wanted(conn, routed) => {
+                if let Some(live) = self.conns.live_mut(conn) {
+                    live.routed = routed;
+                }
+            }
             Act::EroutedTo(conn, state) => {
                 if let Some(live) = self.conns.live_mut(conn) {
                     live.eroute_owner = state;

@@ -11,13 +11,22 @@ use crate::engine::kernel::{Half, InstallError, Installed, Request};
 
 type Plan = Result<Vec<Step>, InstallError>;
 
-/// The shunt of a connection that is not negotiated at the moment.
-pub(super) fn prospective(conn: &Connection) -> MagicSpi {
+/// The shunt that the policy of a connection asks for.
+fn of_policy(conn: &Connection) -> MagicSpi {
     match conn.policy.shunt {
         Shunt::Trap => MagicSpi::Trap,
         Shunt::Pass => MagicSpi::Pass,
         Shunt::Drop => MagicSpi::Drop,
         Shunt::Reject => MagicSpi::Reject,
+    }
+}
+
+/// The shunt of a connection that is not negotiated at the moment. Packets bring up only what somebody wants: what
+/// was taken down stays down, and what is sent there is dropped (ipsec_auto(8), --down).
+fn prospective(conn: &Connection) -> MagicSpi {
+    match of_policy(conn) {
+        MagicSpi::Trap if !conn.live.routed && !conn.live.up => MagicSpi::Drop,
+        shunt => shunt,
     }
 }
 
@@ -171,12 +180,15 @@ impl Engine {
     fn plan_trap(&self, id: ConnId) -> Plan {
         let conn = self.live_conn(id)?;
         self.may_own_eroute(conn)?;
-        if matches!(conn.routing(), Routing::Prospective | Routing::Tunnel) {
-            return Ok(Vec::new());
+        let wanted = Step::must(Act::Wanted(id, true), None);
+        let trapped = conn.routing() == Routing::Prospective && conn.live.routed;
+        if trapped || conn.routing() == Routing::Tunnel {
+            return Ok(vec![wanted]);
         }
         let flow = self.path_of(id)?.flow;
-        let said = SaId::magic(prospective(conn));
+        let said = SaId::magic(of_policy(conn));
         let mut steps = self.plan_eroute(conn, flow, said, false)?;
+        steps.push(wanted);
         steps.push(Step::must(Act::Routing(id, Routing::Prospective), None));
         Ok(steps)
     }
@@ -209,6 +221,7 @@ impl Engine {
                 None => steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow)))),
             }
         }
+        steps.push(Step::attempt(Act::Wanted(id, false)));
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
         if conn.routing().routed() && !self.conns.route_is_shared(conn) {
             steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));

@@ -104,6 +104,20 @@ fn a_tunnel_replaces_the_trap_and_gives_it_back() {
 }
 
 #[test]
+fn what_was_taken_down_stays_down_until_it_is_wanted() {
+    let (mut east, conn) = east();
+    up(&mut east, conn, 2);
+    east.call(|engine, now| engine.delete_ipsec_sa(now, StateId(2)));
+    assert_eq!(east.eroutes(), ["10.0.2.0/24 -> 10.0.1.0/24 => %drop"]);
+    assert!(matches!(
+        east.send("10.0.2.1", "10.0.1.1"),
+        Outbound::Drop(_)
+    ));
+    assert_eq!(east.route("net-to-net"), 0);
+    assert_eq!(east.eroutes(), ["10.0.2.0/24 -> 10.0.1.0/24 => %trap"]);
+}
+
+#[test]
 fn a_responder_lets_nothing_out_in_the_clear() {
     let (mut east, conn) = east();
     let params = agreed(&mut east, conn, 2);
@@ -124,14 +138,14 @@ fn a_responder_lets_nothing_out_in_the_clear() {
 }
 
 #[test]
-fn an_exchange_that_is_not_completed_leaves_a_trap() {
+fn an_exchange_that_is_not_completed_leaks_nothing() {
     let (mut east, conn) = east();
     let params = agreed(&mut east, conn, 2);
     east.call(|engine, now| engine.install_inbound_ipsec_sa(now, params))
         .unwrap();
     east.call(|engine, now| engine.delete_ipsec_sa(now, StateId(2)));
     assert!(east.sas().is_empty());
-    assert_eq!(east.eroutes(), ["10.0.2.0/24 -> 10.0.1.0/24 => %trap"]);
+    assert_eq!(east.eroutes(), ["10.0.2.0/24 -> 10.0.1.0/24 => %drop"]);
     assert_eq!(routing(&east, conn), Routing::Prospective);
 }
 
