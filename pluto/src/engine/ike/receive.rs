@@ -98,7 +98,7 @@ impl Engine {
                 .is_some_and(|state| state.remote == remote)
         };
         if let Some(id) = state.filter(from_peer) {
-            self.to_state(now, id, bytes);
+            self.carry_on(now, id, bytes);
         } else if !self.cookie_returned(now, local, remote, cookies, bytes) {
             self.log(about, "Main Mode message is part of an unknown exchange");
             self.notify_in_clear(now, local, remote, cookies, NotifyType::INVALID_COOKIE);
@@ -136,7 +136,7 @@ impl Engine {
             return;
         };
         if let Some(id) = self.ike.states.by_message(under, header.message_id) {
-            self.to_state(now, id, bytes);
+            self.carry_on(now, id, bytes);
             return;
         }
         let about = self.about(under);
@@ -238,7 +238,7 @@ impl Engine {
     }
 
     /// A message for an exchange that is under way, or over.
-    fn to_state(&mut self, now: Time, id: StateId, bytes: &[u8]) {
+    fn carry_on(&mut self, now: Time, id: StateId, bytes: &[u8]) {
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };

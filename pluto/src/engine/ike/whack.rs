@@ -111,7 +111,7 @@ impl Engine {
 
     /// Deletes all states of a connection, telling the peer. An ISAKMP SA that others use goes over to one of them.
     pub(crate) fn ike_terminate(&mut self, now: Time, conn: ConnId) {
-        self.drop_pending(now, conn);
+        self.drop_pending(conn);
         let states = self.ike.states.of_conn(conn);
         let (phase1, phase2): (Vec<StateId>, Vec<StateId>) = states.into_iter().partition(|id| {
             self.ike
@@ -157,7 +157,7 @@ impl Engine {
             .find(alive)
     }
 
-    fn drop_pending(&mut self, now: Time, conn: ConnId) {
+    fn drop_pending(&mut self, conn: ConnId) {
         let Some(peer) = self.conns.get(conn).and_then(|conn| conn.that.host) else {
             return;
         };
@@ -179,7 +179,6 @@ impl Engine {
                 self.release_client(client);
             }
         }
-        let _ = now;
     }
 
     /// Deletes one state; answers whether there was one.
@@ -315,15 +314,13 @@ impl Engine {
         let Some(record) = self.kernel.record(id) else {
             return Vec::new();
         };
-        let (outbound, inbound) = (record.saids(Half::Out), record.saids(Half::In));
-        outbound
+        let pairs = record
+            .saids(Half::Out)
             .into_iter()
-            .zip(inbound)
-            .flat_map(|(out, inward)| [out, inward])
+            .zip(record.saids(Half::In));
+        pairs
             .rev()
-            .collect::<Vec<_>>()
-            .chunks(2)
-            .flat_map(|pair| pair.iter().rev().copied())
+            .flat_map(<[ipsec_types::SaId; 2]>::from)
             .collect()
     }
 }
