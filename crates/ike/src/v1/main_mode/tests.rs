@@ -85,6 +85,9 @@ impl Side {
     }
 }
 
+/// What is done to a message.
+type Spoil = dyn Fn(&mut Vec<u8>);
+
 type Sas = (Arc<IsakmpSa>, Arc<IsakmpSa>);
 
 /// Runs Main Mode; each message is first given with `bad` done to it, which must be refused.
@@ -92,7 +95,7 @@ fn run(
     [west, east]: &mut [Side; 2],
     auth: AuthMethod,
     suite: IkeSuite,
-    bad: Option<&dyn Fn(&mut Vec<u8>)>,
+    bad: Option<&Spoil>,
 ) -> Result<Sas, Error> {
     let policy = policy(auth, suite);
     let request = Initiate {
@@ -159,12 +162,7 @@ fn run(
 }
 
 /// The state after a spoilt message was refused.
-fn spoil(
-    side: &mut Side,
-    state: Waiting,
-    message: &[u8],
-    bad: Option<&dyn Fn(&mut Vec<u8>)>,
-) -> Waiting {
+fn spoil(side: &mut Side, state: Waiting, message: &[u8], bad: Option<&Spoil>) -> Waiting {
     let Some(bad) = bad else { return state };
     let mut spoilt = message.to_vec();
     bad(&mut spoilt);
@@ -222,7 +220,7 @@ fn every_combination() {
 fn a_spoilt_message_is_refused_and_the_exchange_survives() {
     for auth in [AuthMethod::PRESHARED_KEY, AuthMethod::RSA_SIG] {
         for bad in [
-            &(|m: &mut Vec<u8>| m.truncate(m.len() - 1)) as &dyn Fn(&mut Vec<u8>),
+            &(|m: &mut Vec<u8>| m.truncate(m.len() - 1)) as &Spoil,
             &|m| m.truncate(28),
             &|m| m[28] = 99,
             // The length of the first payload, or a bit of the first encrypted block.
