@@ -1,6 +1,7 @@
 //! `ipsec pf_key`: prints what KLIPS says on PF_KEY. See ipsec_pf_key(8).
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -84,6 +85,9 @@ fn background(client: Client, pidfile: &str) -> Result<(), Failure> {
     let child = Command::new(me)
         .args(["pf_key", "--inherit"])
         .stdin(Stdio::from(OwnedFd::from(client)))
+        // Whoever started us may wait for the end of our standard error.
+        .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .map_err(|e| format!("cannot go to the background: {e}"))?;
     std::fs::write(pidfile, child.id().to_string()).map_err(|e| format!("{pidfile}: {e}"))

@@ -1,0 +1,131 @@
+//! A tunnel keyed by hand: every SA, group, eroute and policy made by the commands that work on KLIPS, no key daemon.
+
+use testing::{Gateways, Host, Keys, Testbed};
+
+const WEST: &str = "192.1.2.45";
+const EAST: &str = "192.1.2.23";
+const ENC: &str = "0x000102030405060708090a0b0c0d0e0f";
+const AUTH: &str = "0x101112131415161718191a1b1c1d1e1f20212223";
+
+/// Two SAs towards `to`, in a group.
+fn sas(from: &str, to: &str, spi: &str) -> String {
+    format!(
+        "ipsec spi --said tun.{spi}@{to} --ip4 --src {from} --dst {to}
+         ipsec spi --said esp.{spi}@{to} --src {from} --esp aes128-sha1-96 --enckey {ENC} --authkey {AUTH} \
+            --replay_window 64 --life hard-addtime=3600
+         ipsec spigrp --said tun.{spi}@{to} esp.{spi}@{to}\n"
+    )
+}
+
+/// The gateway `me` of `mine`, whose peer is `peer` with `theirs`; `out` and `inward` are the SPIs.
+fn key(gateway: &Host, [me, mine, out]: [&str; 3], [peer, theirs, inward]: [&str; 3]) {
+    let script = format!(
+        "set -e
+         \"$IPSEC_EXECDIR\"/klipsd
+         ipsec tncfg --attach --virtual ipsec0 --physical eth1
+         echo 1 >/proc/sys/net/ipv4/ip_forward
+         for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >$f; done
+         ip link set ipsec0 up
+         ip route add {theirs} dev ipsec0
+         {}{}
+         ipsec eroute --add --eraf inet --src {mine} --dst {theirs} --said tun.{out}@{peer}
+         ipsec eroute --addin --eraf inet --src {theirs} --dst {mine} --said tun.{inward}@{me}",
+        sas(me, peer, out),
+        sas(peer, me, inward),
+    );
+    gateway.run(&script).ok();
+}
+
+#[test]
+fn a_tunnel_keyed_by_hand_carries_pings_in_esp_only() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    key(
+        &net.west,
+        [WEST, "192.0.1.0/24", "101"],
+        [EAST, "192.0.2.0/24", "202"],
+    );
+    key(
+        &net.east,
+        [EAST, "192.0.2.0/24", "202"],
+        [WEST, "192.0.1.0/24", "101"],
+    );
+
+    let capture = net.public.capture("not arp and not icmp6");
+    assert_eq!(
+        net.pings(5, "0.1", "c0ffee"),
+        5,
+        "{}",
+        net.west.run("ipsec look")
+    );
+    let captured = capture.stop();
+    assert_eq!(captured.packets("esp").len(), 10);
+    assert!(!captured.holds(&[0xc0, 0xff, 0xee, 0xc0, 0xff, 0xee]));
+
+    let look = net.west.run("ipsec look").ok();
+    let line =
+        "192.0.1.0/24       -> 192.0.2.0/24       => tun0x101@192.1.2.23 esp0x101@192.1.2.23 (5)";
+    look.says(line)
+        .says("ipsec0->eth1")
+        .says("ESP_AES_HMAC_SHA1")
+        .says("192.0.2.0 ");
+
+    // What is deleted is gone: the eroute first, then the group with both its SAs.
+    net.west.run("ipsec eroute --del --src 192.0.1.0/24 --dst 192.0.2.0/24 && ipsec spi --del --said esp.101@192.1.2.23").ok();
+    net.west.run("ipsec eroute").ok().never_says("192.0.2.0/24");
+    net.west
+        .run("ipsec spi")
+        .ok()
+        .never_says("@192.1.2.23")
+        .says("@192.1.2.45");
+    net.west
+        .run("ipsec spi --del --said esp.101@192.1.2.23")
+        .exits(1)
+        .says("there is no SA esp0x101@192.1.2.23");
+    assert_eq!(net.pings(1, "0.1", "c0ffee"), 0);
+}
+
+#[test]
+fn every_command_says_what_klips_refuses() {
+    let testbed = Testbed::new();
+    let host = testbed.host("west");
+    host.run("ipsec eroute")
+        .exits(1)
+        .says("KLIPS is not running")
+        .says("ipsec setup start");
+    host.run("ip link add eth1 type veth peer name peer1 && ip link set eth1 up && \"$IPSEC_EXECDIR\"/klipsd")
+        .ok();
+    host.run("ipsec pf_key --daemon /tmp/pf_key.pid >/tmp/pf_key.out")
+        .ok();
+    host.run("ipsec tncfg --attach --virtual ipsec0 --physical eth7")
+        .exits(1)
+        .says("eth7");
+    host.run("ipsec eroute --add --src 10.0.1.0/24 --dst 10.0.2.0/24 --said %trap")
+        .ok();
+    host.run("ipsec eroute --add --src 10.0.1.0/24 --dst 10.0.2.0/24 --said %pass")
+        .exits(1)
+        .says("use --replace");
+    host.run("ipsec eroute --replace --src 10.0.1.0/24 --dst 10.0.2.0/24 --said %pass")
+        .ok();
+    host.run("ipsec eroute")
+        .ok()
+        .says("10.0.1.0/24        -> 10.0.2.0/24        => %pass");
+    host.run("ipsec eroute --del --src 10.0.1.0/24 --dst 10.0.9.0/24")
+        .exits(1)
+        .says("there is no eroute");
+    host.run("ipsec spigrp --said tun.101@192.0.2.1 esp.101@192.0.2.1")
+        .exits(1)
+        .says("does not exist");
+    host.run("ipsec klipsdebug --set eroute && ipsec klipsdebug --set pfkey && ipsec klipsdebug --clear eroute").ok();
+    host.run("ipsec klipsdebug")
+        .ok()
+        .says("debug_eroute=00000000.")
+        .says("debug_pfkey=ffffffff.");
+    host.run("ipsec eroute --clear && ipsec eroute")
+        .ok()
+        .never_says("10.0.1.0");
+    host.run("cat /tmp/pf_key.out; kill $(cat /tmp/pf_key.pid)")
+        .ok()
+        .says("(x_addflow)")
+        .says("x_address_dst_flow: 10.0.2.0");
+}
