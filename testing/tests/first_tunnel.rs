@@ -22,7 +22,9 @@ fn tunnel_carries_and_hides(keys: Keys) {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, keys);
     net.configure("", NET_TO_NET).start();
-    let capture = net.public.capture("not arp and not icmp6 and not igmp and not ip6 multicast");
+    let capture = net
+        .public
+        .capture("not arp and not icmp6 and not igmp and not ip6 multicast");
 
     let up = net.up("net-to-net");
     let progress: Vec<&str> = up.lines().filter(|line| PROGRESS.contains(line)).collect();

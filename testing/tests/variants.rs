@@ -56,7 +56,9 @@ fn host_to_host_in_transport_mode() {
     let conn = "conn hosts\n\tleft=192.1.2.45\n\tleftid=@west\n\tright=192.1.2.23\n\trightid=@east\n\
                 \ttype=transport\n\tauto=add\n";
     net.configure("", conn).start();
-    let capture = net.public.capture("not arp and not icmp6 and not igmp and not ip6 multicast");
+    let capture = net
+        .public
+        .capture("not arp and not icmp6 and not igmp and not ip6 multicast");
     net.up("hosts");
     net.west
         .run("ping -n -q -c 10 -i 0.05 192.1.2.23")

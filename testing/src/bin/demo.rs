@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     show(&net.east, "ipsec setup start");
 
     title("The tunnel comes up");
-    let capture = net.public.capture("not arp and not icmp6 and not ip6 multicast");
+    let capture = net
+        .public
+        .capture("not arp and not icmp6 and not ip6 multicast");
     let up = show(&net.west, "ipsec auto --up net-to-net");
 
     title("sunset pings sunrise");
