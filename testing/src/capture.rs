@@ -47,7 +47,8 @@ impl Capture {
 
     /// Ends the capture, after a moment for what is still on its way.
     pub fn stop(mut self) -> Captured {
-        std::thread::sleep(Duration::from_millis(200));
+        // dumpcap takes packets over in blocks, up to 250 ms after they passed, and drops what it has not taken.
+        std::thread::sleep(Duration::from_millis(1000));
         self.end();
         Captured {
             file: std::mem::take(&mut self.file),
