@@ -38,3 +38,25 @@ fn a_gateway_killed_and_restarted_has_its_tunnel_back() {
 fn a_pluto_killed_and_restarted_has_its_tunnel_back() {
     comes_back("pluto");
 }
+
+#[test]
+fn nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.tunnel("");
+    let capture = net.public.capture("icmp or esp");
+    let pings = net
+        .sunset
+        .spawn("ping -n -q -i 0.002 -p 706c61696e746578742120 192.0.2.1");
+    net.west.run("pkill -9 -x pluto; sleep 0.3").ok();
+    net.west.run("ipsec setup start").ok();
+    net.up("net-to-net");
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
+    drop(pings);
+
+    let captured = capture.stop();
+    assert!(captured.packets("esp").len() >= 100);
+    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+    assert!(!captured.holds(b"plaintext! plaintext! "));
+}

@@ -5,6 +5,7 @@ use crate::net::{self, DefaultRoute};
 use ipsec_conf::{Interface, Setup};
 use pfkey::client::Control;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 /// Does what `interfaces=` says; gives the lines about it for ipsec.info.
 pub fn attach(context: &Context, setup: &Setup, control: &Control) -> Result<String, String> {
@@ -55,24 +56,21 @@ fn attach_one(
             "unable to determine address of `{physical}': give it one (ip addr add), then start again"
         ));
     }
-    detach_if_attached(control, device)?;
     let mtu = setup.overridemtu.map_or(String::new(), |m| format!(" {m}"));
-    let attached = match control {
-        Control::Daemon(_) => control
-            .line(&format!("attach {device} {physical}{mtu}"))
-            .map(drop),
-        Control::Kernel => {
-            return Err("the kernel module's tncfg is not driven by this version of setup".into());
+    match attached(control, device)? {
+        // Detaching would take the routes to it away for a moment, and packets would pass in the clear.
+        Some((on, shown)) if on == physical && shown == setup.overridemtu.unwrap_or(DEVICE_MTU) => {
+            forget_addresses(device, &addresses)?;
         }
-    };
-    attached.map_err(|e| e.to_string())?;
-    for address in addresses {
-        let host = format!(
-            "{}/{}",
-            address.local,
-            if address.local.is_ipv6() { 128 } else { 32 }
-        );
-        let mut args = vec!["addr", "add", &host, "dev", device];
+        Some(_) => {
+            tncfg(control, &format!("detach {device}"))?;
+            tncfg(control, &format!("attach {device} {physical}{mtu}"))?;
+        }
+        None => tncfg(control, &format!("attach {device} {physical}{mtu}"))?,
+    }
+    for address in &addresses {
+        let host = whole(address.local);
+        let mut args = vec!["addr", "replace", &host, "dev", device];
         if address.local.is_ipv6() {
             args.push("nodad");
         }
@@ -87,18 +85,52 @@ fn attach_one(
     Ok(())
 }
 
-/// A device left attached by an earlier life is attached anew.
-fn detach_if_attached(control: &Control, device: &str) -> Result<(), String> {
+fn tncfg(control: &Control, line: &str) -> Result<(), String> {
+    match control {
+        Control::Daemon(_) => control.line(line).map(drop).map_err(|e| e.to_string()),
+        Control::Kernel => {
+            Err("the kernel module's tncfg is not driven by this version of setup".into())
+        }
+    }
+}
+
+/// The MTU that ipsecN shows where `overridemtu=` says nothing.
+const DEVICE_MTU: u32 = 16260;
+
+/// What an earlier life left `device` attached to, and the MTU it shows.
+fn attached(control: &Control, device: &str) -> Result<Option<(String, u32)>, String> {
     let table = control
         .table(pfkey::client::Table::TnCfg)
         .map_err(|e| e.to_string())?;
-    let attached = table
-        .lines()
-        .any(|l| l.split_whitespace().next() == Some(device) && !l.contains("NULL"));
-    if attached {
-        control
-            .line(&format!("detach {device}"))
-            .map_err(|e| e.to_string())?;
+    Ok(table.lines().find_map(|line| attachment(line, device)))
+}
+
+/// Reads a line of ipsec_tncfg(5): `ipsec0 -> eth1 mtu=16260(1500) -> 1500`.
+fn attachment(line: &str, device: &str) -> Option<(String, u32)> {
+    let mut words = line.split_whitespace();
+    let (name, _, physical) = (words.next()?, words.next()?, words.next()?);
+    let mtu = words.next()?.strip_prefix("mtu=")?.split('(').next()?;
+    if name != device || physical == "NULL" {
+        return None;
+    }
+    Some((physical.to_string(), mtu.parse().ok()?))
+}
+
+/// As `ip addr` takes an address alone: `192.0.2.1/32`.
+fn whole(address: IpAddr) -> String {
+    format!("{address}/{}", if address.is_ipv6() { 128 } else { 32 })
+}
+
+/// Takes from a device that stays the addresses that its physical one no longer has.
+fn forget_addresses(device: &str, wanted: &[&net::Address]) -> Result<(), String> {
+    let Some(found) = net::device(device).map_err(|e| e.to_string())? else {
+        return Ok(());
+    };
+    for old in found.addresses() {
+        if wanted.iter().all(|address| address.local != old.local) {
+            net::ip(&["addr", "del", &whole(old.local), "dev", device])
+                .map_err(|e| e.to_string())?;
+        }
     }
     Ok(())
 }
@@ -166,5 +198,19 @@ pub fn forward_back(context: &Context, info: &str) {
                 "cannot switch IP forwarding off: {FORWARD}: {error}"
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attachment;
+
+    #[test]
+    fn a_line_of_tncfg() {
+        let line = "ipsec0 -> eth1 mtu=16260(1500) -> 1500";
+        assert_eq!(attachment(line, "ipsec0"), Some(("eth1".into(), 16260)));
+        assert_eq!(attachment(line, "ipsec1"), None);
+        assert_eq!(attachment("ipsec0 -> NULL mtu=0(0) -> 0", "ipsec0"), None);
+        assert_eq!(attachment("", "ipsec0"), None);
     }
 }
