@@ -8,6 +8,7 @@ use klips::{Audience, CryptoError, DeviceId, Home, NoMemory};
 use rand::Rng as _;
 
 use crate::crypto::{KeyedCipher, KeyedMac, deflate};
+use crate::sys::huge;
 
 /// A host in user space.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,11 +41,16 @@ impl<T> klips::Vector<T> for Table<T> {
     }
 
     fn try_reserve(&mut self, additional: usize) -> Result<(), NoMemory> {
-        self.0.try_reserve(additional).map_err(|_| NoMemory)
+        let before = self.0.capacity();
+        self.0.try_reserve(additional).map_err(|_| NoMemory)?;
+        if self.0.capacity() != before {
+            huge::advise(&mut self.0);
+        }
+        Ok(())
     }
 
     fn try_push(&mut self, value: T) -> Result<(), NoMemory> {
-        self.0.try_reserve(1).map_err(|_| NoMemory)?;
+        self.try_reserve(1)?;
         self.0.push(value);
         Ok(())
     }

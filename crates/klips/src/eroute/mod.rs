@@ -28,20 +28,20 @@ struct Rare<H: Home> {
     held: H::Lock<Held<H>>,
 }
 
-/// One eroute. All that a lookup reads is within two cache lines side by side: among 100,000 eroutes it is memory that a
+/// One eroute. All that a packet reads and counts is in the first cache line: among 100,000 eroutes it is memory that a
 /// lookup waits for.
-#[repr(align(128))]
+#[repr(C, align(64))]
 pub struct Eroute<H: Home> {
-    /// Which packets it is for.
-    pub selector: Selector,
     /// The first SA of the group they go through, or a shunt.
     pub target: SaId,
-    /// The process that made it; 0: KLIPS itself, out of a trap.
-    pub pid: u32,
     packets: AtomicU64,
     last_used: AtomicU64,
     /// Always one element: a box that can fail to be made.
     rare: H::Vec<Rare<H>>,
+    /// Which packets it is for.
+    pub selector: Selector,
+    /// The process that made it; 0: KLIPS itself, out of a trap.
+    pub pid: u32,
 }
 
 impl<H: Home> Eroute<H> {

@@ -5,13 +5,13 @@
 //! has an eroute for the packet wins. A lookup costs one probe per shape, however many eroutes there are: real tables have
 //! a handful of shapes. The bound is 33 × 33 × 8 shapes for IPv4 and 129 × 129 × 8 for IPv6, and only PF_KEY makes shapes.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
-use ipsec_types::{Packet, Selector};
+use ipsec_types::{Packet, Selector, Subnet};
 
 use super::Eroute;
 use crate::home::{Home, NoMemory, Vector};
-use crate::table::{HashKey, Key, KeyedIndex, Slab};
+use crate::table::{HashKey, Index, Slab};
 
 /// What selectors of one kind have in common. The order is that of lookup, most specific last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +32,7 @@ struct Counted {
 /// All eroutes of a host.
 pub struct Eroutes<H: Home> {
     slab: Slab<H, Eroute<H>>,
-    v4: KeyedIndex<H, KeyV4>,
-    v6: KeyedIndex<H, KeyV6>,
+    index: Index<H>,
     shapes: H::Vec<Counted>,
     key: HashKey,
     own_holds: H::Vec<Selector>,
@@ -68,118 +67,38 @@ impl Shape {
         }
     }
 
-    /// What of an eroute's key is not an address, for `packet` cut to this shape.
-    fn finer(&self, packet: &Packet) -> Finer {
-        Finer {
+    /// The selector of this shape that means `packet`. A selector that gives no protocol or ports has them 0, so that two of
+    /// different shapes differ in this too.
+    fn cut(&self, packet: &Packet) -> Option<Selector> {
+        Some(Selector {
+            src: Subnet::new(packet.src, self.src).ok()?,
+            dst: Subnet::new(packet.dst, self.dst).ok()?,
+            proto: if self.proto { packet.proto } else { 0 },
             sport: if self.sport { packet.sport } else { 0 },
             dport: if self.dport { packet.dport } else { 0 },
-            proto: if self.proto { packet.proto } else { 0 },
-            src: self.src,
-            dst: self.dst,
+        })
+    }
+}
+
+fn hash(key: HashKey, selector: &Selector) -> u32 {
+    let finer = u64::from(selector.src.prefix()) << 48
+        | u64::from(selector.dst.prefix()) << 40
+        | u64::from(selector.proto) << 32
+        | u64::from(selector.sport) << 16
+        | u64::from(selector.dport);
+    match (selector.src.addr(), selector.dst.addr()) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => key.hash(&[
+            finer,
+            u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()),
+        ]),
+        (src, dst) => {
+            let halves = |address: IpAddr| match address {
+                IpAddr::V4(v4) => [0, u64::from(v4.to_bits())],
+                IpAddr::V6(v6) => [(v6.to_bits() >> 64) as u64, v6.to_bits() as u64],
+            };
+            let ([a, b], [c, d]) = (halves(src), halves(dst));
+            key.hash(&[finer, a, b, c, d])
         }
-    }
-
-    /// The key of the eroute of this shape that `packet` would go by.
-    fn key(&self, packet: &Packet) -> Option<Place> {
-        let finer = self.finer(packet);
-        match (packet.src, packet.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let mask = |a: Ipv4Addr, n| {
-                    a.to_bits() & u32::MAX.checked_shl(32 - u32::from(n)).unwrap_or(0)
-                };
-                Some(Place::V4(KeyV4 {
-                    src: mask(src, self.src.min(32)),
-                    dst: mask(dst, self.dst.min(32)),
-                    finer,
-                }))
-            }
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                let mask = |a: Ipv6Addr, n| {
-                    a.to_bits() & u128::MAX.checked_shl(128 - u32::from(n)).unwrap_or(0)
-                };
-                let halves = |bits: u128| [(bits >> 64) as u64, bits as u64];
-                let (src, dst) = (mask(src, self.src.min(128)), mask(dst, self.dst.min(128)));
-                Some(Place::V6(KeyV6 {
-                    src: halves(src),
-                    dst: halves(dst),
-                    finer,
-                }))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Prefix lengths, protocol and ports; 0 is any. A selector that gives none of the latter has all of them 0, so shapes need no
-/// flags here.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Finer {
-    sport: u16,
-    dport: u16,
-    proto: u8,
-    src: u8,
-    dst: u8,
-}
-
-impl Finer {
-    fn word(&self) -> u64 {
-        u64::from(self.src) << 48
-            | u64::from(self.dst) << 40
-            | u64::from(self.proto) << 32
-            | u64::from(self.sport) << 16
-            | u64::from(self.dport)
-    }
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct KeyV4 {
-    src: u32,
-    dst: u32,
-    finer: Finer,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct KeyV6 {
-    src: [u64; 2],
-    dst: [u64; 2],
-    finer: Finer,
-}
-
-impl Key for KeyV4 {
-    fn hash(&self, key: HashKey) -> u32 {
-        key.hash(&[
-            self.finer.word(),
-            u64::from(self.src) << 32 | u64::from(self.dst),
-        ])
-    }
-}
-
-impl Key for KeyV6 {
-    fn hash(&self, key: HashKey) -> u32 {
-        key.hash(&[
-            self.finer.word(),
-            self.src[0],
-            self.src[1],
-            self.dst[0],
-            self.dst[1],
-        ])
-    }
-}
-
-/// A key of either family.
-enum Place {
-    V4(KeyV4),
-    V6(KeyV6),
-}
-
-/// A selector as the packet that it would be the cut of.
-fn as_cut(selector: &Selector) -> Packet {
-    Packet {
-        src: selector.src.addr(),
-        dst: selector.dst.addr(),
-        proto: selector.proto,
-        sport: selector.sport,
-        dport: selector.dport,
     }
 }
 
@@ -188,8 +107,7 @@ impl<H: Home> Eroutes<H> {
     pub fn new(home: &H) -> Self {
         Self {
             slab: Slab::new(),
-            v4: KeyedIndex::new(),
-            v6: KeyedIndex::new(),
+            index: Index::new(),
             shapes: H::Vec::new(),
             key: HashKey::random(home),
             own_holds: H::Vec::new(),
@@ -216,27 +134,15 @@ impl<H: Home> Eroutes<H> {
         let v6 = packet.src.is_ipv6();
         let shapes = self.shapes.iter().rev().filter(|c| c.shape.v6 == v6);
         let number = shapes
-            .filter_map(|c| c.shape.key(packet))
-            .find_map(|place| self.find(&place));
+            .filter_map(|c| c.shape.cut(packet))
+            .find_map(|selector| self.number(&selector));
         number.and_then(|n| self.slab.get(n))
     }
 
-    fn find(&self, place: &Place) -> Option<u32> {
-        match place {
-            Place::V4(key) => self.v4.find(self.key, key),
-            Place::V6(key) => self.v6.find(self.key, key),
-        }
-    }
-
-    /// The place of a selector; none if its nets are of two families, or it gives ports without a protocol: PF_KEY refuses those.
-    fn place(selector: &Selector) -> Option<Place> {
-        Shape::of(selector)
-            .key(&as_cut(selector))
-            .filter(|_| selector.is_sane())
-    }
-
     fn number(&self, selector: &Selector) -> Option<u32> {
-        self.find(&Self::place(selector)?)
+        self.index.find(hash(self.key, selector), |n| {
+            self.slab.get(n).is_some_and(|e| e.selector == *selector)
+        })
     }
 
     /// The eroute with exactly this selector.
@@ -252,8 +158,11 @@ impl<H: Home> Eroutes<H> {
     /// Puts an eroute in.
     pub fn add(&mut self, eroute: Eroute<H>) -> Result<(), AddError> {
         let selector = eroute.selector;
-        let place = Self::place(&selector).ok_or(AddError::Selector)?;
-        if self.find(&place).is_some() {
+        // A net of the other family or a port without a protocol would make a shape that means nothing.
+        if !selector.is_sane() {
+            return Err(AddError::Selector);
+        }
+        if self.number(&selector).is_some() {
             return Err(AddError::Exists);
         }
         let own = eroute.is_own_hold();
@@ -261,7 +170,7 @@ impl<H: Home> Eroutes<H> {
             self.own_holds.try_reserve(1)?;
         }
         self.count_shape(Shape::of(&selector))?;
-        if let Err(e) = self.put(place, eroute) {
+        if let Err(e) = self.put(eroute) {
             self.uncount_shape(Shape::of(&selector));
             return Err(e.into());
         }
@@ -271,23 +180,17 @@ impl<H: Home> Eroutes<H> {
         Ok(())
     }
 
-    fn put(&mut self, place: Place, eroute: Eroute<H>) -> Result<(), NoMemory> {
+    fn put(&mut self, eroute: Eroute<H>) -> Result<(), NoMemory> {
+        let hash = hash(self.key, &eroute.selector);
         let n = self.slab.insert(eroute)?;
-        let indexed = match place {
-            Place::V4(key) => self.v4.insert(self.key, key, n),
-            Place::V6(key) => self.v6.insert(self.key, key, n),
-        };
+        let indexed = self.index.insert(hash, n);
         indexed.inspect_err(|_| drop(self.slab.remove(n)))
     }
 
     /// Takes the eroute with exactly this selector out.
     pub fn remove(&mut self, selector: &Selector) -> Option<Eroute<H>> {
-        let place = Self::place(selector)?;
-        let n = self.find(&place)?;
-        match place {
-            Place::V4(key) => self.v4.remove(self.key, &key),
-            Place::V6(key) => self.v6.remove(self.key, &key),
-        }
+        let n = self.number(selector)?;
+        self.index.remove(hash(self.key, selector), n);
         self.uncount_shape(Shape::of(selector));
         let eroute = self.slab.remove(n)?;
         if eroute.is_own_hold()
@@ -303,8 +206,7 @@ impl<H: Home> Eroutes<H> {
     /// Takes all out.
     pub fn clear(&mut self) {
         self.slab = Slab::new();
-        self.v4 = KeyedIndex::new();
-        self.v6 = KeyedIndex::new();
+        self.index = Index::new();
         self.shapes.clear();
         self.own_holds.clear();
     }

@@ -1,4 +1,5 @@
-//! A hash index: open addressing, linear probing, half full at most, so a lookup that misses costs one or two probes.
+//! A hash index: open addressing, linear probing, at most 7/8 full; an entry is 8 bytes, so that a probe rarely leaves its cache
+//! line, and the index of 100,000 eroutes is one megabyte.
 //!
 //! The hash is keyed with random numbers, so that a peer who chooses addresses cannot aim at one chain.
 
@@ -79,7 +80,7 @@ impl<H: Home> Index<H> {
     }
 
     pub fn insert(&mut self, hash: u32, number: u32) -> Result<(), NoMemory> {
-        if (self.used + 1) * 2 > self.entries.len() {
+        if (self.used + 1) * 8 > self.entries.len() * 7 {
             self.grow()?;
         }
         let value = number.checked_add(1).ok_or(NoMemory)?;

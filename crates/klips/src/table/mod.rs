@@ -3,9 +3,7 @@
 //! Not here: what the entries are (`eroute`, `sadb`).
 
 mod index;
-mod keyed;
 mod slab;
 
 pub(crate) use index::{HashKey, Index};
-pub(crate) use keyed::{Key, KeyedIndex};
 pub(crate) use slab::Slab;

@@ -2,6 +2,7 @@
 //! is in this folder; nothing here knows what IPsec is.
 
 pub mod fork;
+pub mod huge;
 pub mod ifreq;
 pub mod mmsg;
 pub mod stop;
