@@ -1,11 +1,12 @@
 # make demo    two gateways and a tunnel between them, shown from nothing to pings and down again
 # make check   all tests
-# make install, make uninstall   with PREFIX= and DESTDIR=
+# make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CARGO ?= cargo
+PROFILE ?= release
 
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/ipsec
@@ -23,7 +24,7 @@ all: build
 
 build:
 	testing/prereqs build
-	$(CARGO) build --release --locked --workspace --bins
+	$(CARGO) build $(if $(filter release,$(PROFILE)),--release) --locked --workspace --bins
 
 demo:
 	testing/prereqs test
@@ -58,8 +59,8 @@ bench:
 
 install: build
 	install -d $(SBIN) $(LIBEXEC) $(MAN)/man5 $(MAN)/man8 $(ETC)/ipsec.d/policies $(UNITS)
-	install -m 755 $(TARGET)/release/ipsec $(SBIN)/ipsec
-	install -m 755 $(TARGET)/release/pluto $(TARGET)/release/klipsd $(TARGET)/release/whack conf/_updown $(LIBEXEC)
+	install -m 755 $(TARGET)/$(PROFILE)/ipsec $(SBIN)/ipsec
+	install -m 755 $(addprefix $(TARGET)/$(PROFILE)/,pluto klipsd whack) conf/_updown $(LIBEXEC)
 	install -m 644 $(addprefix man/,$(MAN5)) $(MAN)/man5
 	install -m 644 $(addprefix man/,$(MAN8)) $(MAN)/man8
 	sed 's,@PREFIX@,$(PREFIX),' conf/ipsec.service >$(UNITS)/ipsec.service
