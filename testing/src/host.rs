@@ -14,10 +14,10 @@ pub struct Host {
     env: Vec<(String, String)>,
 }
 
-/// `/etc` is the machine's own with a private layer on top, so tests write into it freely.
-const SETUP: &str = "mount -t tmpfs run /run && mkdir -p /run/etc/up /run/etc/work \
-    && mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc/up,workdir=/run/etc/work /etc \
-    && rm -rf /etc/ipsec.conf /etc/ipsec.secrets /etc/ipsec.d \
+/// `/etc` is a copy of what may be read of the machine's own, without another IPsec's files: tests write into it freely.
+const SETUP: &str = "mount -t tmpfs run /run && mkdir /run/etc \
+    && for file in /etc/*; do case $file in /etc/ipsec*) ;; *) cp -a $file /run/etc 2>/dev/null;; esac; done; \
+    mount --bind /run/etc /etc \
     && mount -t proc proc /proc && { mount -t sysfs sys /sys 2>/dev/null || true; } \
     && ip link set lo up \
     && echo 1 >/proc/sys/net/ipv4/ip_forward && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding \

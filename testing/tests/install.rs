@@ -153,6 +153,40 @@ fn the_installed_programs_make_a_tunnel() {
     net.west.run("! pgrep -x 'pluto|klipsd'").ok();
 }
 
+#[test]
+fn the_demo_needs_no_root() {
+    let testbed = Testbed::new();
+    let root = testbed.scratch("root");
+    make("install", &root);
+    let demo = root.join("demo");
+    fs::copy(env!("CARGO_BIN_EXE_demo"), &demo).expect("the demo can be copied");
+    fs::set_permissions(testbed.scratch_dir(), fs::Permissions::from_mode(0o755))
+        .expect("the scratch directory is ours");
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]);
+        nobody.arg(&demo);
+        nobody
+    } else {
+        Command::new(&demo)
+    };
+    let done = command
+        .env("TESTBED_STAGE", root.join("usr/local"))
+        .output()
+        .expect("the demo can be run");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success()
+            && said
+                .lines()
+                .filter(|line| line.starts_with("yes: "))
+                .count()
+                == 4,
+        "{said}\n{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
 /// `ipsec …` as it is found after an installation, without any of the testbed's own variables.
 fn installed(host: &testing::Host, command: &str) -> testing::Output {
     host.run(&format!(
