@@ -69,6 +69,9 @@ impl About {
 impl Engine {
     /// Writes to the log only.
     pub(crate) fn log(&mut self, about: About, text: impl AsRef<str>) {
+        if about.from.is_some() && !self.strangers.may_be_told() {
+            return;
+        }
         let text = self.with_prefix(about, text.as_ref());
         self.act(Action::Log {
             level: LogLevel::Info,
@@ -78,6 +81,9 @@ impl Engine {
 
     /// Writes to the log, and to whoever watches with `rc` before it.
     pub(crate) fn loglog(&mut self, about: About, rc: Rc, text: impl AsRef<str>) {
+        if about.from.is_some() && !self.strangers.may_be_told() {
+            return;
+        }
         let text = self.with_prefix(about, text.as_ref());
         if let Some(client) = about.client {
             self.reply(client, rc, text.clone());

@@ -19,6 +19,7 @@ mod interfaces;
 pub mod kernel;
 pub mod log;
 pub mod route;
+mod strangers;
 #[cfg(test)]
 mod tests;
 pub mod time;
@@ -43,6 +44,7 @@ use connection::Addresses;
 use kernel::Kernel;
 use log::DebugSet;
 use route::{Lanes, Shunts, Updowns};
+use strangers::Strangers;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +83,7 @@ pub struct Engine {
     clients: WhackClients,
     waiting_for_interfaces: Vec<ClientId>,
     waiting_for_secrets: Vec<ClientId>,
+    pub(crate) strangers: Strangers,
     actions: Vec<Action>,
     jobs: u64,
     shutting_down: bool,
@@ -109,6 +112,7 @@ impl Engine {
             clients: WhackClients::default(),
             waiting_for_interfaces: Vec::new(),
             waiting_for_secrets: Vec::new(),
+            strangers: Strangers::default(),
             actions: Vec::new(),
             jobs: 0,
             shutting_down: false,

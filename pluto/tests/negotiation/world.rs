@@ -231,6 +231,11 @@ impl World {
             .count()
     }
 
+    /// How many lines a node has logged.
+    pub fn lines(&self, n: usize) -> usize {
+        self.nodes[n].log.len()
+    }
+
     pub fn trace(&self) -> String {
         self.nodes
             .iter()

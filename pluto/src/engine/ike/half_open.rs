@@ -36,25 +36,58 @@ struct Record {
     since: Time,
 }
 
-/// The records, oldest first in `order`.
+/// The records, oldest first in `order` and in each queue of `per_source`.
 #[derive(Debug, Default)]
 pub(super) struct HalfOpens {
     secret: Option<CookieSecret>,
     records: HashMap<Key, Record>,
     order: VecDeque<(Time, Key)>,
-    per_source: HashMap<IpAddr, usize>,
+    per_source: HashMap<IpAddr, VecDeque<Key>>,
+    /// When it was last told that records had to go.
+    told: Option<Time>,
 }
 
 impl HalfOpens {
     fn remove(&mut self, key: &Key) -> Option<Record> {
         let record = self.records.remove(key)?;
-        if let Some(count) = self.per_source.get_mut(&key.2.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_source.remove(&key.2.ip());
+        let source = key.2.ip();
+        if let Some(keys) = self.per_source.get_mut(&source) {
+            keys.retain(|k| k != key);
+            if keys.is_empty() {
+                self.per_source.remove(&source);
             }
         }
         Some(record)
+    }
+
+    fn insert(&mut self, key: Key, record: Record) {
+        self.per_source
+            .entry(key.2.ip())
+            .or_default()
+            .push_back(key);
+        self.order.push_back((record.since, key));
+        self.records.insert(key, record);
+    }
+
+    /// Makes room for one more of `source`: the oldest go, for an honest initiator returns its cookie before a flood gets that
+    /// far, while one that comes during a flood must not find the door shut. Whether any had to go.
+    fn make_room(&mut self, source: IpAddr) -> bool {
+        let oldest = self
+            .per_source
+            .get(&source)
+            .filter(|keys| keys.len() >= MAX_PER_SOURCE)
+            .and_then(|keys| keys.front().copied());
+        if let Some(key) = oldest {
+            return self.remove(&key).is_some();
+        }
+        let mut gone = false;
+        while self.records.len() >= MAX_RECORDS {
+            let Some((_, key)) = self.order.pop_front() else {
+                break;
+            };
+            gone |= self.remove(&key).is_some();
+        }
+        gone
     }
 
     fn expire(&mut self, now: Time) {
@@ -71,14 +104,6 @@ impl HalfOpens {
                 self.remove(&key);
             }
         }
-    }
-
-    fn full_for(&self, source: IpAddr) -> bool {
-        self.records.len() >= MAX_RECORDS
-            || self
-                .per_source
-                .get(&source)
-                .is_some_and(|count| *count >= MAX_PER_SOURCE)
     }
 }
 
@@ -121,35 +146,19 @@ impl Engine {
         let key = (initiator, responder, remote);
         let message = half.mr1().to_vec();
         if !self.ike.half_open.records.contains_key(&key) {
-            if self.ike.half_open.full_for(remote.ip()) {
-                self.log(
-                    about,
-                    "too many Main Modes begun and not carried on: ignoring another one",
-                );
-                return;
+            if self.ike.half_open.make_room(remote.ip()) {
+                self.tell_crowded(now, remote);
             }
             self.log(
                 About {
                     conn: Some(conn),
-                    ..About::default()
+                    ..about
                 },
                 "responding to Main Mode",
             );
-            *self
-                .ike
-                .half_open
-                .per_source
-                .entry(remote.ip())
-                .or_default() += 1;
-            self.ike.half_open.order.push_back((now, key));
-            self.ike.half_open.records.insert(
-                key,
-                Record {
-                    half,
-                    conn,
-                    since: now,
-                },
-            );
+            let since = now;
+            let record = Record { half, conn, since };
+            self.ike.half_open.insert(key, record);
             self.timers
                 .set(now + PATIENCE, Timer::Ike(IkeTimer::HalfOpen));
         }
@@ -158,6 +167,19 @@ impl Engine {
             remote,
             bytes: message,
         });
+    }
+
+    /// Says, once a minute at most, that somebody begins many Main Modes.
+    fn tell_crowded(&mut self, now: Time, remote: SocketAddr) {
+        let told = &mut self.ike.half_open.told;
+        if told.is_none_or(|then| now - then >= PATIENCE) {
+            *told = Some(now);
+            let text = format!(
+                "too many Main Modes begun and not carried on, lately by {}: forgetting the oldest",
+                remote.ip()
+            );
+            self.log(About::default(), text);
+        }
     }
 
     /// A connection whose policy finds something acceptable in MI1.

@@ -30,6 +30,13 @@ impl Engine {
         if !self.listening {
             return;
         }
+        let left_out = self.strangers.packet(now);
+        if left_out > 0 {
+            self.log(
+                About::default(),
+                format!("{left_out} more lines about packets of strangers were left out"),
+            );
+        }
         let header = match Header::new_checked(bytes) {
             Ok(header) => header,
             Err(error) => {
