@@ -3,7 +3,6 @@
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 PREFIX ?= /usr/local
-SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CARGO ?= cargo
 PROFILE ?= release
@@ -11,10 +10,12 @@ PROFILE ?= release
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/ipsec
 MAN = $(DESTDIR)$(PREFIX)/share/man
-ETC = $(DESTDIR)$(SYSCONFDIR)
+ETC = $(DESTDIR)/etc
 UNITS = $(DESTDIR)$(UNITDIR)
 
 TARGET = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+BUILT = $(TARGET)/$(PROFILE)
+PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
@@ -57,21 +58,26 @@ bench:
 	$(CARGO) build --release --locked --workspace --bins
 	$(TARGET)/release/bench
 
-install: build
+# Under sudo there is often no cargo: then what `make' has built is installed.
+install: $(if $(shell command -v $(CARGO) 2>/dev/null),build)
+	@for program in ipsec $(PROGRAMS); do \
+		[ -x $(BUILT)/$$program ] || { echo "$(BUILT)/$$program is not built: run \`make' first" >&2; exit 1; }; \
+	done
 	install -d $(SBIN) $(LIBEXEC) $(MAN)/man5 $(MAN)/man8 $(ETC)/ipsec.d/policies $(UNITS)
-	install -m 755 $(TARGET)/$(PROFILE)/ipsec $(SBIN)/ipsec
-	install -m 755 $(addprefix $(TARGET)/$(PROFILE)/,pluto klipsd whack) conf/_updown $(LIBEXEC)
+	install -m 755 $(BUILT)/ipsec $(SBIN)
+	install -m 755 $(addprefix $(BUILT)/,$(PROGRAMS)) conf/_updown $(LIBEXEC)
 	install -m 644 $(addprefix man/,$(MAN5)) $(MAN)/man5
 	install -m 644 $(addprefix man/,$(MAN8)) $(MAN)/man8
-	sed 's,@PREFIX@,$(PREFIX),' conf/ipsec.service >$(UNITS)/ipsec.service
-	[ -e $(ETC)/ipsec.conf ] || install -m 644 conf/ipsec.conf $(ETC)/ipsec.conf
-	[ -e $(ETC)/ipsec.secrets ] || install -m 600 conf/ipsec.secrets $(ETC)/ipsec.secrets
+	install -m 644 conf/ipsec.service $(UNITS)
+	sed -i 's,@PREFIX@,$(PREFIX),' $(UNITS)/ipsec.service
+	[ -e $(ETC)/ipsec.conf ] || install -m 644 conf/ipsec.conf $(ETC)
+	[ -e $(ETC)/ipsec.secrets ] || install -m 600 conf/ipsec.secrets $(ETC)
 
 # The configuration is the administrator's and stays.
 uninstall:
-	rm -f $(SBIN)/ipsec $(addprefix $(LIBEXEC)/,pluto klipsd whack _updown) $(UNITS)/ipsec.service
+	rm -f $(SBIN)/ipsec $(addprefix $(LIBEXEC)/,$(PROGRAMS) _updown) $(UNITS)/ipsec.service
 	rm -f $(addprefix $(MAN)/man5/,$(MAN5)) $(addprefix $(MAN)/man8/,$(MAN8))
-	-rmdir $(LIBEXEC)
+	[ ! -d $(LIBEXEC) ] || rmdir $(LIBEXEC)
 
 clean:
 	$(CARGO) clean
