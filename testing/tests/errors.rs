@@ -46,11 +46,11 @@ fn a_missing_also_target_is_named_with_what_exists() {
 
 #[test]
 fn subnets_that_overlap_are_refused() {
-    let conn = "conn broken\n\tleft=192.1.2.45\n\tleftsubnet=192.0.0.0/16\n\tright=192.1.2.23\n\trightsubnet=192.0.2.0/24\n";
+    let conn = "conn broken\n\tleft=192.1.2.45\n\tleftsubnet=192.0.2.0/24\n\tright=192.1.2.23\n\trightsubnet=192.0.2.0/24\n";
     adding(conn)
-        .says("192.0.0.0/16")
-        .says("192.0.2.0/24")
-        .says("overlap");
+        .says("/etc/ipsec.conf:10")
+        .says("overlap: both are 192.0.2.0/24")
+        .says("renumber");
 }
 
 #[test]

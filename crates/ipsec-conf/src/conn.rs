@@ -198,11 +198,26 @@ impl<'a> Taker<'a> {
     }
 
     fn contradiction(&mut self, keys: [&str; 2], message: &str, help: &str) {
-        let mut error = Diagnostic::error(message, self.span(keys[0])).help(help);
-        if let Some(other) = self.settings.get(keys[1]) {
-            error = error.other(&other.span, format!("and this is {}", keys[1]));
+        self.complaint(
+            Diagnostic::error(message, self.span(keys[0])),
+            keys[1],
+            help,
+        );
+    }
+
+    fn doubt(&mut self, keys: [&str; 2], message: &str, help: &str) {
+        self.complaint(
+            Diagnostic::warning(message, self.span(keys[0])),
+            keys[1],
+            help,
+        );
+    }
+
+    fn complaint(&mut self, mut about: Diagnostic, other: &str, help: &str) {
+        if let Some(setting) = self.settings.get(other) {
+            about = about.other(&setting.span, format!("and this is {other}"));
         }
-        self.problems.push(error);
+        self.problems.push(about.help(help));
     }
 }
 
@@ -444,29 +459,42 @@ fn check_subnets(t: &mut Taker<'_>, conn: &Conn) {
     let (Some(left), Some(right)) = (conn.left.subnet, conn.right.subnet) else {
         return;
     };
-    let ported = conn.left.protoport.is_some() || conn.right.protoport.is_some();
+    let keys = ["rightsubnet", "leftsubnet"];
     if left.addr().is_ipv4() != right.addr().is_ipv4() {
         t.contradiction(
-            ["rightsubnet", "leftsubnet"],
+            keys,
             "leftsubnet and rightsubnet are of different address families",
             "use IPv4 or IPv6 on both sides",
         );
-    } else if left == right && !ported {
-        let help = "the two sites need distinct networks: renumber one of them";
+    }
+    // 0.0.0.0/0 is "everything else"; a shunt may well be for packets within one net.
+    if conn.conn_type != ConnType::Tunnel
+        || left.is_all()
+        || right.is_all()
+        || !left.overlaps(&right)
+    {
+        return;
+    }
+    if left == right {
         t.contradiction(
-            ["rightsubnet", "leftsubnet"],
-            "leftsubnet and rightsubnet are the same",
-            help,
+            keys,
+            &format!("leftsubnet and rightsubnet overlap: both are {left}"),
+            "a packet must have a direction: renumber one of the sites, or narrow one of the subnets",
         );
-    } else if left.overlaps(&right) && !left.is_all() && !right.is_all() {
+    } else {
         let (inner, outer) = if left.contains_subnet(&right) {
             (right, left)
         } else {
             (left, right)
         };
-        let message = format!("leftsubnet and rightsubnet overlap: {inner} lies within {outer}");
-        let help = "a packet must belong to one side only: renumber a site, or write 0.0.0.0/0 for \"everything else\"";
-        t.contradiction(["rightsubnet", "leftsubnet"], &message, help);
+        t.doubt(
+            keys,
+            &format!("leftsubnet and rightsubnet overlap: {inner} lies within {outer}"),
+            &format!(
+                "fine if all of {inner} is behind that gateway alone; what its hosts send each other needs a \
+                 type=passthrough conn if it passes the gateway; if not meant, narrow {outer}"
+            ),
+        );
     }
 }
 

@@ -222,14 +222,10 @@ fn contradictions_are_found() {
     says(
         &conn("\tleftsubnet=10.0.1.0/24\n\trightsubnet=10.0.1.0/24\n"),
         &[
-            "error: leftsubnet and rightsubnet are the same",
+            "error: leftsubnet and rightsubnet overlap: both are 10.0.1.0/24",
             ":7:14",
             "renumber",
         ],
-    );
-    says(
-        &conn("\tleftsubnet=10.0.0.0/8\n\trightsubnet=10.0.1.0/24\n"),
-        &["error: leftsubnet and rightsubnet overlap: 10.0.1.0/24 lies within 10.0.0.0/8"],
     );
     says(
         &conn("\ttype=transport\n\tleftsubnet=10.0.1.0/24\n"),
@@ -269,6 +265,26 @@ fn everything_within_the_default_route_is_no_overlap() {
         errors_of(&conn("\tleftsubnet=0.0.0.0/0\n\trightsubnet=10.0.1.0/24\n")),
         ""
     );
+}
+
+#[test]
+fn a_part_of_the_other_sides_net_is_legal_but_remarked_on() {
+    let text = conn("\tleftsubnet=10.0.0.0/8\n\trightsubnet=10.0.1.0/24\n");
+    says(
+        &text,
+        &[
+            "warning: leftsubnet and rightsubnet overlap: 10.0.1.0/24 lies within 10.0.0.0/8",
+            "narrow 10.0.0.0/8",
+        ],
+    );
+    assert!(Config::parse("f", &text).conn("a").value.is_some());
+}
+
+#[test]
+fn a_shunt_may_be_for_packets_within_one_net() {
+    let shunt = "conn a\n\tleft=192.0.2.1\n\tright=192.0.2.2\n\ttype=passthrough\n\tauthby=never\n\
+        \tleftsubnet=10.0.1.0/24\n\trightsubnet=10.0.1.0/24\n";
+    assert_eq!(errors_of(shunt), "");
 }
 
 #[test]

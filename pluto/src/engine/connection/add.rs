@@ -30,7 +30,7 @@ pub enum AddError {
     /// A road warrior's way to authenticate must be known before its connection is.
     #[error("authentication method disagrees with \"{0}\", which is also for an unspecified peer")]
     AuthDiffers(String),
-    /// The clients of the two ends have addresses in common, so packets would have no direction.
+    /// The clients of the two ends are the same, so packets would have no direction.
     #[error(
         "leftsubnet {left} and rightsubnet {right} overlap: each address can be at one end only"
     )]
@@ -93,7 +93,11 @@ impl Connections {
         }
         default_end(&mut left, right.host);
         default_end(&mut right, left.host);
-        check_overlap(&left, &right)?;
+        let policy = policy_of(&request.policy);
+        // A shunt may well be for packets within one net.
+        if !policy.never_negotiate() {
+            check_overlap(&left, &right)?;
+        }
         // What is open about the peer is always at `that` end.
         let left_open = left.host.is_none() || left.client_wildcard;
         let (this, that) = if left_open {
@@ -101,7 +105,6 @@ impl Connections {
         } else {
             (left, right)
         };
-        let policy = policy_of(&request.policy);
         self.check_road_warriors(&policy, &this, &that)?;
         let conn = Connection {
             id: ConnId(0),
@@ -202,7 +205,7 @@ fn check_families(left: &End, right: &End, request: &whack::Connection) -> Resul
     }
 }
 
-/// The clients must be apart, but for one that is part of the other on purpose: `0.0.0.0/0` behind
+/// The clients must not be the same. One may be part of the other on purpose: `0.0.0.0/0` behind
 /// the peer, or a whole net that reaches a part of itself (extruded subnets).
 fn check_overlap(left: &End, right: &End) -> Result<(), AddError> {
     let (Some(l), Some(r)) = (left.client, right.client) else {

@@ -131,6 +131,17 @@ fn bad_descriptions_are_refused_and_say_why() {
         "{:?}",
         east.said
     );
+    let mut within = net_to_net("within");
+    within.left.client = Some(net("10.0.2.0/24"));
+    within.policy = whack::Policy {
+        tunnel: true,
+        shunt: whack::Shunt::Pass,
+        ..Default::default()
+    };
+    east.add(within);
+    let mut hub = net_to_net("hub");
+    hub.left.client = Some(net("10.0.0.0/8"));
+    east.add(hub);
     let mut bad_id = net_to_net("bad");
     bad_id.left.id = Some("@".into());
     assert_eq!(east.status_of(Request::Connection(Box::new(bad_id))), 27);
