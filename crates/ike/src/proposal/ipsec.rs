@@ -1,10 +1,12 @@
 //! Phase 2 negotiation: what a connection allows for its IPsec SAs, turned into an offer, and an offer or answer held
 //! against it. Reading single transforms is in `ipsec_transform`.
 
+mod answer;
+
 use super::algorithms::{EspAlgorithms, EspSuite};
 use super::attributes::{LIFE_MAXIMUM, Lifetimes};
 use super::ipsec_transform::{Common, Kind, Understood};
-use super::refusal::{AnswerError, NoProposal, Refusal, Refused};
+use super::refusal::{NoProposal, Refusal, Refused};
 use crate::crypto::{AuthAlg, Group};
 use crate::wire::{Encapsulation, Proposal, Protocol, SA_LIFE_DURATION_DEFAULT, Sa};
 
@@ -345,70 +347,6 @@ impl IpsecPolicy {
         combine(lists)
             .find_map(|combination| self.agree(&combination).err())
             .unwrap_or(Refusal::Bundle)
-    }
-
-    /// Reads the peer's answer to [`to_sa`](Self::to_sa): one transform for each protocol of one of our proposals, equal in
-    /// meaning to one we offered. Attributes may stand in another order or form; their values may not differ.
-    ///
-    /// # Errors
-    /// Any other answer.
-    pub fn confirm(&self, answer: &Sa) -> Result<IpsecChoice, AnswerError> {
-        let parts = &answer.proposals;
-        let one = parts.iter().all(|p| p.transforms.len() == 1) && !parts.is_empty();
-        let bundles = parts.chunk_by(|a, b| a.number == b.number).count();
-        if !one || bundles != 1 {
-            let transforms = parts.iter().map(|p| p.transforms.len()).max().unwrap_or(0);
-            return Err(AnswerError::NotOne {
-                proposals: bundles,
-                transforms,
-            });
-        }
-        let mut candidates = Vec::new();
-        for p in parts {
-            candidates.push(self.confirm_part(p)?);
-        }
-        let same = |protocols: &Vec<Protocol>| {
-            protocols.len() == parts.len() && parts.iter().all(|p| protocols.contains(&p.protocol))
-        };
-        let distinct = parts
-            .iter()
-            .enumerate()
-            .all(|(i, p)| parts.iter().take(i).all(|q| q.protocol != p.protocol));
-        if !distinct || !self.alternatives().iter().any(same) {
-            let names: Vec<String> = parts.iter().map(|p| p.protocol.to_string()).collect();
-            return Err(AnswerError::NotOffered(names.join(" with ")));
-        }
-        Ok(assemble(&candidates, self.encapsulation, self.pfs_group))
-    }
-
-    fn confirm_part<'a>(&self, p: &'a Proposal) -> Result<Candidate<'a>, AnswerError> {
-        let number = p.transforms.first().map(|t| t.number);
-        let refused = |why| {
-            AnswerError::Refused(Refused {
-                proposal: p.number,
-                protocol: p.protocol,
-                transform: number,
-                why,
-            })
-        };
-        let spi = peer_spi(p).map_err(refused)?;
-        let transform = p.transforms.first().ok_or(AnswerError::NotOne {
-            proposals: 1,
-            transforms: 0,
-        })?;
-        let understood = Understood::decode(p.protocol, transform).map_err(refused)?;
-        match self.transforms(p.protocol).contains(&understood) {
-            true => Ok(Candidate {
-                proposal: p,
-                index: 0,
-                spi,
-                understood,
-            }),
-            false => Err(AnswerError::NotOffered(format!(
-                "{} {understood}",
-                p.protocol
-            ))),
-        }
     }
 }
 

@@ -268,6 +268,34 @@ fn bundles_with_different_groups_are_refused() {
 }
 
 #[test]
+fn an_answer_given_again_without_compression_is_one_answer() {
+    let compress = IpsecPolicy {
+        compress: true,
+        ..esp()
+    };
+    let answer = compress
+        .choose(&compress.to_sa(&EAST))
+        .unwrap()
+        .answer(&WEST);
+    let with_more = |alter: &dyn Fn(&mut crate::wire::Proposal)| {
+        let mut sa = answer.clone();
+        let mut again = sa
+            .proposals
+            .iter()
+            .find(|p| p.protocol == Protocol::ESP)
+            .unwrap()
+            .clone();
+        again.number += 1;
+        alter(&mut again);
+        sa.proposals.push(again);
+        compress.confirm(&sa)
+    };
+    assert_eq!(with_more(&|_| ()), compress.confirm(&answer));
+    assert!(with_more(&|again| again.spi[0] ^= 1).is_err());
+    assert!(with_more(&|again| again.transforms[0].attributes.clear()).is_err());
+}
+
+#[test]
 fn altered_answers_are_refused() {
     let answer = esp().choose(&esp().to_sa(&EAST)).unwrap().answer(&WEST);
     let altered = |alter: &dyn Fn(&mut Sa)| {
