@@ -55,6 +55,19 @@ pub(crate) fn inbound<H: Home>(
     }
 }
 
+/// Whether an IPCOMP SA is in the group that the packet came on. See [`Klips::may_inflate`].
+pub(crate) fn may_inflate<H: Home>(klips: &Klips<H>, packet: &[u8]) -> bool {
+    let Some(sa) = IpHeader::new_checked(packet)
+        .ok()
+        .and_then(|header| said(&header, packet).ok().flatten())
+        .and_then(|id| klips.sadb.get(&id))
+    else {
+        return false;
+    };
+    // The packet names the outermost SA, or the one next to an IPCOMP that was left out.
+    core::iter::successors(Some(sa), |sa| klips.sadb.inward(sa)).any(is_comp)
+}
+
 /// The ipsec device on this physical device.
 fn device_of<H: Home>(klips: &Klips<H>, physical: u32) -> Option<DeviceId> {
     let on = |id: &DeviceId| {

@@ -177,6 +177,12 @@ impl<H: Home> Klips<H> {
         inbound::inbound(self, cx, physical, packet)
     }
 
+    /// Whether [`Self::inbound`] may make this packet longer than it is: it holds, or may hold, compressed data. It then needs
+    /// tail room up to [`crate::packet::MAX_PACKET`] bytes in all.
+    pub fn may_inflate(&self, packet: &[u8]) -> bool {
+        inbound::may_inflate(self, packet)
+    }
+
     /// Handles one PF_KEY request from `socket`. Answers go to `cx.out`, errors as messages with `sadb_msg_errno` too; a
     /// request too broken to be answered is dropped.
     pub fn pfkey(&mut self, cx: &mut Context<'_, H>, socket: &mut Socket, message: &[u8]) {

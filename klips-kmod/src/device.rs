@@ -1,0 +1,105 @@
+//! ipsecN and their physical devices: attached, detached, and followed through what happens to them.
+//!
+//! A physical device that goes down keeps its ipsecN: its routes are gone meanwhile, so nothing leaves. One that is taken away
+//! loses it.
+
+use core::ffi::CStr;
+
+use kernel::prelude::*;
+use klips::device::MAX_DEVICES;
+use klips::{DeviceError, DeviceId, Physical};
+
+use crate::host::Host;
+use crate::sys::device::{self, Look};
+
+/// Why a device could not be attached or detached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttachError {
+    /// There is no such physical device.
+    NoDevice,
+    /// The physical device is an ipsecN.
+    Itself,
+    /// The core refuses.
+    Core(DeviceError),
+}
+
+impl AttachError {
+    /// As an errno, positive.
+    pub(crate) fn errno(self) -> i32 {
+        -match self {
+            Self::NoDevice => ENXIO,
+            Self::Core(DeviceError::Busy) => EBUSY,
+            Self::Core(DeviceError::NotAttached) => ENODEV,
+            Self::Itself | Self::Core(DeviceError::BadMtu) => EINVAL,
+        }
+        .to_errno()
+    }
+}
+
+fn ids() -> impl Iterator<Item = DeviceId> {
+    (0..MAX_DEVICES).filter_map(DeviceId::new)
+}
+
+/// Attaches ipsecN to the device called `name`; `mtu` is what ipsecN is to show instead of its default. Under RTNL.
+pub(crate) fn attach(host: &Host, id: DeviceId, name: &CStr, mtu: Option<u32>) -> Result<(), AttachError> {
+    let look = device::look_up(host.net, name).ok_or(AttachError::NoDevice)?;
+    if look.is_ours {
+        return Err(AttachError::Itself);
+    }
+    host.write(None, |klips, _| klips.attach(id, look.physical, mtu)).map_err(AttachError::Core)?;
+    show(host, id);
+    Ok(())
+}
+
+/// Takes ipsecN off its device. Under RTNL.
+pub(crate) fn detach(host: &Host, id: DeviceId) -> Result<(), AttachError> {
+    host.write(None, |klips, _| klips.detach(id)).map_err(AttachError::Core)?;
+    show(host, id);
+    Ok(())
+}
+
+/// Takes all ipsecN off their devices. Under RTNL.
+pub(crate) fn clear(host: &Host) {
+    host.write(None, |klips, _| klips.clear());
+    ids().for_each(|id| show(host, id));
+}
+
+/// Brings what is seen of ipsecN up to what the tables say.
+fn show(host: &Host, id: DeviceId) {
+    host.note_attached();
+    host.devices.set_mtu(id, host.read(|klips, _| klips.device(id).mtu()));
+}
+
+/// Something happened to a device. Under RTNL.
+pub(crate) fn changed(host: &Host, look: &Look, gone: bool) {
+    if !host.is_attached(look.physical.index) {
+        return;
+    }
+    if !gone {
+        return update(host, look.physical);
+    }
+    for id in ids().filter(|id| host.physical_of(*id) == look.physical.index) {
+        pr_info!("{} is gone: {} is detached\n", look.physical.name.as_str(), id);
+        let _ = detach(host, id);
+    }
+}
+
+fn update(host: &Host, now: Physical) {
+    let differs = |p: &Physical| {
+        p.index == now.index && (p.name != now.name || p.mtu != now.mtu || p.addresses != now.addresses)
+    };
+    if host.read(|klips, _| ids().any(|id| klips.device(id).physical.as_ref().is_some_and(differs))) {
+        host.write(None, |klips, _| klips.physical_changed(now));
+    }
+}
+
+/// Looks at all attached devices again.
+pub(crate) fn refresh(host: &Host) {
+    device::with_rtnl(|| {
+        for id in ids() {
+            if let Some(look) = device::look_at(host.net, host.physical_of(id)) {
+                update(host, look.physical);
+            }
+        }
+    });
+}

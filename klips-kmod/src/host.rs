@@ -1,0 +1,194 @@
+//! One network namespace's KLIPS: its tables, its devices, its PF_KEY sockets, and the way to each.
+//!
+//! Not here: what becomes of packets (`transmit`, `receive`), or anything unsafe (`sys`).
+
+use core::cell::RefCell;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use klips::device::MAX_DEVICES;
+use kernel::prelude::*;
+use klips::{Context, DeviceId, Klips};
+
+use crate::home::{self, KernelHome, Said};
+use crate::pfkey::{SocketId, Sockets};
+use crate::sys::device::Devices;
+use crate::sys::gate::Gate;
+use crate::sys::net::Net;
+use crate::sys::proc;
+use crate::sys::provision::Stash;
+use crate::sys::skb::{Queue, Skb};
+use crate::sys::sysctl::Switches;
+use crate::sys::work::{Delayed, Work};
+
+/// How many packets wait to be put before the writer because they met a trap.
+const MAX_TRAPPED: u32 = 256;
+/// How many SAs are aged at one closing of the gate.
+const TICK: usize = 1024;
+/// Between two agings, in milliseconds.
+const TICK_MS: u32 = 1000;
+
+/// One namespace's KLIPS.
+pub(crate) struct Host {
+    /// Its namespace.
+    pub(crate) net: Net,
+    /// Its ipsecN.
+    pub(crate) devices: Devices,
+    /// Its PF_KEY sockets.
+    pub(crate) sockets: Sockets,
+    /// For each ipsecN the number of the physical device; 0: none. So that a packet that is not for us need not go to the gate.
+    physical: [AtomicU32; MAX_DEVICES],
+    /// Its `/proc/sys/net/ipsec`.
+    switches: Switches,
+    tables: Gate<Klips<KernelHome>>,
+    trapped: Queue,
+    trap: Work,
+    tick: Delayed,
+    refresh: Work,
+}
+
+impl Host {
+    /// An empty one. It begins to live with [`Self::start`], once it is where it will stay.
+    pub(crate) fn new(net: Net) -> Result<Self> {
+        Ok(Self {
+            net,
+            devices: Devices::new(),
+            sockets: Sockets::new(),
+            physical: Default::default(),
+            switches: Switches::new(),
+            tables: Gate::new(Klips::new(&KernelHome).map_err(|_| ENOMEM)?).map_err(|_| ENOMEM)?,
+            trapped: Queue::new(),
+            trap: Work::new(Self::do_trapped),
+            tick: Delayed::new(Self::do_tick),
+            refresh: Work::new(crate::device::refresh),
+        })
+    }
+
+    /// Brings up what runs by itself and what user space sees. On an error [`Self::stop`] is to be called all the same.
+    pub(crate) fn start(&'static self) -> Result<(), i32> {
+        self.trapped.init();
+        self.trap.init(self);
+        self.refresh.init(self);
+        self.tick.init(self);
+        self.devices.start(self)?;
+        proc::start(self)?;
+        self.switches.start(self)?;
+        self.tick.after(TICK_MS);
+        Ok(())
+    }
+
+    /// Takes all of that down again; afterwards nothing refers to the host. May sleep.
+    pub(crate) fn stop(&self) {
+        self.switches.stop();
+        proc::stop(self);
+        self.devices.stop();
+        self.refresh.cancel();
+        self.tick.cancel();
+        self.trap.cancel();
+    }
+
+    fn context(said: &mut Said) -> Context<'_, KernelHome> {
+        Context { home: &KernelHome, now: crate::sys::now(), out: said }
+    }
+
+    /// Reads the tables: the packet path, `/proc`. `f` must not sleep.
+    pub(crate) fn read<R>(&self, f: impl FnOnce(&Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R) -> R {
+        let mut said = Said::default();
+        let answer = self.tables.read(|klips| f(klips, &mut Self::context(&mut said)));
+        self.tell(None, &mut said);
+        self.let_go(&mut said);
+        answer
+    }
+
+    /// Writes the tables; process context only. `f` runs again from the start, and what it said is forgotten, for as long as it
+    /// lacks memory or a transform object that had to be made first: a core call that fails for lack of memory has changed nothing.
+    pub(crate) fn write<R>(
+        &self,
+        sender: Option<SocketId>,
+        mut f: impl FnMut(&mut Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R,
+    ) -> R {
+        let stash = RefCell::new(Stash::default());
+        let mut writer = self.tables.writer();
+        let (answer, mut said) = loop {
+            let mut said = Said::default();
+            let answer = writer.write(&stash, |klips| f(klips, &mut Self::context(&mut said)));
+            if stash.borrow_mut().provide() != Ok(true) {
+                break (answer, said);
+            }
+        };
+        // Still the only writer, so that listeners hear of changes in the order they were made in.
+        self.tell(sender, &mut said);
+        drop(writer);
+        self.let_go(&mut said);
+        answer
+    }
+
+    fn tell(&self, sender: Option<SocketId>, said: &mut Said) {
+        while let Some(mut message) = said.messages.take() {
+            let audience = home::audience(&mut message);
+            self.sockets.broadcast(audience, sender, &message);
+        }
+        if said.lost {
+            pr_warn!("no memory for what KLIPS had to say or send\n");
+        }
+    }
+
+    fn let_go(&self, said: &mut Said) {
+        while let Some(mut packet) = said.released.take() {
+            if let Some(device) = home::device(&mut packet) {
+                crate::transmit::transmit(self, device, packet);
+            }
+        }
+    }
+
+    /// Whether an ipsecN is attached to physical device number `index`.
+    pub(crate) fn is_attached(&self, index: u32) -> bool {
+        index != 0 && self.physical.iter().any(|p| p.load(Ordering::Relaxed) == index)
+    }
+
+    /// The number of the physical device of `device`; 0: none.
+    pub(crate) fn physical_of(&self, device: DeviceId) -> u32 {
+        self.physical.get(device.index()).map_or(0, |p| p.load(Ordering::Relaxed))
+    }
+
+    /// Brings the numbers of the physical devices up to date after an attach or detach.
+    pub(crate) fn note_attached(&self) {
+        self.read(|klips, _| {
+            for (n, index) in self.physical.iter().enumerate() {
+                let now = DeviceId::new(n).and_then(|id| klips.device(id).physical).map_or(0, |p| p.index);
+                index.store(now, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Has the addresses and MTUs of the physical devices looked at again, soon. Any context.
+    pub(crate) fn refresh_soon(&self) {
+        self.refresh.soon();
+    }
+
+    /// Has a packet that met a trap put before the writer. Any context.
+    pub(crate) fn trap_soon(&self, device: DeviceId, mut packet: Skb) {
+        home::set_device(&mut packet, device);
+        if self.trapped.put(packet, MAX_TRAPPED).is_err() {
+            self.devices.count_tx_dropped(device);
+        }
+        self.trap.soon();
+    }
+
+    fn do_trapped(&self) {
+        while let Some(mut packet) = self.trapped.take() {
+            let Some(device) = home::device(&mut packet) else { continue };
+            let verdict = self.write(None, |klips, cx| packet.with_packet(|packet| klips.trap(cx, device, packet)));
+            crate::transmit::act(self, device, packet, verdict);
+        }
+    }
+
+    fn do_tick(&self) {
+        let mut left = self.read(|klips, _| klips.sadb().len()).max(1);
+        while left != 0 {
+            let step = left.min(TICK);
+            self.write(None, |klips, cx| klips.tick(cx, step));
+            left -= step;
+        }
+        self.tick.after(TICK_MS);
+    }
+}

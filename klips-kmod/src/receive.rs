@@ -1,0 +1,48 @@
+//! In: an ESP, AH or IPCOMP packet for this host, until what was inside appears on ipsecN.
+
+use klips::packet::{HEADROOM, MAX_PACKET};
+use klips::{Inbound, Packet};
+
+use crate::host::Host;
+use crate::sys::scratch;
+use crate::sys::skb::Skb;
+
+/// How much buffer a packet needs that may grow to any size.
+pub(crate) const SCRATCH: usize = HEADROOM + MAX_PACKET;
+
+/// Undoes the IPsec of `packet`, which begins at its IP header and came in by device number `physical`, and gives what was
+/// inside to the stack. In softirq context.
+pub(crate) fn receive(host: &Host, physical: u32, mut packet: Skb) {
+    if !packet.prepare(0, 0) {
+        return;
+    }
+    if host.read(|klips, _| klips.may_inflate(packet.bytes())) {
+        return receive_growing(host, physical, &packet);
+    }
+    let verdict = host.read(|klips, cx| packet.with_packet(|packet| klips.inbound(cx, physical, packet)));
+    if let Some(Inbound::Deliver { device }) = verdict {
+        host.devices.deliver(device, packet);
+    }
+}
+
+/// The same for a packet that may hold compressed data: in a big buffer of this CPU, because how big it gets shows only when it
+/// is too late to make room.
+fn receive_growing(host: &Host, physical: u32, packet: &Skb) {
+    let delivered = host.read(|klips, cx| {
+        scratch::with(|buffer| {
+            let bytes = packet.bytes();
+            let end = HEADROOM.checked_add(bytes.len())?;
+            buffer.get_mut(HEADROOM..end)?.copy_from_slice(bytes);
+            let mut packet = Packet::new(buffer, HEADROOM, end)?;
+            match klips.inbound(cx, physical, &mut packet) {
+                Inbound::Deliver { device } => Some((device, Skb::new(0, packet.bytes(), 0))),
+                Inbound::Drop(_) => None,
+            }
+        })
+    });
+    match delivered {
+        Some((device, Ok(packet))) => host.devices.deliver(device, packet),
+        Some((device, Err(_))) => host.devices.count_rx_dropped(device),
+        None => {}
+    }
+}

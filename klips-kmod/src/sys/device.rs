@@ -1,0 +1,223 @@
+//! Net devices: ipsecN, which are ours, and the physical ones, which are looked at.
+
+use core::ffi::{CStr, c_int};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use kernel::prelude::*;
+use klips::device::{MAX_ADDRESSES, MAX_DEVICES, Name};
+use klips::{DeviceId, Physical};
+
+use super::c;
+use super::net::Net;
+use super::skb::Skb;
+use crate::host::Host;
+
+struct Operations(c::net_device_ops);
+// SAFETY: never written.
+unsafe impl Sync for Operations {}
+static OPERATIONS: Operations = Operations(c::net_device_ops {
+    ndo_start_xmit: Some(start_xmit),
+    ndo_get_stats64: Some(get_stats),
+    ndo_siocdevprivate: Some(crate::sys::ioctl::private),
+    // SAFETY: an operation that is not there is null.
+    ..unsafe { core::mem::zeroed() }
+});
+
+/// The host that an ipsecN belongs to, and its N.
+///
+/// # Safety
+/// `device` is an ipsecN that is registered.
+pub(crate) unsafe fn owner<'a>(device: *const c::net_device) -> Option<(&'a Host, DeviceId)> {
+    // SAFETY: an ipsecN's private part is a klips_device, and its host unregisters it before it ends.
+    unsafe {
+        let ours = c::klips_h_device_priv(device);
+        Some(((*ours).host.cast::<Host>().as_ref()?, DeviceId::new((*ours).number as usize)?))
+    }
+}
+
+unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device) -> c::netdev_tx_t {
+    let Some(skb) = core::ptr::NonNull::new(skb) else { return 0 };
+    // SAFETY: the stack gives the packet up to us.
+    let packet = unsafe { Skb::from_raw(skb) };
+    // SAFETY: the stack transmits by registered devices only, and these operations are ipsecN's.
+    if let Some((host, id)) = unsafe { owner(device) } {
+        crate::transmit::transmit(host, id, packet);
+    }
+    0
+}
+
+unsafe extern "C" fn get_stats(device: *mut c::net_device, to: *mut c::rtnl_link_stats64) {
+    // SAFETY: called for registered devices, and these operations are ipsecN's.
+    let Some((host, id)) = (unsafe { owner(device) }) else { return };
+    // SAFETY: the caller's, zeroed.
+    let to = unsafe { &mut *to };
+    host.read(|klips, _| {
+        let s = &klips.device(id).stats;
+        let get = |n: &core::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        (to.rx_packets, to.rx_bytes) = (get(&s.rx_packets), get(&s.rx_bytes));
+        (to.rx_errors, to.rx_dropped) = (get(&s.rx_errors), get(&s.rx_dropped));
+        (to.tx_packets, to.tx_bytes) = (get(&s.tx_packets), get(&s.tx_bytes));
+        (to.tx_errors, to.tx_dropped) = (get(&s.tx_errors), get(&s.tx_dropped));
+    });
+}
+
+/// A host's ipsecN.
+pub(crate) struct Devices([AtomicPtr<c::net_device>; MAX_DEVICES]);
+
+impl Devices {
+    /// None.
+    pub(crate) fn new() -> Self {
+        Self(Default::default())
+    }
+
+    /// Makes as many as the module was told to. On an error [`Self::stop`] takes away those that there are.
+    pub(crate) fn start(&self, host: &'static Host) -> Result<(), c_int> {
+        // SAFETY: reads a parameter.
+        let count = unsafe { c::klips_h_device_count() };
+        for (n, slot) in (0..count).zip(&self.0) {
+            // SAFETY: the namespace is alive; `host` outlives the device, since it stops it.
+            let device = unsafe {
+                let at = core::ptr::from_ref(host).cast_mut().cast();
+                c::klips_h_device_new(host.net.as_ptr(), n, &OPERATIONS.0, at)
+            };
+            if device.is_null() {
+                return Err(ENOMEM.to_errno());
+            }
+            // SAFETY: new and not registered yet.
+            let error = unsafe { c::klips_h_device_register(device) };
+            if error != 0 {
+                // SAFETY: not registered.
+                unsafe { c::klips_h_device_free(device) };
+                return Err(error);
+            }
+            slot.store(device, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Takes them all away; when it is done no packet is in them. May sleep; not under RTNL.
+    pub(crate) fn stop(&self) {
+        for slot in &self.0 {
+            let device = slot.swap(core::ptr::null_mut(), Ordering::AcqRel);
+            if !device.is_null() {
+                // SAFETY: registered by `start`. Unregistering waits for RCU and for the last reference, so that nobody is left.
+                unsafe {
+                    c::unregister_netdev(device);
+                    c::klips_h_device_free(device);
+                }
+            }
+        }
+    }
+
+    /// Runs `f` on the device of this number, if there is one, under RCU.
+    fn with(&self, id: DeviceId, f: impl FnOnce(*mut c::net_device)) {
+        // SAFETY: no condition; unlocked below.
+        unsafe { c::klips_h_rcu_read_lock() };
+        if let Some(slot) = self.0.get(id.index()) {
+            let device = slot.load(Ordering::Acquire);
+            if !device.is_null() {
+                f(device);
+            }
+        }
+        // SAFETY: locked above.
+        unsafe { c::klips_h_rcu_read_unlock() };
+    }
+
+    /// Gives `packet` to the stack as one that ipsecN received.
+    pub(crate) fn deliver(&self, id: DeviceId, packet: Skb) {
+        self.with(id, |device| {
+            // SAFETY: the device is not freed before an RCU grace period; the stack takes the packet over.
+            unsafe { c::klips_h_deliver(device, packet.into_raw()) }
+        });
+    }
+
+    /// Counts a packet that was dropped on its way out outside the core.
+    pub(crate) fn count_tx_dropped(&self, id: DeviceId) {
+        // SAFETY: the device is not freed before an RCU grace period.
+        self.with(id, |device| unsafe { c::klips_h_device_count_drop(device, true) });
+    }
+
+    /// Counts a packet that was dropped on its way in outside the core.
+    pub(crate) fn count_rx_dropped(&self, id: DeviceId) {
+        // SAFETY: the device is not freed before an RCU grace period.
+        self.with(id, |device| unsafe { c::klips_h_device_count_drop(device, false) });
+    }
+
+    /// Has ipsecN show this MTU. Under RTNL.
+    pub(crate) fn set_mtu(&self, id: DeviceId, mtu: u32) {
+        if let Some(slot) = self.0.get(id.index()) {
+            let device = slot.load(Ordering::Acquire);
+            if !device.is_null() {
+                // SAFETY: the caller holds RTNL, so nobody unregisters the device.
+                unsafe { c::dev_set_mtu(device, mtu as c_int) };
+            }
+        }
+    }
+
+    /// Whether there is a device of this number.
+    pub(crate) fn has(&self, id: DeviceId) -> bool {
+        self.0.get(id.index()).is_some_and(|slot| !slot.load(Ordering::Acquire).is_null())
+    }
+}
+
+/// What may be known of a device that is not ours.
+pub(crate) struct Look {
+    /// As the core wants it.
+    pub(crate) physical: Physical,
+    /// It is an ipsecN.
+    pub(crate) is_ours: bool,
+}
+
+/// Looks at a device. Under RTNL.
+///
+/// # Safety
+/// `device` is a registered device, and RTNL is held.
+pub(crate) unsafe fn look(device: *mut c::net_device) -> Option<Look> {
+    let mut raw = [[0u8; 17]; MAX_ADDRESSES];
+    // SAFETY: by this function's condition; the array is as long as is said.
+    let (index, mtu, name, count, is_ours) = unsafe {
+        (
+            c::klips_h_device_ifindex(device) as u32,
+            c::klips_h_device_mtu(device),
+            CStr::from_ptr(c::klips_h_device_name(device)),
+            c::klips_h_addresses(device, raw.as_mut_ptr(), MAX_ADDRESSES as u32) as usize,
+            c::klips_h_device_is_ours(device, &OPERATIONS.0),
+        )
+    };
+    let mut physical = Physical::new(index, Name::new(name.to_str().ok()?)?, mtu, &[]);
+    for (raw, to) in raw.iter().take(count).zip(&mut physical.addresses) {
+        *to = match raw[0] {
+            4 => Some([raw[1], raw[2], raw[3], raw[4]].into()),
+            _ => raw[1..].first_chunk::<16>().map(|bytes| (*bytes).into()),
+        };
+    }
+    Some(Look { physical, is_ours })
+}
+
+/// Looks at the device of this name. The caller holds RTNL.
+pub(crate) fn look_up(net: Net, name: &CStr) -> Option<Look> {
+    // SAFETY: RTNL is held, so the device stays.
+    unsafe {
+        let device = c::__dev_get_by_name(net.as_ptr(), name.as_ptr());
+        if device.is_null() { None } else { look(device) }
+    }
+}
+
+/// Looks at the device of this number. The caller holds RTNL.
+pub(crate) fn look_at(net: Net, index: u32) -> Option<Look> {
+    // SAFETY: RTNL is held, so the device stays.
+    unsafe {
+        let device = c::__dev_get_by_index(net.as_ptr(), index as c_int);
+        if device.is_null() { None } else { look(device) }
+    }
+}
+
+/// Runs `f` with RTNL held. May sleep.
+pub(crate) fn with_rtnl<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: process context; unlocked below.
+    unsafe { c::klips_h_rtnl_lock() };
+    let answer = f();
+    // SAFETY: locked above.
+    unsafe { c::klips_h_rtnl_unlock() };
+    answer
+}

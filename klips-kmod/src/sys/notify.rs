@@ -1,0 +1,78 @@
+//! News of other devices: their coming and going, their MTU, their addresses.
+
+use core::cell::UnsafeCell;
+use core::ffi::{c_int, c_ulong, c_void};
+
+use super::{c, device};
+use crate::host::Host;
+
+type Callback = unsafe extern "C" fn(*mut c::notifier_block, c_ulong, *mut c_void) -> c_int;
+
+struct Block(UnsafeCell<c::notifier_block>);
+// SAFETY: it belongs to the kernel from registration on.
+unsafe impl Sync for Block {}
+
+const fn block(call: Callback) -> Block {
+    // SAFETY: all zero is an empty block.
+    Block(UnsafeCell::new(c::notifier_block { notifier_call: Some(call), ..unsafe { core::mem::zeroed() } }))
+}
+
+static DEVICES: Block = block(device_event);
+static ADDRESSES4: Block = block(address4_event);
+static ADDRESSES6: Block = block(address6_event);
+
+/// Under RTNL.
+unsafe extern "C" fn device_event(_: *mut c::notifier_block, event: c_ulong, info: *mut c_void) -> c_int {
+    // SAFETY: the kernel gives this chain a netdev_notifier_info of a device that is alive, in a namespace that is.
+    let (device, host) = unsafe {
+        let device = c::klips_h_notified_device(info);
+        (device, Host::of(c::klips_h_device_net(device)))
+    };
+    // SAFETY: RTNL is held.
+    if let (Some(host), Some(look)) = (host, unsafe { device::look(device) }) {
+        crate::device::changed(host, &look, event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong);
+    }
+    0
+}
+
+unsafe extern "C" fn address4_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {
+    // SAFETY: the kernel gives this chain an in_ifaddr of a device that is alive.
+    if let Some(host) = unsafe { Host::of(c::klips_h_device_net(c::klips_h_inetaddr_device(address))) } {
+        host.refresh_soon();
+    }
+    0
+}
+
+/// In any context, under RCU.
+unsafe extern "C" fn address6_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {
+    // SAFETY: the kernel gives this chain an inet6_ifaddr of a device that is alive.
+    if let Some(host) = unsafe { Host::of(c::klips_h_device_net(c::klips_h_inet6addr_device(address))) } {
+        host.refresh_soon();
+    }
+    0
+}
+
+/// Begins to listen. May sleep.
+pub(crate) fn register() -> Result<(), i32> {
+    // SAFETY: the blocks are static and registered once a load.
+    let error = unsafe { c::register_netdevice_notifier(DEVICES.0.get()) };
+    if error != 0 {
+        return Err(error);
+    }
+    // SAFETY: as above; these two cannot fail.
+    unsafe {
+        c::register_inetaddr_notifier(ADDRESSES4.0.get());
+        c::register_inet6addr_notifier(ADDRESSES6.0.get());
+    }
+    Ok(())
+}
+
+/// Stops listening. May sleep.
+pub(crate) fn unregister() {
+    // SAFETY: registered before.
+    unsafe {
+        c::unregister_inet6addr_notifier(ADDRESSES6.0.get());
+        c::unregister_inetaddr_notifier(ADDRESSES4.0.get());
+        c::unregister_netdevice_notifier(DEVICES.0.get());
+    }
+}

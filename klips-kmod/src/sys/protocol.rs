@@ -1,0 +1,151 @@
+//! The protocols ESP, AH and IPCOMP, of IPv4 and IPv6.
+//!
+//! They are shared with the kernel's own IPsec through its table of handlers: ours comes first, and takes what arrives on a device
+//! that an ipsecN of that namespace is attached to. All else goes on to the next handler.
+
+use core::cell::UnsafeCell;
+use core::ffi::c_int;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use super::c;
+use super::skb::Skb;
+use crate::host::Host;
+
+/// What a handler answers for a packet that is not its own (`-EINVAL`), or an error (`-ENOENT`).
+const NOT_OURS: c_int = -22;
+const NOT_OUR_ERROR: c_int = -2;
+/// Before `esp4` and the like, which have 0, and tunnels, which have 100.
+const PRIORITY: c_int = 300;
+
+struct Handler<T>(UnsafeCell<T>, u8);
+// SAFETY: it belongs to the kernel from registration on.
+unsafe impl<T> Sync for Handler<T> {}
+
+const fn handler4(protocol: u8) -> Handler<c::xfrm4_protocol> {
+    let handler = c::xfrm4_protocol {
+        handler: Some(receive),
+        input_handler: Some(receive_encapsulated),
+        cb_handler: Some(callback),
+        err_handler: Some(error4),
+        next: core::ptr::null_mut(),
+        priority: PRIORITY,
+    };
+    Handler(UnsafeCell::new(handler), protocol)
+}
+
+const fn handler6(protocol: u8) -> Handler<c::xfrm6_protocol> {
+    let handler = c::xfrm6_protocol {
+        handler: Some(receive),
+        input_handler: Some(receive_encapsulated),
+        cb_handler: Some(callback),
+        err_handler: Some(error6),
+        next: core::ptr::null_mut(),
+        priority: PRIORITY,
+    };
+    Handler(UnsafeCell::new(handler), protocol)
+}
+
+const PROTOCOLS: [u8; 3] = [50, 51, 108];
+static V4: [Handler<c::xfrm4_protocol>; 3] = [handler4(PROTOCOLS[0]), handler4(PROTOCOLS[1]), handler4(PROTOCOLS[2])];
+static V6: [Handler<c::xfrm6_protocol>; 3] = [handler6(PROTOCOLS[0]), handler6(PROTOCOLS[1]), handler6(PROTOCOLS[2])];
+
+/// The host that a packet came to, and the number of the device it came by, if an ipsecN is attached to that.
+///
+/// # Safety
+/// `skb` is a packet that the stack received, and RCU is locked.
+unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
+    // SAFETY: a received packet has its device, which is alive under RCU.
+    let (host, index) = unsafe {
+        let device = (*skb).__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev;
+        (Host::of(c::klips_h_device_net(device))?, c::klips_h_device_ifindex(device) as u32)
+    };
+    host.is_attached(index).then_some((host, index))
+}
+
+/// In softirq context under RCU; the packet begins behind its IP header.
+unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
+    // SAFETY: the stack calls this with a packet it received, under RCU.
+    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OURS };
+    // SAFETY: unless we answer NOT_OURS the packet is ours, and the stack has made it unshared.
+    let mut packet = unsafe { Skb::from_raw(skb) };
+    packet.to_network_header();
+    crate::receive::receive(host, index, packet);
+    0
+}
+
+/// ESP in UDP is the kernel's own IPsec's alone.
+unsafe extern "C" fn receive_encapsulated(_: *mut c::sk_buff, _: c_int, _: c::__be32, _: c_int) -> c_int {
+    NOT_OURS
+}
+
+/// For handlers that decrypt later; positive: ask the next one.
+unsafe extern "C" fn callback(_: *mut c::sk_buff, _: c_int) -> c_int {
+    1
+}
+
+/// What an ICMP error says about a packet of ours.
+///
+/// # Safety
+/// `skb` is an ICMP error that the stack received and that begins with what it quotes; RCU is locked.
+unsafe fn learn(skb: *mut c::sk_buff, mtu: u32) -> c_int {
+    // SAFETY: by this function's condition.
+    let (Some((host, _)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OUR_ERROR };
+    // SAFETY: the packet stays the stack's: this Skb is not dropped, and only read.
+    let packet = ManuallyDrop::new(unsafe { Skb::from_raw(skb) });
+    host.read(|klips, _| klips.path_mtu(packet.bytes(), mtu));
+    0
+}
+
+unsafe extern "C" fn error4(skb: *mut c::sk_buff, info: u32) -> c_int {
+    // SAFETY: the stack calls this with an ICMP error, under RCU.
+    unsafe { if c::klips_h_icmp_too_big4(skb) { learn(skb, info) } else { NOT_OUR_ERROR } }
+}
+
+unsafe extern "C" fn error6(
+    skb: *mut c::sk_buff,
+    _: *mut c::inet6_skb_parm,
+    kind: u8,
+    _: u8,
+    _: c_int,
+    info: c::__be32,
+) -> c_int {
+    // SAFETY: the stack calls this with an ICMPv6 error, under RCU.
+    unsafe { if c::klips_h_icmp_too_big6(kind) { learn(skb, u32::from_be(info)) } else { NOT_OUR_ERROR } }
+}
+
+/// Registers all six; on an error none is left. May sleep.
+pub(crate) fn register() -> Result<(), i32> {
+    for (n, (v4, v6)) in V4.iter().zip(&V6).enumerate() {
+        // SAFETY: the handlers are static and registered once a load; those that were are taken back.
+        unsafe {
+            let error = c::xfrm4_protocol_register(v4.0.get(), v4.1);
+            if error != 0 {
+                unregister_first(n);
+                return Err(error);
+            }
+            let error = c::xfrm6_protocol_register(v6.0.get(), v6.1);
+            if error != 0 {
+                c::xfrm4_protocol_deregister(v4.0.get(), v4.1);
+                unregister_first(n);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unregister_first(n: usize) {
+    for (v4, v6) in V4.iter().zip(&V6).take(n) {
+        // SAFETY: these are registered. The functions wait until no packet is in a handler.
+        unsafe {
+            c::xfrm6_protocol_deregister(v6.0.get(), v6.1);
+            c::xfrm4_protocol_deregister(v4.0.get(), v4.1);
+        }
+    }
+}
+
+/// Takes all six back; afterwards no packet is in them. May sleep.
+pub(crate) fn unregister() {
+    unregister_first(V4.len());
+}
