@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/rculist.h>
 #include <linux/wait.h>
 #include "socket.h"
 
 static DEFINE_MUTEX(key_list_mutex);
 
-struct module *klips_h_key_module(void) { return THIS_MODULE; }
+gfp_t klips_h_key_gfp(void) { return GFP_KERNEL; }
+
+__poll_t klips_h_key_writable(void) { return EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND; }
+
+void klips_h_key_purge(struct sock *sk) { skb_queue_purge(&sk->sk_receive_queue); }
 
 struct net *klips_h_key_net(const struct sock *sk) { return sock_net(sk); }
 
@@ -71,14 +75,13 @@ int klips_h_key_wait(struct sock *sk, bool dontwait)
 	return left > 0 ? 0 : left < 0 ? sock_intr_errno(time) : -EAGAIN;
 }
 
-/* Appends a message to what waits to be received, whether there is room or not. */
-bool klips_h_key_queue(struct sock *sk, const void *bytes, size_t len)
+/* Appends a copy of a message to what waits to be received, whether there is room or not. */
+bool klips_h_key_queue(struct sock *sk, struct sk_buff *message)
 {
-	struct sk_buff *skb = alloc_skb(len, GFP_ATOMIC | __GFP_NOWARN);
+	struct sk_buff *skb = skb_clone(message, GFP_ATOMIC | __GFP_NOWARN);
 
 	if (!skb)
 		return false;
-	skb_put_data(skb, bytes, len);
 	skb_set_owner_r(skb, sk);
 	skb_queue_tail(&sk->sk_receive_queue, skb);
 	sk->sk_data_ready(sk);
@@ -103,3 +106,5 @@ int klips_h_key_answer(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
 		sock_recv_cmsgs(msg, sk, skb);
 	return error;
 }
+
+void klips_h_key_wipe(void *bytes, size_t len) { memzero_explicit(bytes, len); }

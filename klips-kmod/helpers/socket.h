@@ -10,7 +10,9 @@
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
-struct module *klips_h_key_module(void);
+gfp_t klips_h_key_gfp(void);
+__poll_t klips_h_key_writable(void);
+void klips_h_key_purge(struct sock *sk);
 struct net *klips_h_key_net(const struct sock *sk);
 bool klips_h_key_allowed(const struct net *net);
 void klips_h_key_lock_init(spinlock_t *lock);
@@ -27,8 +29,9 @@ void klips_h_key_put(struct sock *sk);
 void klips_h_key_hold_user(struct sock *sk);
 bool klips_h_key_room(const struct sock *sk);
 int klips_h_key_wait(struct sock *sk, bool dontwait);
-bool klips_h_key_queue(struct sock *sk, const void *bytes, size_t len);
+bool klips_h_key_queue(struct sock *sk, struct sk_buff *message);
 void klips_h_key_overrun(struct sock *sk);
 int klips_h_key_request(void *to, struct msghdr *msg, size_t len);
+void klips_h_key_wipe(void *bytes, size_t len);
 int klips_h_key_answer(struct sock *sk, struct sk_buff *skb, struct msghdr *msg, int len);
 #endif
