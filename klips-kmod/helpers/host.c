@@ -15,9 +15,14 @@ unsigned int klips_h_device_count(void)
  * A reader takes the spin lock of the CPU it is on, which is in that CPU's cache and which nobody else wants; a writer takes
  * them all. To lockdep it is one reader/writer lock, for it could not hold a hundred.
  */
+struct gate_lock {
+	arch_spinlock_t lock;
+	unsigned int pad; /* where there is one CPU a lock has no size, which percpu memory must have */
+};
+
 struct klips_gate {
 	struct mutex writers;
-	arch_spinlock_t __percpu *locks;
+	struct gate_lock __percpu *locks;
 #ifdef CONFIG_DEBUG_LOCK_ALLOC
 	struct lockdep_map dep_map;
 #endif
@@ -31,13 +36,13 @@ struct klips_gate *klips_h_gate_new(void)
 
 	if (!gate)
 		return NULL;
-	gate->locks = alloc_percpu(arch_spinlock_t);
+	gate->locks = alloc_percpu(struct gate_lock);
 	if (!gate->locks) {
 		kfree(gate);
 		return NULL;
 	}
 	for_each_possible_cpu(cpu)
-		*per_cpu_ptr(gate->locks, cpu) = (arch_spinlock_t)__ARCH_SPIN_LOCK_UNLOCKED;
+		per_cpu_ptr(gate->locks, cpu)->lock = (arch_spinlock_t)__ARCH_SPIN_LOCK_UNLOCKED;
 	mutex_init(&gate->writers);
 #ifdef CONFIG_DEBUG_LOCK_ALLOC
 	lockdep_init_map(&gate->dep_map, "klips_gate", &key, 0);
@@ -59,12 +64,12 @@ void klips_h_gate_enter(struct klips_gate *gate)
 	local_bh_disable();
 	rwlock_acquire_read(&gate->dep_map, 0, 0, _RET_IP_);
 	preempt_disable();
-	arch_spin_lock(this_cpu_ptr(gate->locks));
+	arch_spin_lock(&this_cpu_ptr(gate->locks)->lock);
 }
 
 void klips_h_gate_leave(struct klips_gate *gate)
 {
-	arch_spin_unlock(this_cpu_ptr(gate->locks));
+	arch_spin_unlock(&this_cpu_ptr(gate->locks)->lock);
 	preempt_enable();
 	rwlock_release(&gate->dep_map, _RET_IP_);
 	local_bh_enable();
@@ -89,7 +94,7 @@ void klips_h_gate_close(struct klips_gate *gate)
 	rwlock_acquire(&gate->dep_map, 0, 0, _RET_IP_);
 	preempt_disable();
 	for_each_possible_cpu(cpu)
-		arch_spin_lock(per_cpu_ptr(gate->locks, cpu));
+		arch_spin_lock(&per_cpu_ptr(gate->locks, cpu)->lock);
 }
 
 void klips_h_gate_open(struct klips_gate *gate)
@@ -97,7 +102,7 @@ void klips_h_gate_open(struct klips_gate *gate)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		arch_spin_unlock(per_cpu_ptr(gate->locks, cpu));
+		arch_spin_unlock(&per_cpu_ptr(gate->locks, cpu)->lock);
 	preempt_enable();
 	rwlock_release(&gate->dep_map, _RET_IP_);
 	local_bh_enable();

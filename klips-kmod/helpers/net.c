@@ -199,6 +199,7 @@ static void setup(struct net_device *dev)
 	dev->flags = IFF_NOARP | IFF_POINTOPOINT | IFF_MULTICAST;
 	dev->priv_flags |= IFF_NO_QUEUE;
 	dev->lltx = true;
+	dev->netns_immutable = true;
 	dev->hard_header_len = 0;
 	dev->addr_len = 0;
 	dev->mtu = 0;
@@ -207,7 +208,7 @@ static void setup(struct net_device *dev)
 	dev->needed_headroom = LL_MAX_HEADER + 160;
 	dev->needed_tailroom = 128;
 	/* No offloads: the stack hands over packets that are whole, in one piece, and summed, and does so best itself. */
-	dev->features = NETIF_F_NETNS_LOCAL;
+	dev->features = 0;
 }
 
 struct net_device *klips_h_device_new(struct net *net, unsigned int number, const struct net_device_ops *ops, void *host)

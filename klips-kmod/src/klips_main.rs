@@ -35,7 +35,6 @@ const PARTS: &[Part] = &[
     (sys::scratch::init, sys::scratch::exit),
     (sys::net::register, sys::net::unregister),
     (sys::socket::register, sys::socket::unregister),
-    (sys::socket::register, sys::socket::unregister),
     (sys::notify::register, sys::notify::unregister),
     (sys::protocol::register, sys::protocol::unregister),
 ];

@@ -55,9 +55,9 @@ struct Slot {
 ///
 /// # Safety
 /// `net` is a namespace, and the operations are registered.
-unsafe fn slot<'a>(net: *const c::net) -> &'a Slot {
-    // SAFETY: by this function's condition; the kernel zeroes the slot, and keeps it as long as the namespace.
-    unsafe { &*c::klips_h_net_slot(net, *NUMBER.0.get()).cast() }
+unsafe fn slot<'a>(net: *const c::net) -> Option<&'a Slot> {
+    // SAFETY: by this function's condition; the kernel makes the slot, zeroed, before `init`, and keeps it as long as the namespace.
+    unsafe { c::klips_h_net_slot(net, *NUMBER.0.get()).cast::<Slot>().as_ref() }
 }
 
 impl Host {
@@ -68,7 +68,7 @@ impl Host {
     /// away or waits for, or that keeps the namespace from ending and the module from unloading.
     pub(crate) unsafe fn of<'a>(net: *const c::net) -> Option<&'a Host> {
         // SAFETY: a slot holds null or a host that `exit` frees an RCU grace period after `pre_exit` emptied it.
-        unsafe { slot(net).visible.load(Ordering::Acquire).as_ref() }
+        unsafe { slot(net)?.visible.load(Ordering::Acquire).as_ref() }
     }
 }
 
@@ -76,9 +76,10 @@ unsafe extern "C" fn init(net: *mut c::net) -> c_int {
     match begin(Net(net)) {
         Ok(host) => {
             // SAFETY: the kernel gave us a namespace, whose slot is empty.
-            let slot = unsafe { slot(net) };
-            slot.owned.store(host, Ordering::Release);
-            slot.visible.store(host, Ordering::Release);
+            if let Some(slot) = unsafe { slot(net) } {
+                slot.owned.store(host, Ordering::Release);
+                slot.visible.store(host, Ordering::Release);
+            }
             0
         }
         Err(error) => error,
@@ -102,14 +103,16 @@ fn begin(net: Net) -> Result<*mut Host, c_int> {
 
 unsafe extern "C" fn pre_exit(net: *mut c::net) {
     // SAFETY: the kernel gave us a namespace.
-    unsafe { slot(net) }.visible.store(core::ptr::null_mut(), Ordering::Release);
+    if let Some(slot) = unsafe { slot(net) } {
+        slot.visible.store(core::ptr::null_mut(), Ordering::Release);
+    }
 }
 
 /// An RCU grace period after `pre_exit`: no packet and no notifier has the host any more.
 unsafe extern "C" fn exit(net: *mut c::net) {
     // SAFETY: the kernel gave us a namespace.
-    let host = unsafe { slot(net) }.owned.swap(core::ptr::null_mut(), Ordering::AcqRel);
-    if !host.is_null() {
+    let host = unsafe { slot(net) }.map(|slot| slot.owned.swap(core::ptr::null_mut(), Ordering::AcqRel));
+    if let Some(host) = host.filter(|host| !host.is_null()) {
         // SAFETY: it came out of `begin`, and nobody can find it since the grace period.
         unsafe { end(host) };
     }
