@@ -102,6 +102,10 @@ fn hash(key: HashKey, selector: &Selector) -> u32 {
     }
 }
 
+fn hash_at<H: Home>(key: HashKey, slab: &Slab<H, Eroute<H>>, n: u32) -> u32 {
+    slab.get(n).map_or(0, |eroute| hash(key, &eroute.selector))
+}
+
 impl<H: Home> Eroutes<H> {
     /// An empty table.
     pub fn new(home: &H) -> Self {
@@ -183,14 +187,17 @@ impl<H: Home> Eroutes<H> {
     fn put(&mut self, eroute: Eroute<H>) -> Result<(), NoMemory> {
         let hash = hash(self.key, &eroute.selector);
         let n = self.slab.insert(eroute)?;
-        let indexed = self.index.insert(hash, n);
+        let (key, slab) = (self.key, &self.slab);
+        let indexed = self.index.insert(hash, n, |n| hash_at(key, slab, n));
         indexed.inspect_err(|_| drop(self.slab.remove(n)))
     }
 
     /// Takes the eroute with exactly this selector out.
     pub fn remove(&mut self, selector: &Selector) -> Option<Eroute<H>> {
         let n = self.number(selector)?;
-        self.index.remove(hash(self.key, selector), n);
+        let (key, slab) = (self.key, &self.slab);
+        self.index
+            .remove(hash(key, selector), n, |n| hash_at(key, slab, n));
         self.uncount_shape(Shape::of(selector));
         let eroute = self.slab.remove(n)?;
         if eroute.is_own_hold()

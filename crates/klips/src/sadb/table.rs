@@ -38,6 +38,21 @@ pub struct Sadb<H: Home> {
     larvals: usize,
 }
 
+fn hash(key: HashKey, id: &SaId) -> u32 {
+    let name = u64::from(id.spi.0) << 8 | u64::from(id.proto.number());
+    match id.dst {
+        IpAddr::V4(dst) => key.hash(&[name, dst.to_bits().into()]),
+        IpAddr::V6(dst) => {
+            let bits = dst.to_bits();
+            key.hash(&[name, (bits >> 64) as u64, bits as u64])
+        }
+    }
+}
+
+fn hash_at<H: Home>(key: HashKey, slab: &Slab<H, Sa<H>>, n: u32) -> u32 {
+    slab.get(n).map_or(0, |sa| hash(key, &sa.id))
+}
+
 impl<H: Home> Sadb<H> {
     /// An empty table.
     pub fn new(home: &H) -> Self {
@@ -47,17 +62,6 @@ impl<H: Home> Sadb<H> {
             key: HashKey::random(home),
             next_reference: 1,
             larvals: 0,
-        }
-    }
-
-    fn hash(&self, id: &SaId) -> u32 {
-        let name = u64::from(id.spi.0) << 8 | u64::from(id.proto.number());
-        match id.dst {
-            IpAddr::V4(dst) => self.key.hash(&[name, dst.to_bits().into()]),
-            IpAddr::V6(dst) => {
-                let bits = dst.to_bits();
-                self.key.hash(&[name, (bits >> 64) as u64, bits as u64])
-            }
         }
     }
 
@@ -77,7 +81,7 @@ impl<H: Home> Sadb<H> {
     }
 
     pub(crate) fn number(&self, id: &SaId) -> Option<u32> {
-        self.index.find(self.hash(id), |n| {
+        self.index.find(hash(self.key, id), |n| {
             self.slab.get(n).is_some_and(|sa| sa.id == *id)
         })
     }
@@ -105,9 +109,11 @@ impl<H: Home> Sadb<H> {
     pub fn add(&mut self, mut sa: Sa<H>) -> Result<&Sa<H>, NoMemory> {
         sa.reference = self.next_reference;
         let larval = sa.state() == State::Larval;
-        let hash = self.hash(&sa.id);
+        let hash = hash(self.key, &sa.id);
         let n = self.slab.insert(sa)?;
-        if let Err(e) = self.index.insert(hash, n) {
+        let (key, slab) = (self.key, &self.slab);
+        let indexed = self.index.insert(hash, n, |n| hash_at(key, slab, n));
+        if let Err(e) = indexed {
             self.slab.remove(n);
             return Err(e);
         }
@@ -134,8 +140,9 @@ impl<H: Home> Sadb<H> {
 
     fn take_out(&mut self, n: u32) {
         if let Some(sa) = self.slab.remove(n) {
-            let hash = self.hash(&sa.id);
-            self.index.remove(hash, n);
+            let (key, slab) = (self.key, &self.slab);
+            self.index
+                .remove(hash(key, &sa.id), n, |n| hash_at(key, slab, n));
             self.larvals -= usize::from(sa.state() == State::Larval);
         }
     }
