@@ -26,7 +26,11 @@ pub fn run(args: Vec<String>) -> u8 {
                 crate::print(&format!("{ME} {VERSION}\n"));
                 return 0;
             }
-            _ if arg.starts_with('-') || count.is_some() => return usage(),
+            _ if arg.starts_with('-') => {
+                eprintln!("{ME}: unknown option `{arg}'");
+                return usage();
+            }
+            _ if count.is_some() => return usage(),
             _ => count = Some(arg),
         }
     }

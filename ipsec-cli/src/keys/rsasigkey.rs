@@ -28,8 +28,8 @@ pub fn run(args: Vec<String>) -> u8 {
     let options = match parse(args) {
         Ok(Some(options)) => options,
         Ok(None) => return 0,
-        Err(()) => {
-            eprint!("{USAGE}");
+        Err(message) => {
+            eprint!("{message}{USAGE}");
             return 2;
         }
     };
@@ -45,17 +45,18 @@ pub fn run(args: Vec<String>) -> u8 {
     }
 }
 
-fn parse(args: Vec<String>) -> Result<Option<Options>, ()> {
+fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
     let mut options = Options::default();
     let mut args = args.into_iter();
+    let needs = |option: &str| format!("{ME}: {option} needs a value\n");
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--verbose" => options.verbose = true,
-            "--random" => options.random = Some(args.next().ok_or(())?),
-            "--oldkey" => options.oldkey = Some(args.next().ok_or(())?),
-            "--hostname" => options.hostname = Some(args.next().ok_or(())?),
+            "--random" => options.random = Some(args.next().ok_or_else(|| needs(&arg))?),
+            "--oldkey" => options.oldkey = Some(args.next().ok_or_else(|| needs(&arg))?),
+            "--hostname" => options.hostname = Some(args.next().ok_or_else(|| needs(&arg))?),
             // The number of prime tests and the choice of modulus for d are fixed here.
-            "--rounds" => drop(args.next().ok_or(())?),
+            "--rounds" => drop(args.next().ok_or_else(|| needs(&arg))?),
             "--noopt" => {}
             "--help" => {
                 crate::print(USAGE);
@@ -65,12 +66,13 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, ()> {
                 crate::print(&format!("{ME} {VERSION}\n"));
                 return Ok(None);
             }
-            _ if arg.starts_with('-') || options.bits.is_some() => return Err(()),
+            _ if arg.starts_with('-') => return Err(format!("{ME}: unknown option `{arg}'\n")),
+            _ if options.bits.is_some() => return Err(String::new()),
             _ => options.bits = Some(arg),
         }
     }
     if options.bits.is_some() == options.oldkey.is_some() {
-        Err(())
+        Err(String::new())
     } else {
         Ok(Some(options))
     }

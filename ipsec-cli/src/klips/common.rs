@@ -40,6 +40,13 @@ pub fn run<T: Parser>(
         .bin_name(&program)
         .infer_long_args(true)
         .version(version())
+        .arg(
+            // Its words have taken its place by now; it is here for --help.
+            clap::Arg::new("optionsfrom")
+                .long("optionsfrom")
+                .value_name("file")
+                .help("Read options from the file, as if its words stood here"),
+        )
         .try_get_matches_from(std::iter::once(program.clone()).chain(args))
         .and_then(|matches| T::from_arg_matches(&matches));
     let options = match parsed {

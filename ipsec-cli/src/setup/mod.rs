@@ -129,7 +129,18 @@ impl Context {
 }
 
 /// `ipsec showdefaults`: what setup found about the default route.
-pub fn showdefaults(_args: Vec<String>) -> u8 {
+pub fn showdefaults(args: Vec<String>) -> u8 {
+    match args.first().map(String::as_str) {
+        None => {}
+        Some("--help") => {
+            print("Usage: ipsec showdefaults\n");
+            return 0;
+        }
+        Some(other) => {
+            eprintln!("ipsec showdefaults: unknown option `{other}'");
+            return 2;
+        }
+    }
     let path = Paths::get().info();
     match std::fs::read_to_string(&path) {
         Ok(text) if text.contains("defaultrouteaddr=") => {

@@ -47,7 +47,11 @@ pub fn parse(args: Vec<String>) -> Result<Parsed, String> {
             "status" | "--status" => Action::Status,
             "--help" => return Ok(Parsed::Help),
             "--version" => return Ok(Parsed::Version),
-            _ => return Err(USAGE.into()),
+            other => {
+                return Err(format!(
+                    "ipsec setup: unknown action or option `{other}'\n{USAGE}"
+                ));
+            }
         };
         if action.replace(chosen).is_some() {
             return Err(USAGE.into());

@@ -44,7 +44,7 @@ struct Arguments {
     /// File of secrets [default: $IPSEC_CONFS/ipsec.secrets, or /etc/ipsec.secrets].
     #[arg(long, value_name = "FILE")]
     secretsfile: Option<PathBuf>,
-    /// Log everything that the --debug options below name, except private information.
+    /// Log everything that the following options name, except private information.
     #[arg(long)]
     debug_all: bool,
     /// Log nothing extra.
