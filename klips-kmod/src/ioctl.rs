@@ -15,14 +15,17 @@ const SET_DEV: u32 = 0x89f0;
 const DEL_DEV: u32 = SET_DEV + 1;
 const CLR_DEV: u32 = SET_DEV + 2;
 
-/// The longest name of a device, with its 0.
+/// The longest name of a device, with its 0, in octets.
 const NAME: usize = 16;
+/// Where the name is, and where the MTU.
+const NAME_AT: usize = 4;
+const MTU_AT: usize = NAME_AT + NAME;
 
 /// A request, read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
-    /// Attach to this physical device.
-    Attach(&'a [u8]),
+    /// Attach to the physical device of this name, and show this MTU; 0: the usual one.
+    Attach(&'a [u8], u32),
     /// Detach.
     Detach,
     /// Detach all.
@@ -30,10 +33,13 @@ pub(crate) enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads command and name. EOPNOTSUPP for another command.
-    pub(crate) fn new(command: u32, name: &'a [u8]) -> Result<Self> {
+    /// Reads a command and what came with it: `struct ipsectunnelconf` of FreeS/WAN, which is 32 bits that nobody reads and the
+    /// name, and behind it the MTU, which FreeS/WAN's leaves 0. EOPNOTSUPP for another command.
+    pub(crate) fn new(command: u32, conf: &'a [u8]) -> Result<Self> {
+        let name = conf.get(NAME_AT..MTU_AT).unwrap_or_default();
+        let mtu = conf.get(MTU_AT..).and_then(<[u8]>::first_chunk).map_or(0, |mtu| u32::from_ne_bytes(*mtu));
         match command {
-            SET_DEV => Ok(Self::Attach(name)),
+            SET_DEV => Ok(Self::Attach(name, mtu)),
             DEL_DEV => Ok(Self::Detach),
             CLR_DEV => Ok(Self::Clear),
             _ => Err(errno::not_supported()),
@@ -45,9 +51,9 @@ impl<'a> Request<'a> {
 /// attached already, ENODEV when there is nothing to detach; EINVAL for a name that is none or an ipsecN's. Under RTNL.
 pub(crate) fn perform(host: &Host, id: DeviceId, request: &Request<'_>) -> Result {
     let done = match request {
-        Request::Attach(name) => {
+        Request::Attach(name, mtu) => {
             let mut buffer = [0; NAME];
-            device::attach(host, id, physical(name, &mut buffer)?, None)
+            device::attach(host, id, physical(name, &mut buffer)?, Some(*mtu).filter(|mtu| *mtu != 0))
         }
         Request::Detach => device::detach(host, id),
         Request::Clear => {
