@@ -85,6 +85,10 @@ fn dispatch(command: &str, args: Vec<String>) -> u8 {
             return 1;
         }
         _ => {
+            if let Err(message) = pfkey::client::Home::chosen() {
+                eprintln!("ipsec: {message}");
+                return 2;
+            }
             return match COMMANDS.iter().find(|(name, _)| *name == command) {
                 Some((_, run)) => run(args),
                 None => external(paths, command, args),

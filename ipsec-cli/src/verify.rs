@@ -152,7 +152,15 @@ fn configuration(paths: &Paths) -> Finding {
 
 fn klips() -> Finding {
     match Control::find().table(Table::Version) {
-        Ok(text) => Ok(Some(text.trim().to_string())),
+        Ok(text) => Ok(Some(format!(
+            "{} ({})",
+            text.trim(),
+            if in_kernel() {
+                "the kernel module"
+            } else {
+                "klipsd"
+            }
+        ))),
         Err(error) => Err(error.to_string()),
     }
 }

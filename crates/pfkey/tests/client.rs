@@ -156,7 +156,7 @@ fn control_lines() {
         control.table(Table::Eroute).unwrap(),
         "0  a -> b\n1  c -> d\n"
     );
-    let error = control.line("attach ipsec9 eth0").unwrap_err();
+    let error = control.attach("ipsec9", "eth0", None).unwrap_err();
     assert_eq!(error.to_string(), "KLIPS: no such device");
     assert_eq!(control.sysctl("icmp").unwrap(), "1");
     server.join().unwrap();

@@ -34,17 +34,26 @@ pub fn run(args: Vec<String>) -> u8 {
 }
 
 fn act(options: &Options) -> Result<(), Failure> {
-    match line(options)? {
-        None => common::show(Table::TnCfg),
-        Some(line) => Control::find()
-            .line(&line)
-            .map(drop)
-            .map_err(|e| e.to_string()),
-    }
+    let control = Control::find();
+    let done = match action(options)? {
+        Action::Show => return common::show(Table::TnCfg),
+        Action::Attach(device, physical) => control.attach(&device, &physical, None),
+        Action::Detach(device) => control.detach(&device),
+        Action::Clear => control.clear(),
+    };
+    done.map_err(|e| e.to_string())
 }
 
-/// What to tell KLIPS; `None` to show the table.
-fn line(options: &Options) -> Result<Option<String>, Failure> {
+/// What is asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    Show,
+    Attach(String, String),
+    Detach(String),
+    Clear,
+}
+
+fn action(options: &Options) -> Result<Action, Failure> {
     let device = |option: &str, name: &Option<String>| match name {
         Some(name)
             if !name.is_empty() && name.len() < 16 && !name.contains(['/', ' ', '\n', '\t']) =>
@@ -56,22 +65,18 @@ fn line(options: &Options) -> Result<Option<String>, Failure> {
     };
     let ipsec = || device("--virtual", &options.r#virtual);
     Ok(match options {
-        Options { clear: true, .. } => Some("clear".into()),
-        Options { detach: true, .. } => Some(format!("detach {}", ipsec()?)),
+        Options { clear: true, .. } => Action::Clear,
+        Options { detach: true, .. } => Action::Detach(ipsec()?),
         Options {
             attach: true,
             physical,
             ..
-        } => Some(format!(
-            "attach {} {}",
-            ipsec()?,
-            device("--physical", physical)?
-        )),
+        } => Action::Attach(ipsec()?, device("--physical", physical)?),
         Options {
             r#virtual: None,
             physical: None,
             ..
-        } => None,
+        } => Action::Show,
         _ => return Err("what to do is missing: one of --attach, --detach and --clear".into()),
     })
 }
@@ -80,22 +85,22 @@ fn line(options: &Options) -> Result<Option<String>, Failure> {
 mod tests {
     use super::*;
 
-    fn parse(words: &str) -> Result<Option<String>, Failure> {
-        line(&Options::try_parse_from(words.split_whitespace()).map_err(|e| e.to_string())?)
+    fn parse(words: &str) -> Result<Action, Failure> {
+        action(&Options::try_parse_from(words.split_whitespace()).map_err(|e| e.to_string())?)
     }
 
     #[test]
     fn lines() {
-        assert_eq!(parse("tncfg"), Ok(None));
+        assert_eq!(parse("tncfg"), Ok(Action::Show));
         assert_eq!(
             parse("tncfg --attach --virtual ipsec0 --physical eth1"),
-            Ok(Some("attach ipsec0 eth1".into()))
+            Ok(Action::Attach("ipsec0".into(), "eth1".into()))
         );
         assert_eq!(
             parse("tncfg --detach --virtual ipsec0"),
-            Ok(Some("detach ipsec0".into()))
+            Ok(Action::Detach("ipsec0".into()))
         );
-        assert_eq!(parse("tncfg --clear"), Ok(Some("clear".into())));
+        assert_eq!(parse("tncfg --clear"), Ok(Action::Clear));
         assert!(parse("tncfg --attach --virtual ipsec0").is_err());
         assert!(
             parse("tncfg --virtual ipsec0")

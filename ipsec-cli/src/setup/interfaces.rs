@@ -3,7 +3,7 @@
 use super::Context;
 use crate::net::{self, DefaultRoute};
 use ipsec_conf::{Interface, Setup};
-use pfkey::client::Control;
+use pfkey::client::{ClientError, Control, Table};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -57,16 +57,25 @@ fn attach_one(
         ));
     }
     let mtu = setup.overridemtu.map_or(String::new(), |m| format!(" {m}"));
+    let failed = |e: ClientError| e.to_string();
+    let attach = || {
+        control
+            .attach(device, physical, setup.overridemtu)
+            .map_err(failed)
+    };
     match attached(control, device)? {
         // Detaching would take the routes to it away for a moment, and packets would pass in the clear.
         Some((on, shown)) if on == physical && shown == setup.overridemtu.unwrap_or(DEVICE_MTU) => {
             forget_addresses(device, &addresses)?;
         }
         Some(_) => {
-            tncfg(control, &format!("detach {device}"))?;
-            tncfg(control, &format!("attach {device} {physical}{mtu}"))?;
+            control.detach(device).map_err(failed)?;
+            attach()?;
         }
-        None => tncfg(control, &format!("attach {device} {physical}{mtu}"))?,
+        None => attach()?,
+    }
+    if let Control::Kernel = control {
+        quieten(device);
     }
     for address in &addresses {
         let host = whole(address.local);
@@ -85,13 +94,38 @@ fn attach_one(
     Ok(())
 }
 
-fn tncfg(control: &Control, line: &str) -> Result<(), String> {
-    match control {
-        Control::Daemon(_) => control.line(line).map(drop).map_err(|e| e.to_string()),
-        Control::Kernel => {
-            Err("the kernel module's tncfg is not driven by this version of setup".into())
+/// What the kernel would do by itself on its ipsecN and must not: drop packets whose way back is another, and send router
+/// solicitations. klipsd does the same for its own.
+fn quieten(device: &str) {
+    for (key, value) in [
+        ("ipv4/conf/{}/rp_filter", "0"),
+        ("ipv6/conf/{}/addr_gen_mode", "1"),
+        ("ipv6/conf/{}/accept_ra", "0"),
+    ] {
+        // A kernel without IPv6 lacks some.
+        let _ = std::fs::write(
+            format!("/proc/sys/net/{}", key.replace("{}", device)),
+            value,
+        );
+    }
+}
+
+/// Takes the kernel's ipsecN down and off their physical devices; klipsd's go with klipsd.
+pub fn detach_all() -> Result<(), String> {
+    let table = Control::Kernel
+        .table(Table::TnCfg)
+        .map_err(|e| e.to_string())?;
+    for device in table.lines().filter_map(|l| l.split_whitespace().next()) {
+        if attachment_in(&table, device).is_some() {
+            net::ip(&["link", "set", device, "down"]).map_err(|e| e.to_string())?;
+            net::ip(&["addr", "flush", "dev", device]).map_err(|e| e.to_string())?;
         }
     }
+    Control::Kernel.clear().map_err(|e| e.to_string())
+}
+
+fn attachment_in(table: &str, device: &str) -> Option<(String, u32)> {
+    table.lines().find_map(|line| attachment(line, device))
 }
 
 /// The MTU that ipsecN shows where `overridemtu=` says nothing.
@@ -99,10 +133,8 @@ const DEVICE_MTU: u32 = 16260;
 
 /// What an earlier life left `device` attached to, and the MTU it shows.
 fn attached(control: &Control, device: &str) -> Result<Option<(String, u32)>, String> {
-    let table = control
-        .table(pfkey::client::Table::TnCfg)
-        .map_err(|e| e.to_string())?;
-    Ok(table.lines().find_map(|line| attachment(line, device)))
+    let table = control.table(Table::TnCfg).map_err(|e| e.to_string())?;
+    Ok(attachment_in(&table, device))
 }
 
 /// Reads a line of ipsec_tncfg(5): `ipsec0 -> eth1 mtu=16260(1500) -> 1500`.

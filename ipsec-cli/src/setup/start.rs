@@ -4,7 +4,8 @@ use super::daemon::{Daemon, Start};
 use super::{Context, conns, interfaces};
 use crate::paths::VERSION;
 use ipsec_conf::Setup;
-use pfkey::client::{Client, Control, in_kernel};
+use pfkey::client::{Client, Control, Home, KERNEL_VERSION, in_kernel};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs it; `verb` is `Starting` or `Restarting`.
@@ -13,6 +14,9 @@ pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
         Daemon::Klipsd.alive(context.paths),
         Daemon::Pluto.alive(context.paths),
     );
+    if klipsd.is_none() {
+        load(context);
+    }
     let klips = klipsd.is_some() || in_kernel();
     let all = pluto.is_some() || !setup.pluto && context.paths.info().exists();
     if klips && all {
@@ -50,6 +54,25 @@ fn steps(context: &Context, setup: &Setup) -> Result<(), String> {
         conns::load(context, setup);
     }
     Ok(())
+}
+
+/// Loads the kernel module if there is one for this kernel and nobody wants klipsd. Without it klipsd does.
+fn load(context: &Context) {
+    let unwanted = Home::chosen() == Ok(Some(Home::Klipsd));
+    if unwanted || Path::new(KERNEL_VERSION).exists() || !Path::new("/proc/modules").exists() {
+        return;
+    }
+    // Quiet where no such module is installed; what else keeps it out is said, such as another owner of PF_KEY.
+    let Ok(output) = Command::new("modprobe").args(["-q", "klips"]).output() else {
+        return;
+    };
+    let why = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && !why.trim().is_empty() {
+        context.messages.say(&format!(
+            "the KLIPS module cannot be loaded, the kernel's log says more: {}",
+            why.trim()
+        ));
+    }
 }
 
 /// Finds KLIPS in the kernel, or starts klipsd, or cleans one that an earlier life left.

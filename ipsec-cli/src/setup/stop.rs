@@ -3,7 +3,7 @@
 use super::daemon::Daemon;
 use super::{Context, interfaces};
 use crate::auto::send;
-use pfkey::client::{Client, in_kernel};
+use pfkey::client::{Client, KERNEL_VERSION, in_kernel};
 use whack::Request;
 
 /// Runs it.
@@ -35,12 +35,18 @@ pub fn undo(context: &Context) -> bool {
         send(&Request::Shutdown, log).is_ok()
     };
     let mut clean = report(context, Daemon::Pluto.stop(context.paths, shutdown));
-    if in_kernel() {
+    if kernel_present() {
         clean &= report(context, flush());
+        clean &= report(context, interfaces::detach_all());
     }
     clean &= report(context, Daemon::Klipsd.stop(context.paths, || false));
     let _ = std::fs::remove_file(context.paths.info());
     clean
+}
+
+/// Whether there is a module to clean: `IPSEC_KLIPS=module` alone does not put it there.
+fn kernel_present() -> bool {
+    in_kernel() && std::path::Path::new(KERNEL_VERSION).exists()
 }
 
 fn flush() -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! opening it again when klipsd was restarted. What messages mean is the engine's business.
 
 use std::{
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use pfkey::client::{Client, ClientError};
 use tokio::{
     io::unix::AsyncFd,
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -21,59 +21,17 @@ use tokio::{
 
 use super::driver::Input;
 
-const PROC: &str = "/proc/net/ipsec_version";
-const PF_KEY_V2: i32 = 2;
 /// No KLIPS message is longer than this; a longer one is cut by the kernel and then refused.
 const MAX_MESSAGE: usize = 65_536;
 /// Messages waiting for a KLIPS that does not read. Beyond it KLIPS counts as gone.
 const MAX_WAITING: usize = 100_000;
 const RETRY: Duration = Duration::from_secs(1);
 
-/// An open PF_KEY socket.
-#[derive(Debug)]
-pub struct KernelSocket(Socket);
-
-/// Why there is no PF_KEY socket.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// Neither module nor klipsd.
-    #[error("no KLIPS: neither \"{PROC}\" nor \"{}\" is there; start KLIPS with: ipsec setup start", .0.display())]
-    None(PathBuf),
-    /// The socket of a klipsd that is gone.
-    #[error("no KLIPS: klipsd does not answer at \"{}\" ({}); start it with: ipsec setup start", .0.display(), .1)]
-    Dead(PathBuf, io::Error),
-    /// Something else.
-    #[error("cannot open PF_KEY at {0} ({1}); pluto must run as root")]
-    Open(String, io::Error),
-}
-
-/// Opens PF_KEY at the KLIPS module if it is loaded, else at klipsd.
-pub fn open(rundir: &Path) -> Result<KernelSocket, KernelError> {
-    if Path::new(PROC).exists() {
-        return Socket::new(
-            Domain::from(libc::AF_KEY),
-            Type::RAW,
-            Some(Protocol::from(PF_KEY_V2)),
-        )
-        .and_then(|socket| nonblocking(socket, None))
-        .map_err(|e| KernelError::Open("the KLIPS module".into(), e));
-    }
-    let path = rundir.join("pfkey.sock");
-    let open = Socket::new(Domain::UNIX, Type::SEQPACKET, None)
-        .and_then(|socket| nonblocking(socket, Some(&SockAddr::unix(&path)?)));
-    open.map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => KernelError::None(path),
-        io::ErrorKind::ConnectionRefused => KernelError::Dead(path, e),
-        _ => KernelError::Open(path.display().to_string(), e),
-    })
-}
-
-fn nonblocking(socket: Socket, connect_to: Option<&SockAddr>) -> io::Result<KernelSocket> {
-    if let Some(addr) = connect_to {
-        socket.connect(addr)?;
-    }
+/// Opens PF_KEY at the KLIPS of this host: the module's, or klipsd's with its sockets in `rundir`.
+pub fn open(rundir: &Path) -> Result<Client, ClientError> {
+    let socket = Client::connect_in(rundir)?;
     socket.set_nonblocking(true)?;
-    Ok(KernelSocket(socket))
+    Ok(socket)
 }
 
 /// The open connection to KLIPS, as the driver holds it. Dropping it closes it.
@@ -88,12 +46,12 @@ impl Kernel {
     /// Takes a socket into service. What comes in, and the end, goes to `inputs` with `generation`,
     /// so that the end of an older socket is not taken for that of a newer.
     pub fn start(
-        socket: KernelSocket,
+        socket: Client,
         generation: u64,
         inputs: mpsc::Sender<Input>,
     ) -> io::Result<Kernel> {
         // SAFETY: the socket owns its descriptor, and nothing closes or replaces it in there.
-        let socket = Arc::new(unsafe { AsyncFd::register(socket.0)? });
+        let socket = Arc::new(unsafe { AsyncFd::register(socket)? });
         let (to_send, sending) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let reader = tokio::spawn(read_all(Arc::clone(&socket), generation, inputs.clone()));
@@ -124,7 +82,7 @@ impl Drop for Kernel {
     }
 }
 
-async fn read_all(socket: Arc<AsyncFd<Socket>>, generation: u64, inputs: mpsc::Sender<Input>) {
+async fn read_all(socket: Arc<AsyncFd<Client>>, generation: u64, inputs: mpsc::Sender<Input>) {
     let mut buffer = vec![0; MAX_MESSAGE];
     let why = loop {
         match read_one(&socket, &mut buffer).await {
@@ -142,17 +100,18 @@ async fn read_all(socket: Arc<AsyncFd<Socket>>, generation: u64, inputs: mpsc::S
     let _ = inputs.send(Input::KernelLost { generation, why }).await;
 }
 
-async fn read_one(socket: &AsyncFd<Socket>, buffer: &mut [u8]) -> io::Result<Vec<u8>> {
+async fn read_one(socket: &AsyncFd<Client>, buffer: &mut [u8]) -> io::Result<Vec<u8>> {
     loop {
         let mut ready = socket.readable().await?;
-        if let Ok(length) = ready.try_io(|socket| socket.get_ref().read(buffer)) {
-            return Ok(buffer[..length?].to_vec());
+        let read = |socket: &AsyncFd<Client>| socket.get_ref().recv(buffer).map(<[u8]>::to_vec);
+        if let Ok(message) = ready.try_io(read) {
+            return message;
         }
     }
 }
 
 async fn write_all(
-    socket: Arc<AsyncFd<Socket>>,
+    socket: Arc<AsyncFd<Client>>,
     mut sending: UnboundedReceiver<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
     generation: u64,
@@ -168,14 +127,14 @@ async fn write_all(
     }
 }
 
-async fn write_one(socket: &AsyncFd<Socket>, message: &[u8]) -> io::Result<()> {
+async fn write_one(socket: &AsyncFd<Client>, message: &[u8]) -> io::Result<()> {
     loop {
         let mut ready = socket.writable().await?;
         match ready.try_io(|socket| socket.get_ref().send(message)) {
             // The kernel's PF_KEY answers a message that it refuses with an error of send; the
             // refusal comes back as a message too, and the socket lives on.
             Ok(Err(e)) if is_refusal(&e) => return Ok(()),
-            Ok(sent) => return sent.map(|_| ()),
+            Ok(sent) => return sent,
             Err(_would_block) => {}
         }
     }
@@ -202,6 +161,8 @@ pub async fn reopen(rundir: PathBuf, inputs: mpsc::Sender<Input>) {
 #[cfg(test)]
 mod tests {
     use std::mem::MaybeUninit;
+
+    use socket2::{Domain, SockAddr, Socket, Type};
 
     use super::*;
 
@@ -250,7 +211,7 @@ mod tests {
         };
         drop(klips);
         let dead = open(dir.path()).unwrap_err();
-        assert!(matches!(dead, KernelError::Dead(..)), "{dead}");
+        assert!(matches!(dead, ClientError::NotRunning { .. }), "{dead}");
         let _again = listen();
         reopen(dir.path().to_path_buf(), inputs).await;
         assert!(matches!(next(&mut arriving).await, Input::KernelFound(_)));

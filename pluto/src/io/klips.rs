@@ -1,17 +1,8 @@
-//! What KLIPS says about its devices: which physical device each ipsecN is attached to. From
-//! `/proc/net/ipsec_tncfg` where the kernel has the module, else from klipsd's `klips.ctl`.
+//! What KLIPS says about its devices: which physical device each ipsecN is attached to.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
-
-const PROC: &str = "/proc/net/ipsec_tncfg";
-const PATIENCE: Duration = Duration::from_secs(5);
-const MAX_ANSWER: u64 = 1 << 20;
+use pfkey::client::{Control, Table};
 
 /// An ipsecN device and the physical device below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,33 +13,13 @@ pub struct Attachment {
     pub phys: String,
 }
 
-/// All attachments.
+/// All attachments, as the KLIPS of this host tells them: the module, or klipsd with its sockets in `rundir`.
 pub async fn attachments(rundir: &Path) -> io::Result<Vec<Attachment>> {
-    // Proc files do not block.
-    match std::fs::read_to_string(PROC) {
-        Ok(text) => Ok(parse_tncfg(&text)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let socket = rundir.join("klips.ctl");
-            let text = timeout(PATIENCE, ask(&socket, "get ipsec_tncfg")).await??;
-            Ok(parse_tncfg(&text))
-        }
-        Err(e) => Err(e),
-    }
-}
-
-/// One line to klipsd, and its answer without the `ok` line.
-async fn ask(socket: &Path, line: &str) -> io::Result<String> {
-    let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(format!("{line}\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
-    match answer.split_once('\n') {
-        Some(("ok", text)) => Ok(text.to_string()),
-        _ => {
-            let first = answer.lines().next().unwrap_or("no answer");
-            Err(io::Error::other(format!("klipsd to \"{line}\": {first}")))
-        }
-    }
+    let control = Control::find_in(rundir);
+    let text = tokio::task::spawn_blocking(move || control.table(Table::TnCfg))
+        .await?
+        .map_err(io::Error::other)?;
+    Ok(parse_tncfg(&text))
 }
 
 /// Lines like `ipsec0 -> eth0 mtu=16260(1443) -> 1500`; an unattached device says `NULL`.

@@ -9,11 +9,11 @@ use std::{
 };
 
 use nix::sys::stat::{Mode, umask};
+use pfkey::client::{Client, Home};
 
 use super::{
     daemon::StartError,
-    kernel::{self, KernelSocket},
-    log,
+    kernel, log,
     options::{LogTo, Options},
     pidfile::{LockError, PidFile},
 };
@@ -26,7 +26,7 @@ pub struct Ready {
     /// The control socket, listening.
     pub control: UnixListener,
     /// PF_KEY; None with `--noklips`.
-    pub kernel: Option<KernelSocket>,
+    pub kernel: Option<Client>,
     /// Removes the control socket. Declared before the lock, hence dropped before it.
     pub socket_file: SocketFile,
     /// The lock.
@@ -45,6 +45,7 @@ impl Drop for SocketFile {
 
 /// Gets everything ready, or says what is missing and how to get it.
 pub fn start(options: Options) -> Result<Ready, StartError> {
+    Home::chosen().map_err(StartError::new)?;
     make_directory(options.control_socket.parent().unwrap_or(&options.rundir))?;
     let pid_file = PidFile::take(&options.pid_file).map_err(|e| StartError {
         status: if matches!(e, LockError::Running(..)) {

@@ -3,10 +3,10 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ClientError;
+use super::{ClientError, ioctl};
 
 /// The most that is read of one answer, octets: a table of half a million eroutes.
 const MAX_TEXT: u64 = 64 << 20;
@@ -65,10 +65,55 @@ pub enum Control {
 impl Control {
     /// This host's KLIPS. Whether klipsd runs shows at the first use.
     pub fn find() -> Self {
+        Self::find_in(&super::rundir())
+    }
+
+    /// As [`Control::find`], with klipsd's sockets in `rundir`.
+    pub fn find_in(rundir: &Path) -> Self {
         if super::in_kernel() {
             Self::Kernel
         } else {
-            Self::Daemon(super::rundir().join("klips.ctl"))
+            Self::Daemon(rundir.join("klips.ctl"))
+        }
+    }
+
+    /// Attaches `device` (ipsecN) to the device called `physical`. `mtu`: what ipsecN is to show and keep to.
+    ///
+    /// # Errors
+    /// [`ClientError::Control`] with the reason, and the system's.
+    pub fn attach(
+        &self,
+        device: &str,
+        physical: &str,
+        mtu: Option<u32>,
+    ) -> Result<(), ClientError> {
+        if let Self::Kernel = self {
+            return ioctl::attach(device, physical, mtu.unwrap_or(0));
+        }
+        let mtu = mtu.map_or(String::new(), |mtu| format!(" {mtu}"));
+        self.line(&format!("attach {device} {physical}{mtu}"))
+            .map(drop)
+    }
+
+    /// Takes `device` off its physical device.
+    ///
+    /// # Errors
+    /// As [`Control::attach`].
+    pub fn detach(&self, device: &str) -> Result<(), ClientError> {
+        match self {
+            Self::Kernel => ioctl::detach(device),
+            Self::Daemon(_) => self.line(&format!("detach {device}")).map(drop),
+        }
+    }
+
+    /// Takes all ipsecN off their physical devices.
+    ///
+    /// # Errors
+    /// As [`Control::attach`].
+    pub fn clear(&self) -> Result<(), ClientError> {
+        match self {
+            Self::Kernel => ioctl::clear(),
+            Self::Daemon(_) => self.line("clear").map(drop),
         }
     }
 
@@ -80,7 +125,10 @@ impl Control {
         match self {
             Self::Kernel => {
                 let path = format!("/proc/net/{}", table.name());
-                std::fs::read_to_string(&path).map_err(|e| ClientError::io(path, e))
+                std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+                    std::io::ErrorKind::NotFound => ClientError::NoModule,
+                    _ => ClientError::io(path, e),
+                })
             }
             Self::Daemon(_) => self.line(&format!("get {}", table.name())),
         }
@@ -109,7 +157,12 @@ impl Control {
         match self {
             Self::Kernel => {
                 let path = sysctl_path(name)?;
-                std::fs::write(&path, value).map_err(|e| ClientError::io(path, e))
+                std::fs::write(&path, value).map_err(|e| match e.kind() {
+                    std::io::ErrorKind::InvalidInput => ClientError::Control(format!(
+                        "{name}: `{value}' not taken: 0 or 1, or for debug_* a number"
+                    )),
+                    _ => ClientError::io(path, e),
+                })
             }
             Self::Daemon(_) => self.line(&format!("sysctl {name} {value}")).map(drop),
         }
@@ -119,7 +172,7 @@ impl Control {
     ///
     /// # Errors
     /// [`ClientError::Control`] with klipsd's own words, or that the kernel has no such lines; and the system's.
-    pub fn line(&self, line: &str) -> Result<String, ClientError> {
+    fn line(&self, line: &str) -> Result<String, ClientError> {
         let Self::Daemon(path) = self else {
             return Err(ClientError::Control(format!(
                 "`{line}' is for klipsd; this host's KLIPS is in the kernel"

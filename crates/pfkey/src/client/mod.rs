@@ -2,10 +2,11 @@
 //! controls that the kernel shows under `/proc/net` and klipsd at `klips.ctl`.
 //!
 //! The kernel's is used where `/proc/net/ipsec_version` exists: a kernel may answer `socket(PF_KEY)` without having
-//! our module, and its eroutes would be none. The directory of klipsd's sockets is `$IPSEC_RUNDIR`, `/run/pluto` by
-//! default. What messages mean is [`crate::request`]'s and the data path's.
+//! our module, and its eroutes would be none. `$IPSEC_KLIPS` chooses: `module` or `klipsd`. The directory of klipsd's
+//! sockets is `$IPSEC_RUNDIR`, `/run/pluto` by default. What messages mean is [`crate::request`]'s and the data path's.
 
 mod control;
+mod ioctl;
 mod socket;
 
 use std::io;
@@ -21,11 +22,16 @@ use crate::types::MsgType;
 #[non_exhaustive]
 pub enum ClientError {
     /// Neither kernel module nor klipsd.
-    #[error("KLIPS is not running: no /proc/net/ipsec_version and no {}; start it with `ipsec setup start'", path.display())]
+    #[error("KLIPS is not running: neither in the kernel nor klipsd at {}; start it with `ipsec setup start'", path.display())]
     NotRunning {
         /// Where klipsd's socket should be.
         path: PathBuf,
     },
+    /// `$IPSEC_KLIPS` wants the module, which is not there.
+    #[error(
+        "KLIPS is not in the kernel, as IPSEC_KLIPS=module wants it: no {KERNEL_VERSION}; load the module with `modprobe klips'"
+    )]
+    NoModule,
     /// The socket is there and may not be opened.
     #[error("no permission for {what}: this command must be run as root")]
     Permission {
@@ -94,7 +100,62 @@ pub fn rundir() -> PathBuf {
 /// The file by which the kernel module shows itself.
 pub const KERNEL_VERSION: &str = "/proc/net/ipsec_version";
 
-/// Whether the KLIPS of this host is the kernel's.
+/// The variable that chooses between the two homes of KLIPS.
+pub const CHOICE: &str = "IPSEC_KLIPS";
+
+/// Where KLIPS can live.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Home {
+    /// In the kernel: the module klips.
+    Module,
+    /// In user space: klipsd.
+    Klipsd,
+}
+
+impl Home {
+    /// What `$IPSEC_KLIPS` says; `None` when it says nothing, and the module is used where it is.
+    ///
+    /// # Errors
+    /// The value, and what it may be.
+    pub fn chosen() -> Result<Option<Self>, String> {
+        let value = std::env::var_os(CHOICE).unwrap_or_default();
+        Self::choice(&value.to_string_lossy())
+    }
+
+    fn choice(value: &str) -> Result<Option<Self>, String> {
+        match value {
+            "" => Ok(None),
+            "module" => Ok(Some(Self::Module)),
+            "klipsd" => Ok(Some(Self::Klipsd)),
+            other => Err(format!(
+                "{CHOICE}={other}: may be `module' or `klipsd', or unset"
+            )),
+        }
+    }
+}
+
+/// Whether the KLIPS of this host is the kernel's: it is there, and `$IPSEC_KLIPS` does not say `klipsd`; or that says
+/// `module`, there or not.
 pub fn in_kernel() -> bool {
-    Path::new(KERNEL_VERSION).exists()
+    match Home::chosen() {
+        Ok(Some(home)) => home == Home::Module,
+        _ => Path::new(KERNEL_VERSION).exists(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_one_of_two() {
+        assert_eq!(Home::choice(""), Ok(None));
+        assert_eq!(Home::choice("module"), Ok(Some(Home::Module)));
+        assert_eq!(Home::choice("klipsd"), Ok(Some(Home::Klipsd)));
+        let error = Home::choice("kernel").unwrap_err();
+        assert!(
+            error.contains("IPSEC_KLIPS=kernel") && error.contains("klipsd"),
+            "{error}"
+        );
+    }
 }

@@ -53,8 +53,19 @@ impl Client {
     /// # Errors
     /// [`ClientError::NotRunning`], [`ClientError::Permission`], [`ClientError::Io`].
     pub fn connect() -> Result<Self, ClientError> {
+        Self::connect_in(&super::rundir())
+    }
+
+    /// As [`Client::connect`], with klipsd's sockets in `rundir`.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_in(rundir: &Path) -> Result<Self, ClientError> {
         if !super::in_kernel() {
-            return Self::connect_to(&super::rundir().join("pfkey.sock"));
+            return Self::connect_to(&rundir.join("pfkey.sock"));
+        }
+        if !Path::new(super::KERNEL_VERSION).exists() {
+            return Err(ClientError::NoModule);
         }
         let socket = Socket::new(
             Domain::from(PF_KEY),

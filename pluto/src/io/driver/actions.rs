@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use pfkey::client::Client;
 use rand::rngs::StdRng;
 use tokio::{
     signal::unix::SignalKind,
@@ -13,7 +14,7 @@ use whack::{Rc, Request};
 use super::{
     super::{
         client::Clients,
-        kernel::{self, Kernel, KernelSocket},
+        kernel::{self, Kernel},
         klips, log,
         net::{interfaces, sockets::Sockets},
         options::Options,
@@ -270,7 +271,7 @@ impl Driver {
 /// KLIPS.
 impl Driver {
     /// A PF_KEY socket is open: the engine registers, and the ipsecN devices may be others now.
-    pub async fn kernel_found(&mut self, socket: KernelSocket) {
+    pub async fn kernel_found(&mut self, socket: Client) {
         self.kernel_generation += 1;
         match Kernel::start(socket, self.kernel_generation, self.inputs.clone()) {
             Ok(kernel) => {

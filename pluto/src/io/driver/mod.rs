@@ -6,6 +6,7 @@ mod actions;
 use std::{future::pending, io, net::SocketAddr, time::Duration};
 
 use ipsec_keys::Secrets;
+use pfkey::client::Client;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -18,7 +19,6 @@ use whack::Request;
 use super::{
     client::Outbox,
     control::Control,
-    kernel::KernelSocket,
     log,
     net::{interfaces, sockets::Sockets},
     start::Ready,
@@ -60,7 +60,7 @@ pub enum Input {
         why: String,
     },
     /// KLIPS is back.
-    KernelFound(KernelSocket),
+    KernelFound(Client),
     /// A job has ended; None if it panicked.
     JobDone(JobId, Option<JobResult>),
     /// An updown command has ended.
