@@ -40,6 +40,34 @@ fn a_pluto_killed_and_restarted_has_its_tunnel_back() {
 }
 
 #[test]
+fn a_pluto_that_crashes_is_started_again_without_a_hand() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let conns = NET_TO_NET.replace("auto=add", "auto=start");
+    net.configure("", &conns).start();
+    let up = "ipsec auto --status | grep -q 'IPsec SA established'";
+    net.west.wait_for(up, Duration::from_secs(30));
+    net.east
+        .run("pkill -ABRT -x pluto; sleep 0.3; ! pgrep -x pluto")
+        .ok();
+    net.east.wait_for(up, Duration::from_secs(60));
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
+    // Again: the watcher is still there, and one only.
+    net.east
+        .run("test $(pgrep -fc 'setup [_]watch') = 1 && pkill -9 -x pluto")
+        .ok();
+    net.east.wait_for(up, Duration::from_secs(60));
+
+    net.east.run("ipsec setup stop").ok();
+    net.east
+        .wait_for("! pgrep -f 'setup [_]watch'", Duration::from_secs(10));
+    net.configure("\tplutorestartoncrash=no\n", &conns);
+    net.east.run("ipsec setup start").ok();
+    net.east.run("! pgrep -f 'setup [_]watch'").ok();
+}
+
+#[test]
 fn nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

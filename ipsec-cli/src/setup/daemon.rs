@@ -32,7 +32,8 @@ impl Daemon {
         }
     }
 
-    fn pid_file(self, paths: &Paths) -> PathBuf {
+    /// Where it writes its process id.
+    pub fn pid_file(self, paths: &Paths) -> PathBuf {
         paths.run(match self {
             Daemon::Klipsd => "klipsd.pid",
             Daemon::Pluto => "pluto.pid",

@@ -7,6 +7,7 @@ mod options;
 mod start;
 mod status;
 mod stop;
+mod watch;
 
 use crate::paths::{Paths, VERSION};
 use crate::syslog::Messages;
@@ -15,11 +16,15 @@ use ipsec_conf::{Config, Setup};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 const ME: &str = "ipsec setup";
 
 /// Runs the subcommand.
 pub fn run(args: Vec<String>) -> u8 {
+    if args.first().is_some_and(|arg| arg == watch::COMMAND) {
+        return watch::run(args.get(1).map(PathBuf::from));
+    }
     match options::parse(args) {
         Ok(options::Parsed::Help) => print(options::USAGE),
         Ok(options::Parsed::Version) => print(&format!("{ME} {VERSION}\n")),
@@ -37,20 +42,13 @@ fn perform(options: &options::Options) -> u8 {
     if options.action == Status {
         return status::run(Paths::get());
     }
-    let messages = Messages::new("daemon.error");
+    let context = Context::new(options.config.as_deref());
     if !nix::unistd::geteuid().is_root() {
-        messages.say("permission denied (must be superuser)");
+        context
+            .messages
+            .say("permission denied (must be superuser)");
         return 1;
     }
-    let path = options
-        .config
-        .clone()
-        .unwrap_or_else(|| Paths::get().conf());
-    let context = Context {
-        config: Config::load(&path),
-        messages,
-        paths: Paths::get(),
-    };
     let _alone = match context.lock() {
         Ok(lock) => lock,
         Err(message) => {
@@ -61,14 +59,23 @@ fn perform(options: &options::Options) -> u8 {
     match options.action {
         Stop => stop::run(&context),
         Start => context.with_setup("start", |context, setup| {
-            start::run(context, setup, "Starting")
+            watched(context, setup, options, "Starting")
         }),
         Restart => context.with_setup("restart", |context, setup| match stop::run(context) {
-            0 => start::run(context, setup, "Restarting"),
+            0 => watched(context, setup, options, "Restarting"),
             status => status,
         }),
         Status => 0,
     }
+}
+
+/// Starts, and has pluto watched if `plutorestartoncrash=yes`.
+fn watched(context: &Context, setup: &Setup, options: &options::Options, verb: &str) -> u8 {
+    let status = start::run(context, setup, verb);
+    if status == 0 && setup.pluto && setup.plutorestartoncrash {
+        watch::spawn(context, options.config.as_deref());
+    }
+    status
 }
 
 /// What starting and stopping need.
@@ -79,6 +86,15 @@ pub struct Context {
 }
 
 impl Context {
+    fn new(config: Option<&Path>) -> Self {
+        let paths = Paths::get();
+        Self {
+            config: Config::load(config.unwrap_or(&paths.conf())),
+            messages: Messages::new("daemon.error"),
+            paths,
+        }
+    }
+
     /// One start or stop at a time. The lock ends with this process, whatever becomes of it.
     fn lock(&self) -> Result<Flock<File>, String> {
         let dir = &self.paths.rundir;

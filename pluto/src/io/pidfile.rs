@@ -69,7 +69,8 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if same_file(&self.file, &self.path) {
+        // What a crash leaves behind tells `ipsec setup' that it was one.
+        if !std::thread::panicking() && same_file(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -130,5 +131,18 @@ mod tests {
             error.contains("no/pluto.pid") && error.contains("No such file"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_panic_leaves_the_file_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pluto.pid");
+        let died = std::panic::catch_unwind(|| {
+            let _held = PidFile::take(&path).unwrap();
+            panic!("on purpose");
+        });
+        assert!(died.is_err() && path.exists());
+        drop(PidFile::take(&path).unwrap());
+        assert!(!path.exists());
     }
 }

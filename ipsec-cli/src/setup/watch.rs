@@ -1,0 +1,93 @@
+//! `plutorestartoncrash=yes`: a process that starts IPsec again when pluto has ended without having been told to.
+//!
+//! There is one at a time. It acts under the lock of `ipsec setup` only, and ends when pluto ends in an orderly way,
+//! which takes the pid file along.
+
+use super::daemon::Daemon;
+use super::{Context, start};
+use nix::fcntl::{Flock, FlockArg};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What `ipsec setup` calls itself with.
+pub const COMMAND: &str = "_watch";
+
+/// Between a crash and the start, so that a pluto that crashes at once does not keep the machine busy.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Starts the watcher, which lives on; one that is there already makes it end at once.
+pub fn spawn(context: &Context, config: Option<&Path>) {
+    let started = std::env::current_exe().and_then(|me| {
+        let mut command = Command::new(me);
+        command.args(["setup", COMMAND]).args(config);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        context.paths.environment(&mut command);
+        // Not in the terminal's process group: what interrupts setup is not meant for it.
+        command.process_group(0).spawn()
+    });
+    if let Err(error) = started {
+        context
+            .messages
+            .say(&format!("cannot watch pluto: {error}"));
+    }
+}
+
+/// The watcher itself.
+pub fn run(config: Option<PathBuf>) -> u8 {
+    let context = Context::new(config.as_deref());
+    match watch(&context, config.as_deref()) {
+        Ok(()) => 0,
+        Err(message) => {
+            context
+                .messages
+                .say(&format!("pluto is not watched: {message}"));
+            1
+        }
+    }
+}
+
+fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
+    let path = context.paths.run("watch.lock");
+    let file = File::create(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let Ok(only_one) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+        return Ok(());
+    };
+    let mut paused = false;
+    loop {
+        let lock = context.lock()?;
+        if let Some(pid) = Daemon::Pluto.alive(context.paths) {
+            paused = false;
+            let pid = Pid::from_raw(pid.as_raw()).ok_or("no process id")?;
+            let process = pidfd_open(pid, PidfdFlags::empty());
+            drop(lock);
+            // One that has ended since is seen in the next round.
+            if let Ok(process) = process {
+                let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+            }
+        } else if !Daemon::Pluto.pid_file(context.paths).exists() {
+            // The next start may come as soon as its lock is free, and then needs a watcher.
+            drop(only_one);
+            return Ok(());
+        } else if !paused {
+            drop(lock);
+            paused = true;
+            context
+                .messages
+                .log("pluto has died; restarting IPsec after a pause...");
+            std::thread::sleep(PAUSE);
+        } else {
+            Context::new(config).with_setup("restart", |context, setup| {
+                start::run(context, setup, "Restarting")
+            });
+            paused = false;
+        }
+    }
+}
