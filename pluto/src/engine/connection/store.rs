@@ -1,9 +1,9 @@
 //! The table of connections and its indexes. Every field that an index covers changes through
 //! [`Connections::edit`] or [`Connections::set_routing`], so that no index can go stale.
-//! Adding, finding and removing cost O(log n).
+//! Adding, finding and removing cost O(log n), each time: a hash table would be cheaper, but for the add that makes it grow.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipsec_types::{ProtoPort, Subnet};
 
@@ -20,35 +20,31 @@ pub(super) type ClientPair = (Client, Client);
 #[derive(Debug, Default)]
 pub struct Connections {
     all: BTreeMap<ConnId, Connection>,
-    by_name: HashMap<String, BTreeSet<ConnId>>,
-    pub(super) by_hosts: HashMap<HostPair, BTreeSet<ConnId>>,
-    pub(super) by_hosts_and_peer_id: HashMap<(HostPair, Id), BTreeSet<ConnId>>,
-    pub(super) by_hosts_and_clients: HashMap<(HostPair, ClientPair), BTreeSet<ConnId>>,
+    by_name: BTreeMap<String, BTreeSet<ConnId>>,
+    pub(super) by_hosts: BTreeMap<HostPair, BTreeSet<ConnId>>,
+    pub(super) by_hosts_and_peer_id: BTreeMap<(HostPair, Id), BTreeSet<ConnId>>,
+    pub(super) by_hosts_and_clients: BTreeMap<(HostPair, ClientPair), BTreeSet<ConnId>>,
     /// Connections whose peer may choose its client.
-    pub(super) wild_clients: HashMap<HostPair, BTreeSet<ConnId>>,
-    by_peer_id: HashMap<Id, BTreeSet<ConnId>>,
-    by_peer_host: HashMap<IpAddr, BTreeSet<ConnId>>,
+    pub(super) wild_clients: BTreeMap<HostPair, BTreeSet<ConnId>>,
+    by_peer_id: BTreeMap<Id, BTreeSet<ConnId>>,
+    by_peer_host: BTreeMap<IpAddr, BTreeSet<ConnId>>,
     /// Connections with an end at an address, oriented or not.
-    pub(super) by_end_host: HashMap<IpAddr, BTreeSet<ConnId>>,
+    pub(super) by_end_host: BTreeMap<IpAddr, BTreeSet<ConnId>>,
     /// A route knows only the peer's subnet, so all that go there share it.
-    routed_by_peer_client: HashMap<Option<Subnet>, BTreeSet<(Routing, ConnId)>>,
-    pub(super) routed_by_clients: HashMap<ClientPair, BTreeSet<(Routing, ConnId)>>,
+    routed_by_peer_client: BTreeMap<Option<Subnet>, BTreeSet<(Routing, ConnId)>>,
+    pub(super) routed_by_clients: BTreeMap<ClientPair, BTreeSet<(Routing, ConnId)>>,
     /// How many routed pairs of clients have these prefix lengths.
     pub(super) routed_shapes: BTreeMap<(bool, u8, u8), usize>,
-    instances: HashMap<ConnId, BTreeSet<ConnId>>,
-    serials: HashMap<String, u64>,
+    instances: BTreeMap<ConnId, BTreeSet<ConnId>>,
+    serials: BTreeMap<String, u64>,
     next: u64,
 }
 
-fn add<K: core::hash::Hash + Eq, V: Ord>(map: &mut HashMap<K, BTreeSet<V>>, key: K, value: V) {
+fn add<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V) {
     map.entry(key).or_default().insert(value);
 }
 
-fn drop_from<K: core::hash::Hash + Eq, V: Ord>(
-    map: &mut HashMap<K, BTreeSet<V>>,
-    key: &K,
-    value: &V,
-) {
+fn drop_from<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
     if let Some(set) = map.get_mut(key) {
         set.remove(value);
         if set.is_empty() {
