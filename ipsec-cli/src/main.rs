@@ -4,6 +4,7 @@ mod auto;
 mod diagnose;
 mod keys;
 mod klips;
+mod manual;
 mod net;
 mod paths;
 mod setup;
@@ -24,6 +25,7 @@ const COMMANDS: &[Entry] = &[
     ("eroute", klips::eroute::run),
     ("klipsdebug", klips::klipsdebug::run),
     ("look", klips::look::run),
+    ("manual", manual::run),
     ("newhostkey", keys::newhostkey::run),
     ("pf_key", klips::pf_key::run),
     ("ranbits", keys::ranbits::run),

@@ -129,3 +129,177 @@ fn every_command_says_what_klips_refuses() {
         .says("(x_addflow)")
         .says("x_address_dst_flow: 10.0.2.0");
 }
+
+/// Conn sections with keys of their own for each transform.
+const CONNS: &str = "\
+conn sites
+	left=192.1.2.45
+	leftsubnet=192.0.1.0/24
+	leftnexthop=192.1.2.254
+	right=192.1.2.23
+	rightsubnet=192.0.2.0/24
+	rightnexthop=192.1.2.254
+	spibase=0x200
+	also=keys
+
+conn gateways
+	left=192.1.2.45
+	right=192.1.2.23
+	type=transport
+	spi=0x300
+	ah=hmac-sha1-96
+	ahkey=0x202122232425262728292a2b2c2d2e2f30313233
+	also=keys
+
+conn keys
+	esp=aes128-sha1-96
+	espenckey=0x000102030405060708090a0b0c0d0e0f
+	leftespauthkey=0x101112131415161718191a1b1c1d1e1f20212223
+	rightespauthkey=0x505152535455565758595a5b5c5d5e5f60616263
+	espreplay_window=64
+";
+
+/// Both gateways with these sections and no pluto.
+fn keyed<'a>(testbed: &'a Testbed, conns: &str) -> Gateways<'a> {
+    let net = Gateways::new(testbed, Keys::Psk);
+    net.configure("\tpluto=no\n\tforwardcontrol=yes\n", conns)
+        .start();
+    net
+}
+
+#[test]
+fn ipsec_manual_takes_a_connection_up_and_down() {
+    let testbed = Testbed::new();
+    let net = keyed(&testbed, CONNS);
+    for gateway in [&net.west, &net.east] {
+        gateway.run("ipsec manual --up sites").ok();
+    }
+    let capture = net.public.capture("not arp and not icmp6");
+    assert_eq!(
+        net.pings(5, "0.1", "c0ffee"),
+        5,
+        "{}",
+        net.west.run("ipsec look")
+    );
+    let captured = capture.stop();
+    assert_eq!(captured.packets("esp").len(), 10);
+    assert_eq!(captured.packets("ip and not esp"), Vec::<String>::new());
+    net.west
+        .run("ipsec look")
+        .ok()
+        .says("=> tun0x200@192.1.2.23 esp0x202@192.1.2.23 (5)")
+        .says("esp0x203@192.1.2.45");
+
+    // Up again fails and says why; what is up stays.
+    net.west
+        .run("ipsec manual --up sites")
+        .exits(1)
+        .says("exists");
+
+    assert_eq!(net.pings(1, "0.1", "c0ffee"), 1);
+
+    net.west.run("ipsec manual --down sites").ok();
+    net.west.run("ipsec spi").ok().never_says("@192.1.2.");
+    net.west.run("ipsec eroute").ok().never_says("192.0.2.0/24");
+    let capture = net.public.capture("icmp or esp");
+    assert_eq!(net.pings(2, "0.1", "c0ffee"), 0);
+    assert_eq!(
+        capture.stop().packets("src 192.0.1.1"),
+        Vec::<String>::new()
+    );
+    net.west
+        .run("ip route show 192.0.2.0/24")
+        .ok()
+        .says("dev ipsec0");
+    net.west.run("ipsec manual --unroute sites").ok();
+    net.west
+        .run("ip route show 192.0.2.0/24")
+        .ok()
+        .never_says("ipsec0");
+}
+
+#[test]
+fn ipsec_manual_in_transport_mode_with_ah_and_shown_commands() {
+    let testbed = Testbed::new();
+    let net = keyed(&testbed, CONNS);
+    // Shown, with the keys, and run by a shell: the same.
+    let script = net.west.run("ipsec manual --showonly --up gateways").ok();
+    assert!(
+        script.contains("ipsec spi --label gateways --said esp0x300@192.1.2.23"),
+        "{script}"
+    );
+    net.west.run("ipsec spi").ok().never_says("0x300");
+    net.west
+        .run("ipsec manual --showonly --up gateways >/run/up && sh -e /run/up")
+        .ok();
+    let shown = net.east.run("ipsec manual --show --up gateways").ok();
+    shown
+        .says("--authkey ...")
+        .never_says("0x000102030405060708090a0b0c0d0e0f");
+    // What the other end would run is what it runs, but for its interface.
+    let of = |host: &Host, other: &str| {
+        host.run(&format!("ipsec manual --showonly {other} --up gateways"))
+            .ok()
+            .stdout
+    };
+    assert_eq!(of(&net.west, "--other"), of(&net.east, ""));
+
+    let capture = net.public.capture("not arp and not icmp6");
+    net.west
+        .run("ping -n -q -c 3 -i 0.1 192.1.2.23")
+        .ok()
+        .says(" 0% packet loss");
+    let captured = capture.stop();
+    assert_eq!(
+        captured.packets("ip proto 51").len(),
+        6,
+        "{:?}",
+        captured.packets("")
+    );
+    net.west.run("ipsec manual --down gateways").ok();
+    net.west.run("ipsec spi").ok().never_says("0x300");
+}
+
+#[test]
+fn auto_manual_is_up_from_start_to_stop() {
+    let testbed = Testbed::new();
+    let net = keyed(
+        &testbed,
+        &CONNS.replacen("also=keys\n", "also=keys\n\tauto=manual\n", 1),
+    );
+    assert_eq!(
+        net.pings(5, "0.1", "c0ffee"),
+        5,
+        "{}",
+        net.west.run("ipsec look")
+    );
+    net.west.run("ipsec setup stop").ok();
+    net.west
+        .run("ip route show 192.0.2.0/24")
+        .ok()
+        .never_says("ipsec0");
+}
+
+#[test]
+fn a_manual_connection_that_fails_leaves_nothing() {
+    let testbed = Testbed::new();
+    let net = keyed(
+        &testbed,
+        &CONNS.replace("0x000102030405060708090a0b0c0d0e0f", "0x0001"),
+    );
+    net.west
+        .run("ipsec manual --up sites")
+        .exits(1)
+        .says("needs 128")
+        .never_says("there is no");
+    net.west.run("ipsec spi").ok().never_says("192.1.2.");
+    net.west.run("ipsec eroute").ok().never_says("192.0.2.0/24");
+    net.west
+        .run("ipsec manual --up keys")
+        .exits(1)
+        .says("has no left=");
+    net.west
+        .run("ipsec manual --iam 10.9.9.9@ipsec0 --up sites")
+        .exits(1)
+        .says("neither left 192.1.2.45 nor right 192.1.2.23");
+}

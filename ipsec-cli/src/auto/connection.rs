@@ -47,7 +47,7 @@ fn from_info(text: &str) -> Option<DefaultRoute> {
 }
 
 /// A complaint about a value that only now turns out to be useless.
-fn complain(conn: &Conn, key: &str, message: String, help: &str) -> Box<Diagnostic> {
+pub fn complain(conn: &Conn, key: &str, message: String, help: &str) -> Box<Diagnostic> {
     let span = conn
         .settings
         .get(key)
@@ -172,6 +172,35 @@ fn templates(description: &mut Connection) {
         }
         end.key_from_dns_on_demand |= matches!(end.host, Opportunistic | OpportunisticGroup);
     }
+}
+
+/// A gateway whose address is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Gateway {
+    /// Its address.
+    pub address: IpAddr,
+    /// The next hop to the other one, if that is not the other one itself.
+    pub next_hop: Option<IpAddr>,
+}
+
+/// Both gateways, left first, of a connection that leaves neither open.
+pub fn ends(conn: &Conn, routes: &mut Routes) -> Outcome<[Gateway; 2]> {
+    let mut gateway = |side: Side, end: &End| match host(conn, side, end, routes)? {
+        (whack::Host::Addr(address), next_hop) => Ok(Gateway { address, next_hop }),
+        _ => Err(complain(
+            conn,
+            side.name(),
+            format!(
+                "{} must be an address where keys are not negotiated",
+                side.name()
+            ),
+            "road warriors and opportunism need ipsec auto",
+        )),
+    };
+    Ok([
+        gateway(Side::Left, &conn.left)?,
+        gateway(Side::Right, &conn.right)?,
+    ])
 }
 
 /// The gateway and its next hop.

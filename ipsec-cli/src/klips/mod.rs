@@ -1,7 +1,7 @@
 //! The commands that work on KLIPS by hand, over PF_KEY and `klips.ctl`: eroutes, SAs, SA groups, devices, debugging.
 //! One file a command; what they share is in `common` and `print`. What KLIPS does with it is the data path's.
 
-mod common;
+pub mod common;
 pub mod eroute;
 pub mod klipsdebug;
 pub mod life;

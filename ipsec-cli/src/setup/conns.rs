@@ -3,7 +3,7 @@
 use super::{Context, start};
 use crate::auto::connection::{self, Routes};
 use crate::auto::send;
-use crate::{diagnose, net};
+use crate::{diagnose, manual, net};
 use ipsec_conf::{Auto, Conn, Selection, Setup, clashes};
 use whack::{Rc, Request};
 
@@ -51,6 +51,41 @@ pub fn load(context: &Context, setup: &Setup) {
             context
                 .messages
                 .say(&format!("...could not start conn \"{name}\""));
+        }
+    }
+}
+
+/// The manually keyed connections that are up while IPsec runs: `manualstart=` and `auto=manual`.
+fn manually_keyed<'a>(context: &'a Context, setup: &'a Setup) -> Vec<&'a str> {
+    let mut names: Vec<&str> = setup.manualstart.iter().map(String::as_str).collect();
+    for (name, auto) in context.config.autos() {
+        if auto == Auto::Manual && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Takes manually keyed connections up. One that fails is told and left out.
+pub fn start_manual(context: &Context, setup: &Setup) {
+    for name in manually_keyed(context, setup) {
+        if let Err(message) = manual::up(&context.config, name) {
+            context.messages.say(&message);
+            context
+                .messages
+                .say(&format!("...could not set up conn \"{name}\""));
+        }
+    }
+}
+
+/// Before KLIPS is emptied: routes and openings of the firewall are taken back.
+pub fn stop_manual(context: &Context) {
+    let Some(setup) = context.config.setup().value else {
+        return;
+    };
+    for name in manually_keyed(context, &setup) {
+        if let Err(message) = manual::leave(&context.config, name) {
+            context.messages.log(&message);
         }
     }
 }

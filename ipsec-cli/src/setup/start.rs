@@ -49,6 +49,7 @@ fn steps(context: &Context, setup: &Setup) -> Result<(), String> {
     info.push_str(&interfaces::forward(context, setup));
     std::fs::write(context.paths.info(), &info)
         .map_err(|e| format!("cannot write {}: {e}", context.paths.info().display()))?;
+    conns::start_manual(context, setup);
     if setup.pluto {
         pluto(context, setup, &info)?;
         conns::load(context, setup);

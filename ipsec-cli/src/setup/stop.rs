@@ -1,7 +1,7 @@
 //! `ipsec setup stop`: pluto, then the devices and KLIPS, then what is left lying about. Clean to run at any time.
 
 use super::daemon::Daemon;
-use super::{Context, interfaces};
+use super::{Context, conns, interfaces};
 use crate::auto::send;
 use pfkey::client::{Client, KERNEL_VERSION, in_kernel};
 use whack::Request;
@@ -18,6 +18,9 @@ pub fn run(context: &Context) -> u8 {
             .messages
             .say("stop ordered, but IPsec does not appear to be running!");
         context.messages.say("doing cleanup anyway...");
+    }
+    if info.is_ok() {
+        conns::stop_manual(context);
     }
     interfaces::forward_back(context, &info.unwrap_or_default());
     if !undo(context) {
