@@ -35,12 +35,17 @@ fn a_gateway_killed_and_restarted_has_its_tunnel_back() {
 }
 
 #[test]
+fn a_klipsd_killed_and_restarted_has_its_tunnel_back() {
+    comes_back("klipsd");
+}
+
+#[test]
 fn a_pluto_killed_and_restarted_has_its_tunnel_back() {
     comes_back("pluto");
 }
 
 #[test]
-fn a_pluto_that_crashes_is_started_again_without_a_hand() {
+fn a_daemon_that_crashes_is_started_again_without_a_hand() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     let conns = NET_TO_NET.replace("auto=add", "auto=start");
@@ -59,12 +64,95 @@ fn a_pluto_that_crashes_is_started_again_without_a_hand() {
         .ok();
     net.east.wait_for(up, Duration::from_secs(60));
 
+    net.east
+        .run("pkill -9 -x klipsd; sleep 0.3; ! ip link show ipsec0")
+        .ok();
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
+
     net.east.run("ipsec setup stop").ok();
     net.east
         .wait_for("! pgrep -f 'setup [_]watch'", Duration::from_secs(10));
     net.configure("\tplutorestartoncrash=no\n", &conns);
     net.east.run("ipsec setup start").ok();
     net.east.run("! pgrep -f 'setup [_]watch'").ok();
+}
+
+#[test]
+fn nothing_passes_in_the_clear_while_klips_is_dead() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.tunnel("");
+    let capture = net.public.capture("icmp or esp");
+    let pings = net
+        .sunset
+        .spawn("ping -n -q -i 0.01 -p 706c61696e746578742120 192.0.2.1");
+    net.west
+        .run("pkill -9 -x 'pluto|klipsd'; sleep 0.5; ! ip link show ipsec0")
+        .ok();
+    net.west.run("ipsec setup start").ok();
+    net.up("net-to-net");
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
+    drop(pings);
+    let captured = capture.stop();
+    assert!(captured.packets("esp").len() >= 20);
+    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+
+    // What is stopped on purpose is open again, even after a crash.
+    net.west
+        .run("pkill -9 -x 'pluto|klipsd'; ip route show type blackhole")
+        .ok()
+        .says("192.0.2.0/24");
+    net.west.run("ipsec setup stop").ok();
+    net.west
+        .run("ip route show type blackhole")
+        .ok()
+        .never_says("192.0.2.0/24");
+    net.west.run("ipsec setup start && ipsec setup stop").ok();
+}
+
+#[test]
+fn a_route_that_goes_takes_its_last_resort_along() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.tunnel("");
+    let blackholes = "ip route show type blackhole";
+    net.west.run(blackholes).ok().says("192.0.2.0/24");
+    net.west
+        .run("ipsec auto --down net-to-net && ipsec auto --delete net-to-net")
+        .ok();
+    net.west.run(blackholes).ok().never_says("192.0.2.0/24");
+}
+
+#[test]
+fn the_last_resort_never_cuts_off_the_peer_itself() {
+    let testbed = Testbed::new();
+    let host = testbed.host("west");
+    host.run(
+        "ip link add eth1 type veth peer name wire1 && ip link set wire1 up && ip addr add 192.1.2.45/24 dev eth1 && ip link set eth1 up",
+    )
+    .ok();
+    host.run("ip route add default via 192.1.2.254 && ip link add ipsec0 type veth peer name wire0 && ip link set wire0 up && ip link set ipsec0 up")
+        .ok();
+    let route = |peer: &str| {
+        host.run(&format!(
+            "PLUTO_VERSION=1.1 PLUTO_VERB=route-client PLUTO_INTERFACE=ipsec0 PLUTO_NEXT_HOP=192.1.2.254 \
+             PLUTO_PEER={peer} PLUTO_PEER_CLIENT=0.0.0.0/0 ipsec _updown"
+        ))
+        .ok();
+        host.run("ip link del ipsec0 && ip link add ipsec0 type veth peer name wire0 && ip link set wire0 up && ip link set ipsec0 up")
+            .ok();
+        host.run(&format!("ip route get {peer}"))
+    };
+    // Beyond the default route, it is within 0.0.0.0/0 itself.
+    route("203.0.113.9").ok().says("via 192.1.2.254");
+    host.run("ip route show type blackhole")
+        .ok()
+        .never_says("blackhole");
+    // On the link it has a route of its own.
+    route("192.1.2.23").ok().says("dev eth1");
+    host.run("ip route get 203.0.113.9").fails();
 }
 
 #[test]

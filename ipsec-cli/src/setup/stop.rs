@@ -26,6 +26,7 @@ pub fn run(context: &Context) -> u8 {
     if !undo(context) {
         return 1;
     }
+    interfaces::forget_last_resort(context);
     context.messages.log("...FreeS/WAN IPsec stopped");
     0
 }

@@ -1,4 +1,4 @@
-//! `plutorestartoncrash=yes`: a process that starts IPsec again when pluto has ended without having been told to.
+//! `plutorestartoncrash=yes`: a process that starts IPsec again when pluto or klipsd has ended without having been told to.
 //!
 //! There is one at a time. It acts under the lock of `ipsec setup` only, and ends when pluto ends in an orderly way,
 //! which takes the pid file along.
@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,31 +64,45 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
     let mut paused = false;
     loop {
         let lock = context.lock()?;
-        if let Some(pid) = Daemon::Pluto.alive(context.paths) {
-            paused = false;
-            let pid = Pid::from_raw(pid.as_raw()).ok_or("no process id")?;
-            let process = pidfd_open(pid, PidfdFlags::empty());
-            drop(lock);
-            // One that has ended since is seen in the next round.
-            if let Ok(process) = process {
-                let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+        let daemons = [Daemon::Klipsd, Daemon::Pluto].map(|d| (d, d.alive(context.paths)));
+        let crashed = daemons
+            .iter()
+            .find(|(d, alive)| alive.is_none() && d.pid_file(context.paths).exists());
+        match crashed {
+            Some((daemon, _)) if !paused => {
+                drop(lock);
+                let name = daemon.name();
+                context.messages.log(&format!(
+                    "{name} has died; restarting IPsec after a pause..."
+                ));
+                std::thread::sleep(PAUSE);
+                paused = true;
             }
-        } else if !Daemon::Pluto.pid_file(context.paths).exists() {
-            // The next start may come as soon as its lock is free, and then needs a watcher.
-            drop(only_one);
-            return Ok(());
-        } else if !paused {
-            drop(lock);
-            paused = true;
-            context
-                .messages
-                .log("pluto has died; restarting IPsec after a pause...");
-            std::thread::sleep(PAUSE);
-        } else {
-            Context::new(config).with_setup("restart", |context, setup| {
-                start::run(context, setup, "Restarting")
-            });
-            paused = false;
+            Some(_) => {
+                Context::new(config).with_setup("restart", |context, setup| {
+                    start::run(context, setup, "Restarting")
+                });
+                paused = false;
+            }
+            None if daemons[1].1.is_some() => {
+                paused = false;
+                let processes: Vec<OwnedFd> = daemons
+                    .iter()
+                    .filter_map(|(_, pid)| Pid::from_raw((*pid)?.as_raw()))
+                    .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+                    .collect();
+                drop(lock);
+                let mut ends: Vec<PollFd<'_>> = processes
+                    .iter()
+                    .map(|process| PollFd::new(process, PollFlags::IN))
+                    .collect();
+                let _ = poll(&mut ends, None);
+            }
+            None => {
+                // The next start may come as soon as its lock is free, and then needs a watcher.
+                drop(only_one);
+                return Ok(());
+            }
         }
     }
 }
