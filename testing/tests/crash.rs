@@ -49,7 +49,15 @@ fn a_daemon_that_crashes_is_started_again_without_a_hand() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     let conns = NET_TO_NET.replace("auto=add", "auto=start");
-    net.configure("", &conns).start();
+    net.configure("", &conns);
+    net.west.run("ipsec setup start").ok();
+    // The watcher is elsewhere, and must find the file all the same.
+    net.east
+        .run("cd /etc && mv ipsec.conf mine.conf && ipsec setup --config mine.conf start")
+        .ok();
+    net.east
+        .run("test $(readlink /proc/$(pgrep -f 'setup [_]watch')/cwd) = /")
+        .ok();
     let up = "ipsec auto --status | grep -q 'IPsec SA established'";
     net.west.wait_for(up, Duration::from_secs(30));
     net.east

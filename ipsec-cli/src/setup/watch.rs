@@ -25,7 +25,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub fn spawn(context: &Context, config: Option<&Path>) {
     let started = std::env::current_exe().and_then(|me| {
         let mut command = Command::new(me);
-        command.args(["setup", COMMAND]).args(config);
+        command.args(["setup", COMMAND]);
+        command.args(config.map(std::path::absolute).transpose()?);
+        // It must not keep a directory busy.
+        command.current_dir("/");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
