@@ -33,6 +33,7 @@ type Part = (fn() -> Result<(), i32>, fn());
 /// In the order in which they are started; packets come last and go first.
 const PARTS: &[Part] = &[
     (sys::scratch::init, sys::scratch::exit),
+    (sys::crypto::init, sys::crypto::exit),
     (sys::net::register, sys::net::unregister),
     (sys::socket::register, sys::socket::unregister),
     (sys::notify::register, sys::notify::unregister),

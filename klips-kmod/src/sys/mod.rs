@@ -21,6 +21,7 @@
 //! while a table changes: some microseconds for one SA or eroute.
 
 pub(crate) mod alloc;
+pub(crate) mod crypto;
 pub(crate) mod device;
 pub(crate) mod errno;
 pub(crate) mod gate;

@@ -7,7 +7,7 @@
 //! for as long as a call lasts, and removing an entry waits for calls under way before it is gone.
 
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_int, c_uint, c_void};
+use core::ffi::{c_int, c_uint, c_void};
 use core::fmt;
 use core::mem::size_of;
 use core::ptr;

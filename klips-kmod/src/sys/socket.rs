@@ -7,7 +7,7 @@
 //! written under its own spin lock, which is held for a copy and nothing else.
 
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{c_int, c_uint};
 use core::mem::{size_of, zeroed};
 use core::ops::{Deref, DerefMut};
 use core::ptr;

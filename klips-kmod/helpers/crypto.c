@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/zlib.h>
+#include "crypto.h"
+
+struct crypto_sync_skcipher *klips_h_cipher_new(const char *name)
+{
+	struct crypto_sync_skcipher *cipher = crypto_alloc_sync_skcipher(name, 0, 0);
+
+	return IS_ERR(cipher) ? NULL : cipher;
+}
+
+void klips_h_cipher_free(struct crypto_sync_skcipher *cipher)
+{
+	crypto_free_sync_skcipher(cipher);
+}
+
+int klips_h_cipher_key(struct crypto_sync_skcipher *cipher, const u8 *key, unsigned int len)
+{
+	return crypto_sync_skcipher_setkey(cipher, key, len);
+}
+
+/* A packet of 64 kilobytes that begins in the middle of a page. */
+#define MOST_PAGES (65536 / PAGE_SIZE + 2)
+
+/* Pages from vmalloc lie apart in memory; everything else is one piece. */
+static int pieces(struct scatterlist *sg, u8 *data, unsigned int len)
+{
+	unsigned int n = 0;
+
+	if (!is_vmalloc_addr(data)) {
+		sg_init_one(sg, data, len);
+		return 0;
+	}
+	sg_init_table(sg, MOST_PAGES);
+	while (len) {
+		unsigned int part = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(data));
+
+		if (n == MOST_PAGES)
+			return -EMSGSIZE;
+		sg_set_page(&sg[n++], vmalloc_to_page(data), part, offset_in_page(data));
+		data += part;
+		len -= part;
+	}
+	sg_mark_end(&sg[n - 1]);
+	return 0;
+}
+
+int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 *data, unsigned int len)
+{
+	SYNC_SKCIPHER_REQUEST_ON_STACK(request, cipher);
+	struct scatterlist sg[MOST_PAGES];
+	int error;
+
+	if (!len)
+		return 0;
+	error = pieces(sg, data, len);
+	if (error)
+		return error;
+	skcipher_request_set_sync_tfm(request, cipher);
+	skcipher_request_set_callback(request, 0, NULL, NULL);
+	skcipher_request_set_crypt(request, sg, sg, len, iv);
+	error = encrypt ? crypto_skcipher_encrypt(request) : crypto_skcipher_decrypt(request);
+	skcipher_request_zero(request);
+	return error;
+}
+
+struct crypto_shash *klips_h_mac_new(const char *name)
+{
+	struct crypto_shash *mac = crypto_alloc_shash(name, 0, 0);
+
+	return IS_ERR(mac) ? NULL : mac;
+}
+
+void klips_h_mac_free(struct crypto_shash *mac)
+{
+	crypto_free_shash(mac);
+}
+
+int klips_h_mac_key(struct crypto_shash *mac, const u8 *key, unsigned int len)
+{
+	return crypto_shash_setkey(mac, key, len);
+}
+
+int klips_h_mac(struct crypto_shash *mac, const struct klips_segment *segments, size_t count, u8 *out, size_t room)
+{
+	SHASH_DESC_ON_STACK(desc, mac);
+	size_t n;
+	int error;
+
+	if (crypto_shash_digestsize(mac) > room)
+		return -EMSGSIZE;
+	desc->tfm = mac;
+	error = crypto_shash_init(desc);
+	for (n = 0; !error && n < count; n++)
+		error = crypto_shash_update(desc, segments[n].at, segments[n].len);
+	if (!error)
+		error = crypto_shash_final(desc, out);
+	shash_desc_zero(desc);
+	return error;
+}
+
+/* RFC 2394 allows a peer the largest window; raw deflate is a negative number of bits. */
+#define WINDOW_BITS 15
+#define MEMORY_LEVEL 8
+#define LARGEST 65536
+
+struct squeezer {
+	struct z_stream_s deflate, inflate;
+	u8 *out;
+};
+
+static struct squeezer __percpu *squeezers;
+
+static int squeezer_init(struct squeezer *s)
+{
+	s->deflate.workspace = vzalloc(zlib_deflate_workspacesize(WINDOW_BITS, MEMORY_LEVEL));
+	s->inflate.workspace = vzalloc(zlib_inflate_workspacesize());
+	s->out = vmalloc(LARGEST);
+	if (!s->deflate.workspace || !s->inflate.workspace || !s->out)
+		return -ENOMEM;
+	if (zlib_deflateInit2(&s->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL,
+			      Z_DEFAULT_STRATEGY) != Z_OK ||
+	    zlib_inflateInit2(&s->inflate, -WINDOW_BITS) != Z_OK)
+		return -EINVAL;
+	return 0;
+}
+
+int klips_h_deflate_init(void)
+{
+	int cpu, error;
+
+	squeezers = alloc_percpu(struct squeezer);
+	if (!squeezers)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		error = squeezer_init(per_cpu_ptr(squeezers, cpu));
+		if (error) {
+			klips_h_deflate_exit();
+			return error;
+		}
+	}
+	return 0;
+}
+
+void klips_h_deflate_exit(void)
+{
+	int cpu;
+
+	if (!squeezers)
+		return;
+	for_each_possible_cpu(cpu) {
+		struct squeezer *s = per_cpu_ptr(squeezers, cpu);
+
+		vfree(s->deflate.workspace);
+		vfree(s->inflate.workspace);
+		vfree(s->out);
+	}
+	free_percpu(squeezers);
+	squeezers = NULL;
+}
+
+/* The new length, or an error when it would not be shorter; data is unchanged then. */
+int klips_h_deflate(u8 *data, size_t len)
+{
+	struct squeezer *s = this_cpu_ptr(squeezers);
+	struct z_stream_s *z = &s->deflate;
+
+	if (len < 2 || len > LARGEST)
+		return -EMSGSIZE;
+	if (zlib_deflateReset(z) != Z_OK)
+		return -EINVAL;
+	z->next_in = data;
+	z->avail_in = len;
+	z->next_out = s->out;
+	z->avail_out = len - 1;
+	if (zlib_deflate(z, Z_FINISH) != Z_STREAM_END)
+		return -EMSGSIZE;
+	memcpy(data, s->out, z->total_out);
+	return z->total_out;
+}
+
+/* The new length, at most room; on an error data is unchanged. */
+int klips_h_inflate(u8 *data, size_t len, size_t room)
+{
+	struct squeezer *s = this_cpu_ptr(squeezers);
+	struct z_stream_s *z = &s->inflate;
+	u8 nothing = 0;
+	int result;
+
+	if (zlib_inflateReset(z) != Z_OK)
+		return -EINVAL;
+	z->next_in = data;
+	z->avail_in = len;
+	z->next_out = s->out;
+	z->avail_out = min_t(size_t, room, LARGEST);
+	result = zlib_inflate(z, Z_SYNC_FLUSH);
+	/* Without zlib's own header the end of the last block may want one byte more to be seen. */
+	if (result == Z_OK && !z->avail_in && z->avail_out) {
+		z->next_in = &nothing;
+		z->avail_in = 1;
+		result = zlib_inflate(z, Z_FINISH);
+	}
+	if (result != Z_STREAM_END)
+		return -EINVAL;
+	memcpy(data, s->out, z->total_out);
+	return z->total_out;
+}
