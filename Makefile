@@ -38,11 +38,14 @@ lint:
 	testing/prereqs test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	for script in conf/_updown testing/prereqs; do sh -n $$script || exit 1; done
+	for script in conf/_updown testing/prereqs testing/kernels/build testing/kernels/init testing/kernels/module testing/kernels/run; do sh -n $$script || exit 1; done
 	mandoc -T lint -W error man/*.[58]
 
 test:
 	testing/prereqs test
+	testing/prereqs kernel
+	testing/kernels/build uml
+	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
 

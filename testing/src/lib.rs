@@ -10,6 +10,7 @@
 mod capture;
 mod gateways;
 mod host;
+pub mod kernel;
 mod output;
 mod shell;
 mod stage;

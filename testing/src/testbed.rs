@@ -132,6 +132,23 @@ impl Segment<'_> {
         ));
     }
 
+    /// What hosts send into the segment passes netem with these parameters (`delay 30ms 5ms reorder 25%`); none ends it.
+    ///
+    /// Only in a test kernel: others may have no netem.
+    pub fn netem(&self, parameters: &str) {
+        let change = if parameters.is_empty() {
+            "del dev $port root".to_owned()
+        } else {
+            format!("replace dev $port root netem {parameters}")
+        };
+        self.testbed.run(&format!(
+            "ip -o link show master {} | sed 's/^[0-9]*: //; s/[@:].*//' | while read -r port; do \
+               tc qdisc {change} || exit 1; \
+             done",
+            self.bridge
+        ));
+    }
+
     /// How many ESP packets [`Segment::lose`] has lost since it was called.
     pub fn lost_esp(&self) -> u32 {
         let listed = self

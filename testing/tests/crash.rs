@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use testing::{Gateways, Keys, NET_TO_NET, Testbed};
 
+testing::on_both_data_paths!(
+    a_gateway_killed_and_restarted_has_its_tunnel_back,
+    a_pluto_killed_and_restarted_has_its_tunnel_back,
+    a_route_that_goes_takes_its_last_resort_along,
+    nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced,
+);
+
 fn comes_back(victims: &str) {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -29,7 +36,6 @@ fn comes_back(victims: &str) {
     );
 }
 
-#[test]
 fn a_gateway_killed_and_restarted_has_its_tunnel_back() {
     comes_back("pluto|klipsd");
 }
@@ -39,7 +45,6 @@ fn a_klipsd_killed_and_restarted_has_its_tunnel_back() {
     comes_back("klipsd");
 }
 
-#[test]
 fn a_pluto_killed_and_restarted_has_its_tunnel_back() {
     comes_back("pluto");
 }
@@ -120,7 +125,6 @@ fn nothing_passes_in_the_clear_while_klips_is_dead() {
     net.west.run("ipsec setup start && ipsec setup stop").ok();
 }
 
-#[test]
 fn a_route_that_goes_takes_its_last_resort_along() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -163,7 +167,6 @@ fn the_last_resort_never_cuts_off_the_peer_itself() {
     host.run("ip route get 203.0.113.9").fails();
 }
 
-#[test]
 fn nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

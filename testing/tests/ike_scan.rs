@@ -2,6 +2,8 @@
 
 use testing::{Gateways, Keys, NET_TO_NET, Output, Testbed};
 
+testing::on_both_data_paths!(right_proposals_are_answered_and_wrong_ones_refused,);
+
 /// Transforms as ike-scan writes them: encryption, hash, authentication, group.
 const RIGHT: [(&str, &str); 4] = [
     ("5,2,1,5", "3DES"),
@@ -20,7 +22,6 @@ const WRONG: [(&str, &str); 5] = [
     ),
 ];
 
-#[test]
 fn right_proposals_are_answered_and_wrong_ones_refused() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

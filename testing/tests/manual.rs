@@ -2,6 +2,14 @@
 
 use testing::{Gateways, Host, Keys, Testbed};
 
+testing::on_both_data_paths!(
+    a_tunnel_keyed_by_hand_carries_pings_in_esp_only,
+    ipsec_manual_takes_a_connection_up_and_down,
+    ipsec_manual_in_transport_mode_with_ah_and_shown_commands,
+    auto_manual_is_up_from_start_to_stop,
+    a_manual_connection_that_fails_leaves_nothing,
+);
+
 const WEST: &str = "192.1.2.45";
 const EAST: &str = "192.1.2.23";
 const ENC: &str = "0x000102030405060708090a0b0c0d0e0f";
@@ -36,7 +44,6 @@ fn key(gateway: &Host, [me, mine, out]: [&str; 3], [peer, theirs, inward]: [&str
     gateway.run(&script).ok();
 }
 
-#[test]
 fn a_tunnel_keyed_by_hand_carries_pings_in_esp_only() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -167,7 +174,6 @@ fn keyed<'a>(testbed: &'a Testbed, conns: &str) -> Gateways<'a> {
     net
 }
 
-#[test]
 fn ipsec_manual_takes_a_connection_up_and_down() {
     let testbed = Testbed::new();
     let net = keyed(&testbed, CONNS);
@@ -218,7 +224,6 @@ fn ipsec_manual_takes_a_connection_up_and_down() {
         .never_says("ipsec0");
 }
 
-#[test]
 fn ipsec_manual_in_transport_mode_with_ah_and_shown_commands() {
     let testbed = Testbed::new();
     let net = keyed(&testbed, CONNS);
@@ -260,7 +265,6 @@ fn ipsec_manual_in_transport_mode_with_ah_and_shown_commands() {
     net.west.run("ipsec spi").ok().never_says("0x300");
 }
 
-#[test]
 fn auto_manual_is_up_from_start_to_stop() {
     let testbed = Testbed::new();
     let net = keyed(
@@ -280,7 +284,6 @@ fn auto_manual_is_up_from_start_to_stop() {
         .never_says("ipsec0");
 }
 
-#[test]
 fn a_manual_connection_that_fails_leaves_nothing() {
     let testbed = Testbed::new();
     let net = keyed(

@@ -2,6 +2,8 @@
 
 use testing::{Gateways, Keys, Testbed};
 
+testing::on_both_data_paths!(all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest,);
+
 const WEST: [&str; 3] = ["192.0.1.0/24", "10.1.1.0/24", "10.1.2.0/24"];
 const EAST: [&str; 2] = ["192.0.2.0/24", "10.2.1.0/24"];
 
@@ -24,7 +26,6 @@ fn first(subnet: &str) -> String {
     subnet.replace(".0/24", ".1")
 }
 
-#[test]
 fn all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

@@ -2,6 +2,16 @@
 
 use testing::{Gateways, Keys, NET_TO_NET, Testbed};
 
+testing::on_both_data_paths!(
+    without_pfs,
+    aes_256_with_modp2048,
+    triple_des_with_md5,
+    authentication_by_ah,
+    compressed,
+    host_to_host_in_transport_mode,
+    road_warriors_are_instances_of_one_connection,
+);
+
 /// Brings net-to-net up with more lines in it and pings across; gives the capture's packets for `filter`.
 fn tunnel_with(lines: &str, filter: &str) -> usize {
     let testbed = Testbed::new();
@@ -24,32 +34,26 @@ fn tunnel_with(lines: &str, filter: &str) -> usize {
     capture.stop().packets(filter).len()
 }
 
-#[test]
 fn without_pfs() {
     assert!(tunnel_with("\tpfs=no\n", "esp") >= 26);
 }
 
-#[test]
 fn aes_256_with_modp2048() {
     assert!(tunnel_with("\tike=aes256-sha1-modp2048\n\tesp=aes256-sha1\n", "esp") >= 26);
 }
 
-#[test]
 fn triple_des_with_md5() {
     assert!(tunnel_with("\tike=3des-md5-modp1536\n\tesp=3des-md5\n", "esp") >= 26);
 }
 
-#[test]
 fn authentication_by_ah() {
     assert!(tunnel_with("\tauth=ah\n", "ip proto 51") >= 26);
 }
 
-#[test]
 fn compressed() {
     assert!(tunnel_with("\tcompress=yes\n", "esp") >= 20);
 }
 
-#[test]
 fn host_to_host_in_transport_mode() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -76,7 +80,6 @@ fn host_to_host_in_transport_mode() {
     );
 }
 
-#[test]
 fn road_warriors_are_instances_of_one_connection() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

@@ -10,7 +10,7 @@ use ipsec_types::{SaId, SaProto, Spi};
 
 use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Physical};
 use crate::eroute::Eroutes;
-use crate::home::{Context, Home, NoMemory};
+use crate::home::{Context, Home, NoMemory, Vector};
 use crate::packet::{IpHeader, Packet};
 use crate::pfkey_seam::Socket;
 use crate::sadb::Sadb;
@@ -105,7 +105,8 @@ impl Default for Sysctl {
 
 /// One host's KLIPS.
 pub struct Klips<H: Home> {
-    devices: [Device; MAX_DEVICES],
+    /// [`MAX_DEVICES`] of them. Not in place: a kernel's stack, over which this value is moved when it is made, is small.
+    devices: H::Vec<Device>,
     acquires: AtomicU32,
     pub(crate) sysctl: Sysctl,
     pub(crate) eroutes: Eroutes<H>,
@@ -117,8 +118,13 @@ pub struct Klips<H: Home> {
 impl<H: Home> Klips<H> {
     /// Empty tables. Takes randomness for hash keys, and little memory until something is put in.
     pub fn new(home: &H) -> Result<Self, NoMemory> {
+        let mut devices = H::Vec::new();
+        devices.try_reserve(MAX_DEVICES)?;
+        for _ in 0..MAX_DEVICES {
+            devices.try_push(Device::default())?;
+        }
         Ok(Self {
-            devices: Default::default(),
+            devices,
             acquires: AtomicU32::new(0),
             sysctl: Sysctl::default(),
             eroutes: Eroutes::new(home),
@@ -246,7 +252,7 @@ impl<H: Home> Klips<H> {
 
     /// The home's news about an attached physical device: its MTU or addresses changed. Found by `physical.index`.
     pub fn physical_changed(&mut self, physical: Physical) {
-        for device in &mut self.devices {
+        for device in self.devices.iter_mut() {
             if device.physical.is_some_and(|p| p.index == physical.index) {
                 device.physical = Some(physical);
             }
@@ -255,7 +261,7 @@ impl<H: Home> Klips<H> {
 
     /// Detaches all devices.
     pub fn clear(&mut self) {
-        for device in &mut self.devices {
+        for device in self.devices.iter_mut() {
             device.physical = None;
             device.override_mtu = 0;
         }

@@ -1,0 +1,149 @@
+//! Tests inside a test kernel: the same test, run again by the same program, in a user-mode Linux kernel of its own.
+//!
+//! `testing/kernels/run` boots it and gives the test's output and exit status back; what is written inside stays in its
+//! memory. The names of tests come to [`on_both_data_paths`](crate::on_both_data_paths),
+//! [`on_klips_ko`](crate::on_klips_ko) and [`in_test_kernel`](crate::in_test_kernel).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Condvar, Mutex, OnceLock};
+
+/// Set inside a test kernel.
+const INSIDE: &str = "TESTBED_KERNEL";
+/// Which of `testing/kernels/build`'s kernels to use; `uml` if unset.
+const FLAVOUR: &str = "TESTBED_FLAVOUR";
+/// Kernels that may run at a time, each of [`MEMORY`].
+const AT_ONCE: usize = 2;
+const MEMORY: &str = "768M";
+const SECONDS: &str = "300";
+
+/// Which KLIPS a test kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Klips {
+    /// klipsd only, as on a kernel without the module.
+    Daemon,
+    /// klips.ko, loaded before the test and taken out after it.
+    Module,
+}
+
+/// Runs `body` in a test kernel; `test` is the running test's path, its crate's name first.
+///
+/// Panics where the test fails there, where the kernel itself complains, or where there is no kernel to be had.
+#[track_caller]
+pub fn inside(test: &str, klips: Klips, body: fn()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let name = test.split_once("::").map_or(test, |(_, name)| name);
+    let me = std::env::current_exe().expect("a running program has a name");
+    let flavour = std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned());
+    let mut command = Command::new(scripts().join("run"));
+    command.args(["-k", &flavour, "-M", MEMORY, "-t", SECONDS]);
+    if klips == Klips::Module {
+        command.arg("-m").arg(module(&flavour));
+    }
+    command
+        .arg(me)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command.env(INSIDE, "1").env_remove("TESTBED_USERNS");
+
+    let _turn = Turn::take();
+    let done = command.output().expect("testing/kernels/run can be run");
+    let said = String::from_utf8_lossy(&done.stdout);
+    // A filter that matches nothing is a success to the test program, so ask for the one test.
+    assert!(
+        done.status.success() && said.contains("1 passed"),
+        "{name} in a test kernel:\n{said}\n{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+/// klips.ko for a kernel, built if need be; asked for once, and every test fails with the reason if it can't be had.
+fn module(flavour: &str) -> &'static Path {
+    static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = MODULE.get_or_init(|| {
+        let done = Command::new(scripts().join("module"))
+            .arg(flavour)
+            .output()
+            .map_err(|error| format!("testing/kernels/module: {error}"))?;
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+        let said = String::from_utf8_lossy(&done.stdout);
+        Ok(PathBuf::from(said.lines().last().unwrap_or_default()))
+    });
+    built
+        .as_deref()
+        .unwrap_or_else(|error| panic!("there is no klips.ko to test: {error}"))
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
+}
+
+/// One of the [`AT_ONCE`] places, held until it is dropped.
+struct Turn;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Turn {
+        // A test that panicked with the lock held has done no harm to a number.
+        let taken = TAKEN
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut taken = FREED
+            .wait_while(taken, |taken| *taken >= AT_ONCE)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *taken += 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) -= 1;
+        FREED.notify_one();
+    }
+}
+
+/// Makes tests of functions: `klipsd::NAME` in namespaces of this machine, `klips_ko::NAME` in a test kernel with the module.
+#[macro_export]
+macro_rules! on_both_data_paths {
+    ($($name:ident),+ $(,)?) => {
+        mod klipsd {
+            $(#[test] fn $name() { super::$name() })+
+        }
+        $crate::on_klips_ko!($($name),+);
+    };
+}
+
+/// Makes tests of functions: `klips_ko::NAME`, in a test kernel with the module.
+#[macro_export]
+macro_rules! on_klips_ko {
+    ($($name:ident),+ $(,)?) => {
+        mod klips_ko {
+            $(#[test] fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                $crate::kernel::inside(test, $crate::kernel::Klips::Module, super::$name)
+            })+
+        }
+    };
+}
+
+/// Makes tests of functions: `kernel::NAME`, in a test kernel without the module, which can do what this machine's might not:
+/// netem, ESP of its own.
+#[macro_export]
+macro_rules! in_test_kernel {
+    ($($name:ident),+ $(,)?) => {
+        mod kernel {
+            $(#[test] fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                $crate::kernel::inside(test, $crate::kernel::Klips::Daemon, super::$name)
+            })+
+        }
+    };
+}
