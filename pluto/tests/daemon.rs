@@ -322,7 +322,7 @@ fn what_is_in_the_way_is_said_with_the_remedy() {
         let (status, said) = run(&[]);
         assert_eq!(status, Some(1));
         assert!(
-            said.starts_with("pluto: no KLIPS: ") && said.contains("ipsec setup start"),
+            said.starts_with("pluto: KLIPS is not running: ") && said.contains("ipsec setup start"),
             "{said}"
         );
     }
