@@ -132,6 +132,10 @@ int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
 
 		if (IS_ERR(rt))
 			goto no_route;
+		if (rt->dst.dev->ifindex != device) {
+			ip_rt_put(rt);
+			goto no_route;
+		}
 		skb_dst_set(skb, &rt->dst);
 		skb->protocol = htons(ETH_P_IP);
 		skb_set_transport_header(skb, ip->ihl * 4);
@@ -149,8 +153,9 @@ int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
 			.flowlabel = ip6_flowinfo(ip),
 		};
 
-		dst = ip6_route_output(net, NULL, &fl);
-		if (dst->error) {
+		/* Without the flag a packet whose source is given may go by another device: back into ipsecN. */
+		dst = ip6_route_output_flags(net, NULL, &fl, RT6_LOOKUP_F_IFACE);
+		if (dst->error || dst->dev->ifindex != device) {
 			dst_release(dst);
 			goto no_route;
 		}
