@@ -129,6 +129,32 @@ fn a_peer_without_a_connection_is_told_apart() {
 }
 
 #[test]
+fn a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let other_subnet = NET_TO_NET
+        .replace("net-to-net", "elsewhere")
+        .replace("192.0.2.0/24", "192.0.3.0/24");
+    net.configure("", &format!("{NET_TO_NET}\tesp=aes256-sha1!\n"));
+    net.west.run("cp /etc/ipsec.conf /etc/west.conf").ok();
+    net.configure("", &format!("{NET_TO_NET}\tesp=3des-sha1!\n"));
+    net.west.run("mv /etc/west.conf /etc/ipsec.conf").ok();
+    net.start();
+    net.west
+        .run("timeout 8 ipsec auto --up net-to-net")
+        .exits(214)
+        .says("NO_PROPOSAL_CHOSEN")
+        .says("esp=");
+    let conf = net.west.read("/etc/ipsec.conf");
+    net.west.conf(&format!("{conf}\n{other_subnet}"));
+    net.west
+        .run("ipsec auto --add elsewhere && timeout 8 ipsec auto --up elsewhere")
+        .exits(218)
+        .says("INVALID_ID_INFORMATION")
+        .says("rightsubnet=");
+}
+
+#[test]
 fn port_500_taken_says_by_whom_to_look() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

@@ -2,7 +2,7 @@
 //! or in the clear. What follows from them is the engine's decision; from those in the clear, nothing but a
 //! line in the log.
 
-use crate::crypto::ct_eq;
+use crate::crypto::{Iv, Phase1Keys, ct_eq};
 use crate::wire::{
     Cookie, Delete, ExchangeType, Expect, Header, Message, MessageBuilder, Notify, NotifyType,
     PayloadType, Protocol,
@@ -157,33 +157,39 @@ impl IsakmpSa {
     /// # Errors
     /// A message that is malformed, or whose hash shows that the peer did not send it.
     pub fn read_informational(&self, datagram: &[u8]) -> Result<Informational, Error> {
-        let message_id = Header::new_checked(datagram)?.message_id;
-        if message_id == 0 {
-            return Err(Error::Header("message ID is zero"));
-        }
-        let clear = self.decrypt(datagram, &mut self.first_iv(message_id))?;
-        let message = Message::new_decrypted(&clear)?;
-        message.expect(&Expect {
-            first: Some(PayloadType::HASH),
-            counts: &[(PayloadType::HASH, 1, 1)],
-            tolerated: &[],
-        })?;
-        let genuine =
-            message
-                .payloads()
-                .first()
-                .zip(message.hash())
-                .is_some_and(|(first, hash)| {
-                    ct_eq(hash, &self.keys.hash_1(message_id, message.after(first)))
-                });
-        if !genuine {
-            return Err(Error::Hash {
-                which: 1,
-                message: "Informational",
-            });
-        }
-        Ok(Informational::of(&message))
+        read_protected(&self.keys, &self.last_iv, datagram)
     }
+}
+
+/// Reads an informational message protected by `keys`; `last_iv` is the last block of phase 1.
+pub(super) fn read_protected(
+    keys: &Phase1Keys,
+    last_iv: &Iv,
+    datagram: &[u8],
+) -> Result<Informational, Error> {
+    let message_id = Header::new_checked(datagram)?.message_id;
+    if message_id == 0 {
+        return Err(Error::Header("message ID is zero"));
+    }
+    let clear = message::decrypt(keys, datagram, &mut keys.phase2_iv(last_iv, message_id))?;
+    let message = Message::new_decrypted(&clear)?;
+    message.expect(&Expect {
+        first: Some(PayloadType::HASH),
+        counts: &[(PayloadType::HASH, 1, 1)],
+        tolerated: &[],
+    })?;
+    let genuine = message
+        .payloads()
+        .first()
+        .zip(message.hash())
+        .is_some_and(|(first, hash)| ct_eq(hash, &keys.hash_1(message_id, message.after(first))));
+    if !genuine {
+        return Err(Error::Hash {
+            which: 1,
+            message: "Informational",
+        });
+    }
+    Ok(Informational::of(&message))
 }
 
 /// A notification in the clear, for a peer with whom there is no SA.

@@ -26,7 +26,7 @@ pub struct IsakmpSa {
     cookies: (Cookie, Cookie),
     agreed: IkeTransform,
     pub(super) keys: Phase1Keys,
-    last_iv: Iv,
+    pub(super) last_iv: Iv,
     my_id: Identity,
     peer_id: Identity,
 }

@@ -8,7 +8,7 @@ use ike::wire::{Cookie, Notify, NotifyType, Protocol};
 use rand::Rng;
 use whack::Rc;
 
-use super::table::{Due, Exchange};
+use super::table::Due;
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::StateId;
 use crate::engine::event::Action;
@@ -50,13 +50,23 @@ impl Engine {
     }
 
     /// Tells the peer over an ISAKMP SA what was wrong in a Quick Mode.
-    pub(super) fn notify_protected(&mut self, under: StateId, _about: u32, kind: NotifyType) {
+    /// `offered` are protocols and SPIs of the initiator's offer: the first tells the peer which exchange is meant.
+    pub(super) fn notify_protected(
+        &mut self,
+        under: StateId,
+        offered: &[(Protocol, u32)],
+        kind: NotifyType,
+    ) {
         let message_id = self.new_message_id(under);
         let Some(state) = self.ike.states.get(under) else {
             return;
         };
         let Some(sa) = state.isakmp() else { return };
-        let bytes = sa.notify(&Notify::new(Protocol::ISAKMP, &[], kind), message_id);
+        let (protocol, spi) = match offered.first() {
+            Some((protocol, spi)) => (*protocol, spi.to_be_bytes().to_vec()),
+            None => (Protocol::ISAKMP, Vec::new()),
+        };
+        let bytes = sa.notify(&Notify::new(protocol, &spi, kind), message_id);
         let action = Action::Send {
             local: state.local,
             remote: state.remote,
@@ -124,26 +134,8 @@ impl Engine {
                 self.honour_initial_contact(now, id);
                 continue;
             }
-            let text = format!("ignoring informational payload, type {}", notification.kind);
-            let waiting: Vec<StateId> = self
-                .ike
-                .states
-                .iter()
-                .filter(|state| {
-                    state.under.is_some_and(|(under, _)| under == id)
-                        && matches!(state.exchange, Exchange::Quick(_))
-                })
-                .map(|state| state.id)
-                .collect();
-            // An error is about one of the Quick Modes under way; whoever waits for one will want to know.
-            for state in waiting.iter().filter(|_| notification.kind.is_error()) {
-                self.loglog(
-                    self.about(*state),
-                    Rc::LogSerious,
-                    format!("peer answers {}", notification.kind),
-                );
-            }
-            if waiting.is_empty() || !notification.kind.is_error() {
+            if !(notification.kind.is_error() && self.complained(now, id, &notification)) {
+                let text = format!("ignoring informational payload, type {}", notification.kind);
                 self.loglog(self.about(id), Rc::LogSerious, text);
             }
         }

@@ -3,8 +3,8 @@
 //! kernel belong to the rest of the engine.
 //!
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
-//! on, `inform` sends and honours notifications and deletes, `timer` retransmits and replaces, `whack` is what
-//! people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
+//! on, `inform` sends and honours notifications and deletes, `refusal` ends what the peer refuses, `timer` retransmits
+//! and replaces, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
 mod half_open;
 mod inform;
@@ -12,6 +12,7 @@ mod phase1;
 mod phase2;
 mod policy;
 mod receive;
+mod refusal;
 mod table;
 mod timer;
 mod whack;

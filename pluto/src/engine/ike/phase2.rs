@@ -10,6 +10,7 @@ use ipsec_types::{Spi, Subnet};
 use whack::Rc;
 
 use super::policy::ipsec_policy;
+use super::refusal::{is_verdict, pause_after};
 use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
@@ -59,6 +60,7 @@ impl Engine {
         state.client = quick.client;
         state.tries = quick.tries;
         state.under = Some((under, message_id));
+        state.offered = vec![(Protocol::ESP, spis.esp), (Protocol::AH, spis.ah)];
         self.ike.states.insert(state);
         self.state_added(quick.conn);
         let about = self.about(id);
@@ -103,11 +105,11 @@ impl Engine {
 
     /// QI1, genuine: find the connection for its clients, and answer.
     pub(super) fn quick_offer(&mut self, now: Time, under: StateId, offer: Offer, bytes: &[u8]) {
-        let message_id = offer.message_id();
+        let offered = offer.spis();
         if let Err(error) = self.try_quick_offer(now, under, offer, bytes) {
             let about = self.about(under);
             self.loglog(about, Rc::LogSerious, error.to_string());
-            self.notify_protected(under, message_id, error.notify());
+            self.notify_protected(under, &offered, error.notify());
         }
     }
 
@@ -152,7 +154,7 @@ impl Engine {
             .ok_or_else(|| refused("no connection".to_owned()))?;
         let policy =
             ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp()).map_err(refused)?;
-        let message_id = offer.message_id();
+        let (message_id, offered) = (offer.message_id(), offer.spis());
         let selected = offer.select(&policy)?;
         let spis = self.new_spis().map_err(refused)?;
         let conn_id = if kind == Kind::Template {
@@ -166,6 +168,7 @@ impl Engine {
         let id = self.ike.states.next_id();
         let mut state = State::new(id, conn_id, Name::QuickR0, local, remote, now);
         state.under = Some((under, message_id));
+        state.offered = offered;
         state.working_on = Some(bytes.to_vec());
         state.seen = Seen::default();
         self.ike.states.insert(state);
@@ -240,13 +243,21 @@ impl Engine {
             return;
         };
         entry.working_on = None;
-        let under = entry.under;
+        let tries = entry.tries;
+        let under = entry.under.map(|(under, _)| under);
+        let offered = entry.offered.clone();
+        let over = entry.name.initiator() && is_verdict(error.notify());
         match state {
+            // Genuine, and not what we can take: the peer would only say it again.
+            Some(_) if over => {
+                entry.exchange = Exchange::Refused;
+                self.attempt_failed(now, id, Some(pause_after(tries)));
+            }
             Some(waiting) => entry.exchange = Exchange::Quick(waiting),
             None => self.delete_state(now, id, false),
         }
-        if let Some((under, message_id)) = under {
-            self.notify_protected(under, message_id, error.notify());
+        if let Some(under) = under {
+            self.notify_protected(under, &offered, error.notify());
         }
     }
 

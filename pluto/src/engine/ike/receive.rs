@@ -189,14 +189,17 @@ impl Engine {
         let known = self.ike.states.by_cookies(cookies);
         let known = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
         let known = known.filter(|id| self.is_peer(*id, remote));
-        let about = known.map_or(About::from(remote), |id| self.about(id));
+        let about = known.map_or(About::default(), |id| self.about(id));
+        // Anybody can send these, so that lines about them are counted, even where they name a state.
+        let about = About {
+            from: Some(remote),
+            ..about
+        };
         if !header.flags.encryption {
             match Informational::in_clear(bytes) {
                 Ok(said) => {
                     for notification in said.notifications {
-                        let text =
-                            format!("ignoring informational payload, type {}", notification.kind);
-                        self.loglog(about, Rc::LogSerious, text);
+                        self.complained_in_clear(about, known, &notification);
                     }
                     for _ in said.deletions {
                         self.loglog(
@@ -217,6 +220,15 @@ impl Engine {
             );
             return;
         };
+        if let Some(Exchange::Main(waiting)) = self.ike.states.get(id).map(|state| &state.exchange)
+            && let Some(said) = waiting.read_informational(bytes)
+        {
+            match said {
+                Ok((said, genuine)) => self.complained_before_identity(now, id, said, genuine),
+                Err(error) => self.log(about, error.to_string()),
+            }
+            return;
+        }
         let Some(sa) = self
             .ike
             .states

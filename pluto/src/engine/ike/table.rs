@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::v1::{IsakmpSa, Seen, main_mode, quick};
-use ike::wire::{Cookie, Protocol};
+use ike::wire::{Cookie, NotifyType, Protocol};
 
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::event::ClientId;
@@ -103,6 +103,8 @@ pub(super) enum Exchange {
         next: Option<quick::Waiting>,
     },
     Ipsec,
+    /// The peer refuses; another attempt follows when the timer fires.
+    Refused,
     /// Taken out for the moment.
     Nothing,
 }
@@ -114,6 +116,8 @@ pub(super) enum Due {
     Replace,
     ReplaceIfUsed,
     Expire,
+    /// Negotiate anew what was refused.
+    Retry,
 }
 
 impl Due {
@@ -123,6 +127,7 @@ impl Due {
             Self::Replace => "EVENT_SA_REPLACE",
             Self::ReplaceIfUsed => "EVENT_SA_REPLACE_IF_USED",
             Self::Expire => "EVENT_SA_EXPIRE",
+            Self::Retry => "EVENT_RETRY",
         }
     }
 }
@@ -165,6 +170,10 @@ pub(super) struct State {
     pub(super) message_ids: HashSet<u32>,
     /// Phase 2: the ISAKMP SA's state and the message id.
     pub(super) under: Option<(StateId, u32)>,
+    /// Phase 2: protocols and SPIs of the initiator's offer, by which notifications name the exchange.
+    pub(super) offered: Vec<(Protocol, u32)>,
+    /// What the peer, or somebody in its name, has said against the exchange.
+    pub(super) complaint: Option<NotifyType>,
     /// Phase 2: what was agreed on, until the keys are handed over, and for status.
     pub(super) sas: Vec<(Protocol, u32, u32)>,
     pub(super) tunnel: bool,
@@ -378,6 +387,8 @@ impl State {
             pending: Vec::new(),
             message_ids: HashSet::new(),
             under: None,
+            offered: Vec::new(),
+            complaint: None,
             sas: Vec::new(),
             tunnel: false,
             life_seconds: 0,

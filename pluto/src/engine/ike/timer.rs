@@ -67,6 +67,7 @@ impl Engine {
                     .map_or(Duration::ZERO, |state| state.margin);
                 self.schedule(now, id, Due::Expire, margin);
             }
+            Due::Retry => self.retry(now, id),
             Due::Expire => {
                 let Some(state) = self.ike.states.get(id) else {
                     return;
@@ -114,6 +115,13 @@ impl Engine {
             self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
             return;
         }
+        if let Some(kind) = state.complaint
+            && state.name == Name::QuickI1
+            && state.retransmits > 0
+        {
+            self.refused_by_peer(now, id, kind);
+            return;
+        }
         let for_ever = self
             .conns
             .get(state.conn)
@@ -157,12 +165,11 @@ impl Engine {
         let Some(state) = self.ike.states.get(id) else {
             return;
         };
-        let (conn_id, tries, retransmits, name) =
-            (state.conn, state.tries, state.retransmits, state.name);
-        let Some(conn) = self.conns.get(conn_id) else {
+        let (retransmits, name) = (state.retransmits, state.name);
+        let Some(conn) = self.conns.get(state.conn) else {
             return;
         };
-        let limit = conn.lifetimes.keying_tries;
+        let complaint = state.complaint;
         let details = match name {
             Name::MainI3 => {
                 ".  Possible authentication failure: no acceptable response to our first encrypted message"
@@ -173,29 +180,59 @@ impl Engine {
             }
             _ => "",
         };
+        let complaint = complaint
+            .map(|kind| format!(".  {kind} came from the peer's address"))
+            .unwrap_or_default();
         let text = format!(
-            "max number of retransmissions ({retransmits}) reached {}{details}",
+            "max number of retransmissions ({retransmits}) reached {}{details}{complaint}",
             name.text()
         );
         self.loglog(about, Rc::NoRetransmission, text);
-        if tries != 0 && tries != limit {
-            let tries = tries + 1;
-            let story = if limit == 0 {
-                format!("starting keying attempt {tries} of an unlimited number")
-            } else {
-                format!("starting keying attempt {tries} of at most {limit}")
-            };
-            if about.client.is_some() {
-                self.loglog(about, Rc::Comment, format!("{story}, but releasing whack"));
-                self.release_watchers(id);
-            } else {
-                self.log(about, story);
+        self.attempt_failed(now, id, None);
+    }
+
+    /// An attempt to negotiate has failed. `keyingtries=` says whether another follows, after a pause perhaps.
+    pub(super) fn attempt_failed(&mut self, now: Time, id: StateId, pause: Option<Duration>) {
+        let about = self.about(id);
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let (tries, conn) = (state.tries, self.conns.get(state.conn));
+        let limit = conn.map_or(0, |conn| conn.lifetimes.keying_tries);
+        if tries == 0 || tries == limit {
+            if tries != 0 {
+                self.failed(now, id);
             }
-            self.replace(now, id, tries);
-        } else if tries != 0 {
-            self.failed(now, id);
+            self.delete_state(now, id, false);
+            return;
         }
-        self.delete_state(now, id, false);
+        let next = tries + 1;
+        let when = pause.map_or_else(String::new, |pause| format!(" in {} s", pause.as_secs()));
+        let of = if limit == 0 {
+            "an unlimited number".to_owned()
+        } else {
+            format!("at most {limit}")
+        };
+        let story = format!("starting keying attempt {next} of {of}{when}");
+        if about.client.is_some() {
+            self.loglog(about, Rc::Comment, format!("{story}, but releasing whack"));
+            self.release_watchers(id);
+        } else {
+            self.log(about, story);
+        }
+        match pause {
+            None => {
+                self.replace(now, id, next);
+                self.delete_state(now, id, false);
+            }
+            Some(pause) => {
+                if let Some(state) = self.ike.states.get_mut(id) {
+                    state.exchange = Exchange::Refused;
+                    state.working_on = None;
+                }
+                self.schedule(now, id, Due::Retry, pause);
+            }
+        }
     }
 
     /// Lets go whoever watches a state and what waits for it.
@@ -358,5 +395,8 @@ impl Engine {
             self.delete_ipsec_sa(now, id);
         }
         self.state_gone(now, state.conn, id);
+        if state.name.isakmp_established() {
+            self.undermined(now, id, state.remote.ip());
+        }
     }
 }

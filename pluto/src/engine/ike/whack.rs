@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use whack::Rc;
 
 use super::IkeTimer;
-use super::table::{Pending, State};
+use super::table::{Exchange, Pending, State};
 use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::{About, Connection, Engine, Time, Timer};
@@ -101,8 +101,12 @@ impl Engine {
                 && other.this.id.same(&conn.this.id)
                 && other.that.id.same(&conn.that.id)
         };
-        let usable =
-            |state: &&State| state.isakmp().is_some() || (!established && state.name.initiator());
+        let usable = |state: &&State| {
+            state.isakmp().is_some()
+                || (!established
+                    && state.name.initiator()
+                    && !matches!(state.exchange, Exchange::Refused))
+        };
         let mut states = self.ike.states.phase1_with(peer).filter(usable);
         let ready: Option<&State> =
             states.find(|state| self.conns.get(state.conn).is_some_and(&fits));

@@ -6,6 +6,7 @@ use rand::CryptoRng;
 
 use super::super::error::{Error, Refused};
 use super::super::ident::Identity;
+use super::super::info::{self, Informational};
 use super::super::isakmp::{IsakmpSa, Role};
 use super::super::job::{Job, JobResult};
 use super::super::message::{self, NONCE_LEN, VENDOR_ID};
@@ -307,6 +308,15 @@ impl I3 {
     /// What was agreed on, for the log.
     pub fn chosen(&self) -> &IkeTransform {
         &self.common.exchange.chosen
+    }
+
+    /// See [`Waiting::read_informational`].
+    pub(super) fn read_informational(
+        &self,
+        datagram: &[u8],
+    ) -> Result<(Informational, bool), Error> {
+        let said = info::read_protected(&self.common.keys, &self.iv, datagram)?;
+        Ok((said, !self.chosen().by_signature()))
     }
 
     /// Takes MR3: the responder's identity and its proof.

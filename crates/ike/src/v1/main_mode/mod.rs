@@ -17,6 +17,7 @@ use rsa::{RsaPrivateKey, RsaPublicKey};
 
 use super::error::{Error, Refused};
 use super::ident::Identity;
+use super::info::Informational;
 use super::isakmp::IsakmpSa;
 use super::job::{Job, JobResult};
 use crate::crypto::Secret;
@@ -137,6 +138,19 @@ impl Waiting {
             Self::I2(state) => state.handle(datagram),
             Self::I3(state) => state.handle(datagram),
             Self::R2(state) => state.handle(datagram),
+        }
+    }
+
+    /// Reads a protected informational message that comes while the initiator waits for MR3: a peer that will not have
+    /// our identity says so. With it, whether only one that knows the preshared secret can have sent it; where signatures
+    /// authenticate, somebody in the middle could. `None` where there are no keys yet, or none that a peer would use.
+    pub fn read_informational(
+        &self,
+        datagram: &[u8],
+    ) -> Option<Result<(Informational, bool), Error>> {
+        match self {
+            Self::I3(state) => Some(state.read_informational(datagram)),
+            Self::I1(_) | Self::I2(_) | Self::R2(_) => None,
         }
     }
 }

@@ -14,7 +14,9 @@ use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, MESSAGE_ID_ZERO, NO_SA, Step, Under, Waiting};
 use crate::crypto::{Iv, Secret, ct_eq};
 use crate::proposal::{IpsecChoice, IpsecPolicy, Spis};
-use crate::wire::{ExchangeType, Expect, Header, Message, MessageBuilder, PayloadType, Sa};
+use crate::wire::{
+    ExchangeType, Expect, Header, Message, MessageBuilder, PayloadType, Protocol, Sa,
+};
 
 /// QI1 received: what the peer wants. It is genuine; whether it is acceptable is the engine's decision.
 #[derive(Debug)]
@@ -64,6 +66,15 @@ impl Offer {
     /// The exchange's message id.
     pub fn message_id(&self) -> u32 {
         self.message_id
+    }
+
+    /// Protocols and SPIs offered, in order: by them a notification tells the peer which exchange is meant.
+    pub fn spis(&self) -> Vec<(Protocol, u32)> {
+        let spi = |octets: &[u8]| Some(u32::from_be_bytes(octets.try_into().ok()?));
+        let proposals = self.offered.proposals.iter();
+        proposals
+            .filter_map(|proposal| Some((proposal.protocol, spi(&proposal.spi)?)))
+            .collect()
     }
 
     /// For whom: the peer's client and ours; `None` for the two gateways themselves.

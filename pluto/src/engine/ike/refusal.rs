@@ -1,0 +1,249 @@
+//! Refusals: a peer that says no to an exchange. Where it has proved to have said so the exchange is over at once, and
+//! `keyingtries=` decides whether another is begun, later each time. Where anybody may have said it, people hear
+//! of it and the exchange goes on.
+
+use core::net::IpAddr;
+use std::time::Duration;
+
+use ike::v1::info::{Informational, Notification};
+use ike::wire::NotifyType;
+use whack::Rc;
+
+use super::table::{Exchange, Name, State};
+use crate::engine::connection::StateId;
+use crate::engine::{About, Engine, Time};
+
+/// Before the second attempt; doubled before each one after it.
+const FIRST_PAUSE: Duration = Duration::from_secs(20);
+/// How often it is doubled at most.
+const MAX_DOUBLINGS: u32 = 4;
+
+/// How long to wait after attempt `tries` was refused.
+pub(super) fn pause_after(tries: u32) -> Duration {
+    FIRST_PAUSE * (1 << tries.saturating_sub(1).min(MAX_DOUBLINGS))
+}
+
+/// Whether an error says that the peer won't have what we ask for, and not that a message came to it damaged or
+/// unknown: of the latter the next copy may be whole.
+pub(super) fn is_verdict(kind: NotifyType) -> bool {
+    kind.is_error()
+        && !matches!(
+            kind,
+            NotifyType::INVALID_PAYLOAD_TYPE
+                | NotifyType::INVALID_COOKIE
+                | NotifyType::INVALID_MAJOR_VERSION
+                | NotifyType::INVALID_MINOR_VERSION
+                | NotifyType::INVALID_EXCHANGE_TYPE
+                | NotifyType::INVALID_FLAGS
+                | NotifyType::INVALID_MESSAGE_ID
+                | NotifyType::PAYLOAD_MALFORMED
+                | NotifyType::INVALID_HASH_INFORMATION
+                | NotifyType::ADDRESS_NOTIFICATION
+                | NotifyType::NOTIFY_SA_LIFETIME
+                | NotifyType::UNEQUAL_PAYLOAD_LENGTHS
+        )
+}
+
+/// What would help.
+fn hint(kind: NotifyType) -> &'static str {
+    match kind {
+        NotifyType::NO_PROPOSAL_CHOSEN => {
+            ": it accepts none of our proposals; compare ike=, esp=, pfs= and type= at both ends"
+        }
+        NotifyType::INVALID_ID_INFORMATION => {
+            ": it has no connection for these IDs and subnets; compare leftid=, rightid=, leftsubnet= and rightsubnet= at both ends"
+        }
+        NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SIGNATURE => {
+            ": compare the secret or the public keys at both ends"
+        }
+        _ => "",
+    }
+}
+
+impl Engine {
+    /// An error of the peer, protected by the ISAKMP SA of `under`. Answers whether it is about an exchange of ours.
+    pub(super) fn complained(
+        &mut self,
+        now: Time,
+        under: StateId,
+        notification: &Notification,
+    ) -> bool {
+        let kind = notification.kind;
+        let spi = <[u8; 4]>::try_from(&notification.spi[..])
+            .ok()
+            .map(u32::from_be_bytes);
+        let waits = |state: &&State| {
+            state.under.is_some_and(|(id, _)| id == under)
+                && matches!(state.exchange, Exchange::Quick(_))
+        };
+        let meant = |state: &State| match spi {
+            Some(spi) => state.offered.iter().any(|(_, offered)| *offered == spi),
+            None => true,
+        };
+        let Some(peer) = self.ike.states.get(under).map(|state| state.remote.ip()) else {
+            return false;
+        };
+        let about: Vec<StateId> = self
+            .ike
+            .states
+            .phase2_with(peer)
+            .filter(waits)
+            .filter(|state| meant(state))
+            .map(|state| state.id)
+            .collect();
+        match about[..] {
+            [] => return false,
+            [id] if is_verdict(kind) => self.refused_by_peer(now, id, kind),
+            // Of several it may mean any: each goes on, and is over if it is not answered when sent again.
+            _ => {
+                for id in about {
+                    self.loglog(
+                        self.about(id),
+                        Rc::LogSerious,
+                        format!("peer answers {kind}{}", hint(kind)),
+                    );
+                    if let Some(state) = self.ike.states.get_mut(id) {
+                        state.complaint = Some(kind);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// The peer has proved to refuse an exchange.
+    pub(super) fn refused_by_peer(&mut self, now: Time, id: StateId, kind: NotifyType) {
+        let about = self.about(id);
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let (name, tries) = (state.name, state.tries);
+        self.loglog(
+            about,
+            Rc::LogSerious,
+            format!("peer answers {kind}{}", hint(kind)),
+        );
+        self.whack_log(
+            about,
+            Rc::Notification(kind.0),
+            format!("{}: refused by the peer: {kind}", name.text()),
+        );
+        self.attempt_failed(now, id, Some(pause_after(tries)));
+    }
+
+    /// An ISAKMP SA is gone: the peer won't answer what was begun over it, which must be begun anew over another.
+    pub(super) fn undermined(&mut self, now: Time, under: StateId, peer: IpAddr) {
+        let begun = |state: &&State| {
+            state.name == Name::QuickI1 && state.under.is_some_and(|(id, _)| id == under)
+        };
+        let begun = self.ike.states.phase2_with(peer).filter(begun);
+        let begun: Vec<(StateId, u32, bool)> = begun
+            .map(|state| {
+                (
+                    state.id,
+                    state.tries,
+                    matches!(state.exchange, Exchange::Refused),
+                )
+            })
+            .collect();
+        for (id, tries, waits) in begun {
+            if waits {
+                continue;
+            }
+            if self.is_shutting_down() {
+                self.delete_state(now, id, false);
+                continue;
+            }
+            self.log(self.about(id), "the ISAKMP SA under it is gone");
+            let limit = self.ike.states.get(id).and_then(|state| {
+                let conn = self.conns.get(state.conn)?;
+                Some(conn.lifetimes.keying_tries)
+            });
+            if tries == 1 && limit != Some(1) {
+                // Once at once, and whoever watches goes along.
+                self.replace(now, id, 2);
+                self.delete_state(now, id, false);
+            } else {
+                self.attempt_failed(now, id, Some(pause_after(tries)));
+            }
+        }
+    }
+
+    /// An attempt that was refused is made again, unless somebody has made it meanwhile.
+    pub(super) fn retry(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let (tries, conn, phase1) = (state.tries, state.conn, state.name.is_phase1());
+        let newer = |other: StateId| {
+            let other = self.ike.states.get(other).filter(|other| other.id > id);
+            other.is_some_and(|other| other.name.is_phase1() == phase1)
+        };
+        if !self.ike.states.of_conn(conn).into_iter().any(newer) {
+            self.replace(now, id, tries + 1);
+        } else if let Some(state) = self.ike.states.get_mut(id) {
+            for quick in core::mem::take(&mut state.pending) {
+                self.initiate(now, quick.conn, quick.client, quick.tries, quick.replaces);
+            }
+        }
+        self.delete_state(now, id, false);
+    }
+
+    /// Somebody says in the clear that our exchange fails. Before there is an ISAKMP SA a peer has no other way, but then
+    /// anybody can say it: it is told, and not believed.
+    pub(super) fn complained_in_clear(
+        &mut self,
+        about: About,
+        known: Option<StateId>,
+        notification: &Notification,
+    ) {
+        let kind = notification.kind;
+        let waiting = known.and_then(|id| self.ike.states.get_mut(id));
+        let waiting = waiting.filter(|state| matches!(state.exchange, Exchange::Main(_)));
+        match waiting {
+            Some(state) if kind.is_error() => {
+                state.complaint = Some(kind);
+                self.loglog(
+                    about,
+                    Rc::LogSerious,
+                    format!(
+                        "peer seems to answer {kind}{}. It is in the clear and may be forged, so that we go on trying",
+                        hint(kind)
+                    ),
+                );
+            }
+            _ => self.loglog(
+                about,
+                Rc::LogSerious,
+                format!("ignoring informational payload, type {kind}: not encrypted"),
+            ),
+        }
+    }
+
+    /// The peer has our identity and proof, and says something else than its own.
+    pub(super) fn complained_before_identity(
+        &mut self,
+        now: Time,
+        id: StateId,
+        said: Informational,
+        genuine: bool,
+    ) {
+        for notification in said.notifications {
+            let kind = notification.kind;
+            if genuine && is_verdict(kind) {
+                self.refused_by_peer(now, id, kind);
+                return;
+            }
+            if let Some(state) = self.ike.states.get_mut(id)
+                && kind.is_error()
+            {
+                state.complaint = Some(kind);
+            }
+            self.loglog(
+                self.about(id),
+                Rc::LogSerious,
+                format!("peer answers {kind}{}", hint(kind)),
+            );
+        }
+    }
+}
