@@ -9,17 +9,17 @@ testing::on_both_data_paths!(
     a_pluto_killed_and_restarted_has_its_tunnel_back,
     a_route_that_goes_takes_its_last_resort_along,
     nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced,
+    nothing_passes_in_the_clear_during_a_restart,
 );
+
+const UP: &str = "ipsec auto --status | grep -q 'IPsec SA established'";
 
 fn comes_back(victims: &str) {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     let conns = NET_TO_NET.replace("auto=add", "auto=start\n\tkeyingtries=3");
     net.configure("", &conns).start();
-    net.west.wait_for(
-        "ipsec auto --status | grep -q 'IPsec SA established'",
-        Duration::from_secs(30),
-    );
+    net.west.wait_for(UP, Duration::from_secs(30));
     net.sunset
         .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
 
@@ -63,19 +63,18 @@ fn a_daemon_that_crashes_is_started_again_without_a_hand() {
     net.east
         .run("test $(readlink /proc/$(pgrep -f 'setup [_]watch')/cwd) = /")
         .ok();
-    let up = "ipsec auto --status | grep -q 'IPsec SA established'";
-    net.west.wait_for(up, Duration::from_secs(30));
+    net.west.wait_for(UP, Duration::from_secs(30));
     net.east
         .run("pkill -ABRT -x pluto; sleep 0.3; ! pgrep -x pluto")
         .ok();
-    net.east.wait_for(up, Duration::from_secs(60));
+    net.east.wait_for(UP, Duration::from_secs(60));
     net.sunset
         .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
     // Again: the watcher is still there, and one only.
     net.east
         .run("test $(pgrep -fc 'setup [_]watch') = 1 && pkill -9 -x pluto")
         .ok();
-    net.east.wait_for(up, Duration::from_secs(60));
+    net.east.wait_for(UP, Duration::from_secs(60));
 
     net.east
         .run("pkill -9 -x klipsd; sleep 0.3; ! ip link show ipsec0")
@@ -186,4 +185,37 @@ fn nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced() {
     assert!(captured.packets("esp").len() >= 100);
     assert_eq!(captured.packets("icmp"), Vec::<String>::new());
     assert!(!captured.holds(b"plaintext! plaintext! "));
+}
+
+fn nothing_passes_in_the_clear_during_a_restart() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", &NET_TO_NET.replace("auto=add", "auto=start"));
+    net.start().west.wait_for(UP, Duration::from_secs(30));
+    let capture = net.public.capture("icmp or esp");
+    let pings = net
+        .sunset
+        .spawn("ping -n -q -i 0.002 -p 706c61696e746578742120 192.0.2.1");
+    net.west.run("ipsec setup restart").ok();
+    net.west
+        .run("ip route show type blackhole")
+        .ok()
+        .never_says("metric 65534");
+    net.west.wait_for(UP, Duration::from_secs(30));
+    net.sunset
+        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
+    drop(pings);
+    let captured = capture.stop();
+    assert!(captured.packets("esp").len() >= 100);
+    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+
+    // A restart that fails opens nothing either; stopping does.
+    net.west
+        .run("sed -i 's/interfaces=.*/interfaces=\"ipsec0=nowhere0\"/' /etc/ipsec.conf && ipsec setup restart")
+        .fails()
+        .says("stays closed");
+    let blackholes = "ip route show type blackhole";
+    net.west.run(blackholes).ok().says("192.0.2.0/24");
+    net.west.run("ipsec setup stop").ok();
+    net.west.run(blackholes).ok().never_says("192.0.2.0/24");
 }

@@ -198,27 +198,6 @@ fn filter(context: &Context, setup: &Setup, physical: &str) {
     }
 }
 
-/// The routing protocol number of the blackhole routes that `_updown` makes.
-const LAST_RESORT: &str = "250";
-
-/// Packets of connections whose route went with a dead KLIPS may pass in the clear again: that is what stopping means.
-pub fn forget_last_resort(context: &Context) {
-    for family in ["-4", "-6"] {
-        let args = [
-            family,
-            "route",
-            "flush",
-            "type",
-            "blackhole",
-            "proto",
-            LAST_RESORT,
-        ];
-        if let Err(error) = net::ip(&args) {
-            context.messages.log(&error.to_string());
-        }
-    }
-}
-
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// `forwardcontrol=yes`: switches forwarding on; gives the line about what it was.

@@ -3,6 +3,7 @@
 mod conns;
 mod daemon;
 mod interfaces;
+mod last_resort;
 mod options;
 mod start;
 mod status;
@@ -57,16 +58,38 @@ fn perform(options: &options::Options) -> u8 {
         }
     };
     match options.action {
-        Stop => stop::run(&context),
+        Stop => stop(&context),
         Start => context.with_setup("start", |context, setup| {
             watched(context, setup, options, "Starting")
         }),
-        Restart => context.with_setup("restart", |context, setup| match stop::run(context) {
-            0 => watched(context, setup, options, "Restarting"),
-            status => status,
-        }),
+        Restart => context.with_setup("restart", |context, setup| restart(context, setup, options)),
         Status => 0,
     }
+}
+
+fn stop(context: &Context) -> u8 {
+    let status = stop::run(context);
+    if status == 0 {
+        last_resort::forget(context);
+    }
+    status
+}
+
+/// Stops and starts, with nothing in the clear between; where that fails, what was routed stays closed.
+fn restart(context: &Context, setup: &Setup, options: &options::Options) -> u8 {
+    last_resort::close(context);
+    let mut status = stop::run(context);
+    if status == 0 {
+        status = watched(context, setup, options, "Restarting");
+    }
+    if status == 0 {
+        last_resort::open(context);
+    } else {
+        context.messages.say(
+            "what was routed to ipsecN stays closed: `ipsec setup stop' lets it pass in the clear",
+        );
+    }
+    status
 }
 
 /// Starts, and has pluto watched if `plutorestartoncrash=yes`.

@@ -1,4 +1,5 @@
 //! `ipsec setup stop`: pluto, then the devices and KLIPS, then what is left lying about. Clean to run at any time.
+//! What a restart keeps closed meanwhile is in `last_resort`.
 
 use super::daemon::Daemon;
 use super::{Context, conns, interfaces};
@@ -26,7 +27,6 @@ pub fn run(context: &Context) -> u8 {
     if !undo(context) {
         return 1;
     }
-    interfaces::forget_last_resort(context);
     context.messages.log("...FreeS/WAN IPsec stopped");
     0
 }

@@ -1,0 +1,86 @@
+//! Blackhole routes: what keeps packets from leaving in the clear while there is no KLIPS to take them.
+//!
+//! `_updown` puts one below each route that it makes. Here they are taken over for the length of a restart, and forgotten.
+
+use super::Context;
+use crate::net;
+
+/// The routing protocol numbers of the blackhole routes that `_updown` makes, and of those for a restart.
+const LAST_RESORT: &str = "250";
+const RESTART: &str = "251";
+/// Above `_updown`'s own, below every route of somebody else's.
+const RESTART_METRIC: &str = "65534";
+const FAMILIES: [&str; 2] = ["-4", "-6"];
+
+/// Packets that were routed to ipsecN until now are dropped from here on, whatever pluto takes away, until [`open`] or [`forget`].
+pub fn close(context: &Context) {
+    for family in FAMILIES {
+        let list = ["route", "show", "type", "blackhole", "proto", LAST_RESORT];
+        let routes = match net::ip(&[&[family], &list[..]].concat()) {
+            Ok(routes) => routes,
+            Err(error) => {
+                context.messages.log(&error.to_string());
+                continue;
+            }
+        };
+        for destination in routes.lines().filter_map(destination) {
+            let add = ["route", "replace", "blackhole", destination];
+            let as_ours = ["metric", RESTART_METRIC, "proto", RESTART];
+            if let Err(error) = net::ip(&[&[family], &add[..], &as_ours[..]].concat()) {
+                context.messages.say(&format!(
+                    "packets for {destination} may pass in the clear during the restart: {error}"
+                ));
+            }
+        }
+    }
+}
+
+/// The restart is over: what is routed to ipsecN again has a last resort of its own.
+pub fn open(context: &Context) {
+    flush(context, RESTART);
+}
+
+/// Packets of connections whose route went with a dead KLIPS may pass in the clear again: that is what stopping means.
+pub fn forget(context: &Context) {
+    flush(context, LAST_RESORT);
+    flush(context, RESTART);
+}
+
+fn flush(context: &Context, proto: &str) {
+    for family in FAMILIES {
+        let args = [
+            family,
+            "route",
+            "flush",
+            "type",
+            "blackhole",
+            "proto",
+            proto,
+        ];
+        if let Err(error) = net::ip(&args) {
+            context.messages.log(&error.to_string());
+        }
+    }
+}
+
+/// Of a line of `ip route`: `blackhole 192.0.2.0/24 metric 65535`.
+fn destination(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    words.next().filter(|kind| *kind == "blackhole")?;
+    words.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::destination;
+
+    #[test]
+    fn a_line_of_ip_route() {
+        let line = "blackhole 192.0.2.0/24 metric 65535 ";
+        assert_eq!(destination(line), Some("192.0.2.0/24"));
+        let line = "blackhole 2001:db8::/32 dev lo metric 65535 pref medium";
+        assert_eq!(destination(line), Some("2001:db8::/32"));
+        assert_eq!(destination("192.0.2.0/24 dev ipsec0"), None);
+        assert_eq!(destination(""), None);
+    }
+}
