@@ -100,11 +100,11 @@ fn the_wrong_secret_is_called_so() {
     let said = world.nodes[1].said.join("\n");
     assert!(
         said.contains(
-            "010 \"net-to-net\" #1: STATE_MAIN_I3: retransmission; will wait 20s for response"
+            "010 \"net-to-net\" #1: STATE_MAIN_I3: retransmission; will wait 1s for response"
         ),
         "{said}"
     );
-    assert!(said.contains("031 \"net-to-net\" #1: max number of retransmissions (2) reached STATE_MAIN_I3.  Possible authentication failure"), "{said}");
+    assert!(said.contains("031 \"net-to-net\" #1: max number of retransmissions (6) reached STATE_MAIN_I3.  Possible authentication failure"), "{said}");
     assert_eq!(world.nodes[1].finished.len(), 1);
     assert_ne!(world.nodes[1].finished, [0]);
 }
@@ -124,9 +124,10 @@ fn no_secret_and_no_connection_are_named() {
     world.ask(1, add(net_to_net()));
     world.up(1, "net-to-net");
     world.run(5);
+    // Sent at 0, 0.5, 1.5 and 3.5 seconds.
     assert_eq!(
         world.count(0, "but no connection has been authorized"),
-        1,
+        4,
         "{}",
         world.trace()
     );
@@ -378,7 +379,7 @@ fn nobody_home_is_tried_again() {
         world.trace()
     );
     assert_eq!(
-        world.count(1, "max number of retransmissions (2) reached STATE_MAIN_I1"),
+        world.count(1, "max number of retransmissions (6) reached STATE_MAIN_I1"),
         3,
         "{}",
         world.trace()

@@ -9,7 +9,7 @@ use rand::Rng;
 use whack::Rc;
 
 use super::table::Due;
-use super::timer::FIRST_DELAY;
+use super::timer::REPLACE_DELAY;
 use crate::engine::connection::StateId;
 use crate::engine::event::Action;
 use crate::engine::{Engine, Time};
@@ -194,7 +194,7 @@ impl Engine {
             .conns
             .get(state.conn)
             .is_some_and(|conn| conn.live.newest_ipsec == Some(id) && conn.live.up);
-        let replacing = state.due == Some(Due::Replace) && state.margin == FIRST_DELAY;
+        let replacing = state.due == Some(Due::Replace) && state.margin == REPLACE_DELAY;
         if !wanted {
             let text =
                 format!("received Delete SA({spi:#010x}) payload: deleting IPSEC State {id}");
@@ -209,13 +209,13 @@ impl Engine {
         } else {
             let text = format!(
                 "received Delete SA payload: replace IPSEC State {id} in {} seconds",
-                FIRST_DELAY.as_secs()
+                REPLACE_DELAY.as_secs()
             );
             self.loglog(about, Rc::LogSerious, text);
             if let Some(state) = self.ike.states.get_mut(id) {
-                state.margin = FIRST_DELAY;
+                state.margin = REPLACE_DELAY;
             }
-            self.schedule(now, id, Due::Replace, FIRST_DELAY);
+            self.schedule(now, id, Due::Replace, REPLACE_DELAY);
         }
     }
 

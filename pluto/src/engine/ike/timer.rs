@@ -11,12 +11,14 @@ use crate::engine::connection::{Kind, StateId};
 use crate::engine::event::{Action, JobId, JobResult};
 use crate::engine::{About, Engine, Time, Timer};
 
-/// EVENT_RETRANSMIT_DELAY_0.
-pub(super) const FIRST_DELAY: Duration = Duration::from_secs(10);
-/// MAXIMUM_RETRANSMISSIONS.
-const MAX_RETRANSMISSIONS: u32 = 2;
-/// MAXIMUM_RETRANSMISSIONS_INITIAL: of the first message, where keying is to be tried for ever.
-const MAX_RETRANSMISSIONS_INITIAL: u32 = 20;
+/// Until the first retransmission; each further wait is twice as long.
+pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// With them a message has about a minute, as FreeS/WAN's 10, 20 and 40 seconds gave it, but one lost packet costs half a second.
+const MAX_RETRANSMISSIONS: u32 = 6;
+/// Of the first message, where keying is to be tried for ever: a quarter of an hour, all further waits being the longest.
+const MAX_RETRANSMISSIONS_INITIAL: u32 = 30;
+/// Until what the peer has deleted is negotiated anew: others of its kind may just be on their way.
+pub(super) const REPLACE_DELAY: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Sets the timer of a state.
