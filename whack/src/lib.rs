@@ -3,6 +3,15 @@
 //!
 //! What a request *means* is decided in pluto's engine; how options become a request is decided in
 //! the `whack` binary and in `ipsec auto`.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 
 pub mod client;
 pub mod frame;

@@ -6,6 +6,15 @@
 //!
 //! Every type that a person types or reads implements [`core::str::FromStr`] and [`core::fmt::Display`], and what
 //! `Display` writes, `FromStr` reads back.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 #![no_std]
 #![forbid(unsafe_code)]
 

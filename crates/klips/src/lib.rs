@@ -22,6 +22,15 @@
 //! What the core wants said or sent besides the packet at hand goes to the [`Output`] that came in the [`Context`]:
 //! PF_KEY messages to listeners, and held packets to put through [`Klips::outbound`] again. An `Output` must only queue: it
 //! is called while the tables are locked.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 #![no_std]
 #![forbid(unsafe_code)]
 

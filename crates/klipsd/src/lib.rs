@@ -2,6 +2,15 @@
 //!
 //! What is decided about a packet, a PF_KEY message or a table is decided in `klips`; this crate brings
 //! packets, memory, time, randomness and ciphers to it. The daemon's manual is ipsec_klipsd(8).
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 
 pub mod control;
 pub mod crypto;

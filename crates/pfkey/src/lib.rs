@@ -30,6 +30,15 @@
 //! assert_eq!(message.selector(), Some(flow));
 //! assert_eq!(message.said(), Some(trap));
 //! ```
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 pub mod builder;

@@ -93,6 +93,7 @@ fn digest<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
     d.finalize().to_vec()
 }
 
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
 fn prf<D: EagerHash>(key: &[u8], parts: &[&[u8]]) -> Secret
 where
     Hmac<D>: KeyInit + Mac,

@@ -37,6 +37,7 @@ pub use sa::{MAX_PROPOSALS, MAX_TRANSFORMS, Proposal, Sa, Transform};
 
 /// Reads `data` as a clear and as a decrypted message and writes back what was read; for the fuzzer. A message that
 /// parses must say the same after being written and read again.
+#[expect(clippy::expect_used, reason = "the fuzzer is to see it")]
 pub fn fuzz(data: &[u8]) {
     for parsed in [Message::new_checked(data), Message::new_decrypted(data)]
         .into_iter()
