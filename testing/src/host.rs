@@ -143,7 +143,7 @@ impl Host {
 
     /// The daemons' logs, for messages of failed assertions.
     pub fn log(&self) -> String {
-        let script = "for f in /run/pluto/*.log; do [ -f $f ] && echo \"--- $f\" && tail -n 60 $f; done; true";
+        let script = "for f in /run/pluto/*.log /run/charon.log; do [ -f $f ] && echo \"--- $f\" && tail -n 60 $f; done; true";
         format!("logs of {}:\n{}", self.name, self.run(script).stdout)
     }
 
