@@ -48,6 +48,9 @@ fn a_new_host_key_is_shown_in_every_form() {
         key_of(&txt, "IN\tTXT\t"),
         format!("\"X-IPsec-Server(10)=192.0.2.1 {}\"", public.to_base64())
     );
+    let pem = ok(&place.ipsec(&["showhostkey", "--pem"]));
+    assert_eq!(pem, public.to_pem().unwrap());
+    assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem}");
 }
 
 #[test]

@@ -149,6 +149,14 @@ impl PublicKey {
             .map_err(|_| KeyError::Exponent)
     }
 
+    /// The key as a SubjectPublicKeyInfo in PEM (RFC 7468), which strongSwan and OpenSSL read.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        use rsa::pkcs8::{EncodePublicKey, LineEnding};
+        self.to_rsa()?
+            .to_public_key_pem(LineEnding::LF)
+            .map_err(|_| KeyError::Exponent)
+    }
+
     /// Checks an IKEv1 signature (RFC 2409 section 5.1): PKCS #1 v1.5 padding around the bare hash, no DigestInfo.
     pub fn verify_unprefixed(&self, hash: &[u8], signature: &[u8]) -> Result<(), KeyError> {
         let scheme = rsa::Pkcs1v15Sign::new_unprefixed();
@@ -201,6 +209,24 @@ mod tests {
             assert_eq!(PublicKey::from_blob(&key.to_blob()).unwrap(), key);
             assert_eq!(PublicKey::from_text(&key.to_text()).unwrap(), key);
         }
+    }
+
+    #[test]
+    fn pem_is_openssls() {
+        let modulus = "e2c4dfc4d539250a50fef209f29454cb3801e82d3fdadf675793dc3314faafaa\
+                       80e75dda35fbd29ece8c118d8e62fefd17369aa151315daeb8f858dd9ff8de15";
+        let modulus: Vec<u8> = (0..modulus.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&modulus[at..at + 2], 16).unwrap())
+            .collect();
+        let key = PublicKey::new(&modulus, &[1, 0, 1]).unwrap();
+        assert_eq!(
+            key.to_pem().unwrap(),
+            "-----BEGIN PUBLIC KEY-----\n\
+             MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAOLE38TVOSUKUP7yCfKUVMs4AegtP9rf\n\
+             Z1eT3DMU+q+qgOdd2jX70p7OjBGNjmL+/Rc2mqFRMV2uuPhY3Z/43hUCAwEAAQ==\n\
+             -----END PUBLIC KEY-----\n"
+        );
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! `ipsec showhostkey`: the public half of this host's key, as ipsec.conf and DNS want it.
+//! `ipsec showhostkey`: the public half of this host's key, as ipsec.conf, DNS and other programs want it.
 
 use super::hostname;
 use crate::paths::{Paths, VERSION};
 use ipsec_keys::secrets::{Entry, Secret};
-use ipsec_keys::{Id, PublicKey, Secrets};
+use ipsec_keys::{Id, KeyError, PublicKey, Secrets};
 use std::path::{Path, PathBuf};
 
 const ME: &str = "ipsec showhostkey";
 const USAGE: &str = "\
 Usage: ipsec showhostkey [--file secrets] [--left] [--right] [--txt gateway] [--key] [--id id]
-                         [--dhclient]
+                         [--dhclient] [--pem]
 ";
 
 /// Longest string of a TXT record (RFC 1035 section 3.3).
@@ -22,6 +22,7 @@ enum Format {
     Key,
     Txt(String),
     Dhclient,
+    Pem,
 }
 
 struct Options {
@@ -68,6 +69,7 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
             "--key" => Format::Key,
             "--txt" => Format::Txt(value()?),
             "--dhclient" => Format::Dhclient,
+            "--pem" => Format::Pem,
             "--file" => {
                 file = value()?.into();
                 continue;
@@ -88,12 +90,13 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
         };
         if format.replace(chosen).is_some() {
             return Err(
-                "only one of --left, --right, --key, --txt and --dhclient can be given".into(),
+                "only one of --left, --right, --key, --txt, --dhclient and --pem can be given"
+                    .into(),
             );
         }
     }
     let format =
-        format.ok_or("must specify --left, --right, --key, --txt gateway or --dhclient")?;
+        format.ok_or("must specify --left, --right, --key, --txt gateway, --dhclient or --pem")?;
     if let Format::Txt(gateway) = &format
         && !gateway.starts_with('@')
         && gateway.parse::<std::net::IpAddr>().is_err()
@@ -125,9 +128,11 @@ fn show(options: &Options) -> Result<String, String> {
         .map_or_else(hostname, str::to_string);
     let head = comment.map_or(String::new(), |c| match options.format {
         Format::Left | Format::Right => format!("\t{c}\n"),
+        Format::Pem => String::new(),
         _ => format!("{c}\n"),
     });
-    Ok(head + &line(&options.format, &public, &host))
+    let line = line(&options.format, &public, &host).map_err(|error| error.to_string())?;
+    Ok(head + &line)
 }
 
 /// The one entry asked for: that of `--id`, else the one without indices, else the only one there is.
@@ -191,17 +196,18 @@ fn comment_of(file: &Path, public: &PublicKey) -> Option<String> {
     None
 }
 
-fn line(format: &Format, public: &PublicKey, host: &str) -> String {
-    match format {
+fn line(format: &Format, public: &PublicKey, host: &str) -> Result<String, KeyError> {
+    Ok(match format {
         Format::Left => format!("\tleftrsasigkey={}\n", public.to_text()),
         Format::Right => format!("\trightrsasigkey={}\n", public.to_text()),
         Format::Key => format!("{host}.\tIN\tKEY\t0x4200 4 1 {}\n", public.to_base64()),
         Format::Txt(gateway) => format!("\tIN\tTXT\t{}\n", txt(gateway, public)),
+        Format::Pem => public.to_pem()?,
         Format::Dhclient => format!(
             "option oe-key code 159 = string;\noption oe-gateway code 160 = ip-address;\nsend oe-key = \"0x4200 4 1 {}\";\n",
             public.to_base64()
         ),
-    }
+    })
 }
 
 /// `X-IPsec-Server(10)=gateway key` in strings that a TXT record can hold. The gateway stands in one string with the
