@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Condvar, Mutex, OnceLock};
+use std::time::Duration;
 
 /// Set inside a test kernel.
 const INSIDE: &str = "TESTBED_KERNEL";
@@ -15,7 +16,7 @@ const FLAVOUR: &str = "TESTBED_FLAVOUR";
 /// Kernels that may run at a time, each of [`MEMORY`].
 const AT_ONCE: usize = 2;
 const MEMORY: &str = "768M";
-const SECONDS: &str = "300";
+const SECONDS: u64 = 300;
 
 /// Which KLIPS a test kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +37,10 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
     }
     let name = test.split_once("::").map_or(test, |(_, name)| name);
     let me = std::env::current_exe().expect("a running program has a name");
-    let flavour = std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned());
-    let mut command = Command::new(scripts().join("run"));
-    command.args(["-k", &flavour, "-M", MEMORY, "-t", SECONDS]);
-    if klips == Klips::Module {
-        command.arg("-m").arg(module(&flavour));
-    }
+    let mut command = command(klips, Duration::from_secs(SECONDS));
     command
         .arg(me)
         .args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    command.env(INSIDE, "1").env_remove("TESTBED_USERNS");
 
     let _turn = Turn::take();
     let done = command.output().expect("testing/kernels/run can be run");
@@ -56,6 +51,19 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
         "{name} in a test kernel:\n{said}\n{}",
         String::from_utf8_lossy(&done.stderr)
     );
+}
+
+/// The start of a command line that runs a program in a test kernel, for `limit` at most.
+pub fn command(klips: Klips, limit: Duration) -> Command {
+    let flavour = std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned());
+    let mut command = Command::new(scripts().join("run"));
+    let seconds = limit.as_secs().to_string();
+    command.args(["-k", &flavour, "-M", MEMORY, "-t", &seconds]);
+    if klips == Klips::Module {
+        command.arg("-m").arg(module(&flavour));
+    }
+    command.env(INSIDE, "1").env_remove("TESTBED_USERNS");
+    command
 }
 
 /// klips.ko for a kernel, built if need be; asked for once, and every test fails with the reason if it can't be had.

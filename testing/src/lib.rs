@@ -10,6 +10,7 @@
 mod capture;
 mod gateways;
 mod host;
+pub mod interop;
 pub mod kernel;
 mod output;
 pub mod peer;

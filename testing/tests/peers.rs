@@ -33,7 +33,14 @@ fn talks(net: &Gateways, peer: &Peer) {
             peer.up("net-to-net")
         };
         assert!(up.status == 0, "{up}\n{}\n{}", net.west.log(), peer.log());
-        assert_eq!(net.pings(10, "0.05", "ff"), 10, "{up}\n{}\n{}\n{}", peer.status(), net.west.log(), peer.log());
+        assert_eq!(
+            net.pings(10, "0.05", "ff"),
+            10,
+            "{up}\n{}\n{}\n{}",
+            peer.status(),
+            net.west.log(),
+            peer.log()
+        );
         let down = if ours {
             net.west.run("ipsec auto --down net-to-net")
         } else {
@@ -41,7 +48,12 @@ fn talks(net: &Gateways, peer: &Peer) {
         };
         assert!(down.status == 0, "{down}");
         std::thread::sleep(std::time::Duration::from_millis(500));
-        println!("{}", net.west.run("ipsec auto --status; ipsec eroute; ipsec spi").stdout);
+        println!(
+            "{}",
+            net.west
+                .run("ipsec auto --status; ipsec eroute; ipsec spi")
+                .stdout
+        );
         assert_eq!(peer.leftovers(), "");
     }
 }

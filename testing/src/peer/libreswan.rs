@@ -29,7 +29,7 @@ pub(super) fn start(peer: &Peer) {
 pub(super) fn rsa_key(peer: &Peer) -> String {
     let made = peer
         .run(
-            "ipsec showhostkey --list | grep -q RSA || ipsec newhostkey --bits 2048 --seeddev /dev/urandom 1>&2
+            "ipsec showhostkey --list | grep -q RSA || ipsec newhostkey --bits 2192 --seeddev /dev/urandom 1>&2
              ipsec showhostkey --left --ckaid $(ipsec showhostkey --list | sed -n 's/.*ckaid: *//p' | head -n 1)",
         )
         .ok();

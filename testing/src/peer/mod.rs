@@ -64,8 +64,9 @@ pub struct Peer<'a> {
 const PRELUDE: &str = "unset IPSEC_EXECDIR; PATH=/usr/sbin:/usr/bin:/sbin:/bin\n";
 
 /// A host with a tmpfs where state is kept, and the peer's files over `/usr`. The modules come first, since they lie
-/// below `/usr` too.
-const LAY: &str = "modprobe -qa esp4 esp6 ah4 ah6 ipcomp ipcomp6 xfrm_user authenc
+/// below `/usr` too; nothing loads them by itself in a test kernel. IPCOMP wants xfrm4_tunnel for what is not worth it.
+const LAY: &str =
+    "modprobe -qa esp4 esp6 ah4 ah6 ipcomp ipcomp6 xfrm4_tunnel xfrm6_tunnel xfrm_user authenc
 mountpoint -q /var/lib || mount -t tmpfs state /var/lib || exit 1
 [ -e /run/peer ] || { mount -t overlay peer -o lowerdir=$PEER/usr:/usr /usr && touch /run/peer; }
 ";
@@ -85,6 +86,11 @@ impl<'a> Peer<'a> {
         host.conf(conf).secrets(secrets);
         peer.start();
         peer
+    }
+
+    /// The peer on a host where it was started before.
+    pub fn running(host: &'a Host, kind: Kind) -> Peer<'a> {
+        Peer { host, kind }
     }
 
     /// A host that has the peer's programs, which do not run yet: to make its keys and files first.
@@ -175,7 +181,8 @@ impl<'a> Peer<'a> {
     pub fn rekey(&self, name: &str) -> Output {
         self.run(&match self.kind {
             Kind::Strongswan => format!("swanctl --rekey --child {name}"),
-            Kind::Libreswan => format!("timeout 30 ipsec whack --rekey-ipsec --name {name}"),
+            // Its --rekey-ipsec is for IKEv2 only.
+            Kind::Libreswan => format!("timeout 30 ipsec auto --up {name}"),
         })
     }
 

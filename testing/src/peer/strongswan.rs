@@ -53,9 +53,7 @@ pub(super) fn rsa_key(peer: &Peer) -> String {
     .ok();
     // The public half as DNS has it, which is FreeS/WAN's form too.
     let public = peer
-        .run(&format!(
-            "pki --pub --type rsa --in {key} --outform dnskey | base64 -w 0"
-        ))
+        .run(&format!("pki --pub --type rsa --in {key} --outform dnskey"))
         .ok();
     format!("0s{}", public.stdout.trim())
 }

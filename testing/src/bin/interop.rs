@@ -1,0 +1,235 @@
+//! `make interop`: the whole matrix with both peers on both data paths, and its table in `docs/interop.md`.
+//!
+//! `interop [WORD...]` tries the rows whose text has all the words (`strongswan they AH tunnel`; a peer's name or
+//! a data path's chooses too). Only a run without words writes the table. Logs of failures go to `target/interop/`.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use testing::Testbed;
+use testing::interop::report::{Results, path_name, replace, table};
+use testing::interop::{Bench, Row, matrix};
+use testing::kernel::{self, Klips};
+use testing::peer::Kind;
+
+/// Rows tried in one boot of a test kernel.
+const BATCH: usize = 16;
+/// What a row may take.
+const ROW_LIMIT: Duration = Duration::from_secs(240);
+/// Test kernels at a time.
+const AT_ONCE: usize = 2;
+const BEGIN: &str = "<!-- matrix: written by make interop -->";
+const END: &str = "<!-- end of matrix -->";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [inside, rows @ ..] = &words[..]
+        && inside == "--inside"
+    {
+        try_inside(rows);
+        return ExitCode::SUCCESS;
+    }
+    outside(&words)
+}
+
+/// In a test kernel: tries the rows of these numbers, all of one peer, and tells of each in lines.
+fn try_inside(numbers: &[String]) {
+    let rows = matrix();
+    let numbers: Vec<usize> = numbers
+        .iter()
+        .map(|number| number.parse().expect("--inside takes numbers of rows"))
+        .collect();
+    let first = numbers.first().expect("--inside takes numbers of rows");
+    let testbed = Testbed::new();
+    let bench = Bench::new(&testbed, rows[*first].peer);
+    for number in numbers {
+        match bench.attempt(&rows[number]) {
+            Ok(()) => println!("row {number} yes"),
+            Err(failure) => {
+                for line in failure.logs.lines() {
+                    println!("log {number} {line}");
+                }
+                println!("row {number} no {}", failure.reason.replace('\n', " "));
+            }
+        }
+    }
+}
+
+/// Some rows, for one boot.
+struct Batch {
+    klips: Klips,
+    rows: Vec<usize>,
+}
+
+fn outside(words: &[String]) -> ExitCode {
+    let begun = Instant::now();
+    let rows = matrix();
+    let mut batches: Vec<Batch> = Vec::new();
+    for peer in Kind::ALL {
+        for klips in [Klips::Daemon, Klips::Module] {
+            let chosen = |row: &Row| {
+                let text = format!("{row} {}", path_name(klips));
+                row.peer == peer
+                    && row.exists()
+                    && words
+                        .iter()
+                        .all(|word| text.split(' ').any(|have| have == word))
+            };
+            let numbers: Vec<usize> = (0..rows.len()).filter(|at| chosen(&rows[*at])).collect();
+            batches.extend(numbers.chunks(BATCH).map(|rows| Batch {
+                klips,
+                rows: rows.to_vec(),
+            }));
+        }
+    }
+    batches.reverse();
+    let results = Mutex::new(Results::new());
+    let queue = Mutex::new(batches);
+    std::thread::scope(|threads| {
+        for _ in 0..AT_ONCE {
+            threads.spawn(|| {
+                loop {
+                    let next = queue.lock().expect("no thread panics with it").pop();
+                    let Some(batch) = next else { break };
+                    run_batch(&batch, &rows, &results);
+                }
+            });
+        }
+    });
+    let results = results.into_inner().expect("no thread panics with it");
+    let failed = results.values().filter(|result| result.is_err()).count();
+    println!(
+        "{} passed, {failed} failed, in {} s",
+        results.len() - failed,
+        begun.elapsed().as_secs()
+    );
+    if words.is_empty() {
+        write_table(&rows, &results);
+    }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run_batch(batch: &Batch, rows: &[Row], results: &Mutex<Results>) {
+    let path = path_name(batch.klips);
+    let limit = Duration::from_secs(120) + ROW_LIMIT * batch.rows.len() as u32;
+    let me = std::env::current_exe().expect("a running program has a name");
+    let mut command: Command = kernel::command(batch.klips, limit);
+    command.arg(me).arg("--inside");
+    command.args(batch.rows.iter().map(usize::to_string));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("testing/kernels/run can be run");
+    let mut log = String::new();
+    let mut last = Instant::now();
+    let told = |number: usize, result: Result<(), String>, log: &str, seconds: u64| {
+        match &result {
+            Ok(()) => println!("yes  {} {path} ({seconds} s)", rows[number]),
+            Err(reason) => {
+                println!("NO   {} {path}: {reason}", rows[number]);
+                let file = logs().join(format!("{number}-{path}.log"));
+                let text = format!("{} {path}: {reason}\n{log}", rows[number]);
+                std::fs::write(&file, text)
+                    .unwrap_or_else(|error| eprintln!("{}: {error}", file.display()));
+            }
+        }
+        results
+            .lock()
+            .expect("no thread panics with it")
+            .insert((number, path), result);
+    };
+    // Read to its end by a thread of its own, so that a full pipe holds nobody up.
+    let mut err = child.stderr.take().expect("stderr is piped");
+    let complaints = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut err, &mut text).ok();
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    for line in BufReader::new(child.stdout.take().expect("stdout is piped")).lines() {
+        let Ok(line) = line else { break };
+        let mut parts = line.splitn(3, ' ');
+        let (kind, number, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+        let Some(number) = number.and_then(|number| number.parse::<usize>().ok()) else {
+            continue;
+        };
+        match kind {
+            Some("log") => {
+                log += rest;
+                log.push('\n');
+            }
+            Some("row") => {
+                let result = match rest.strip_prefix("no ") {
+                    None => Ok(()),
+                    Some(reason) => Err(reason.to_owned()),
+                };
+                told(number, result, &log, last.elapsed().as_secs());
+                last = Instant::now();
+                log.clear();
+            }
+            _ => {}
+        }
+    }
+    let status = child.wait().expect("a child can be waited for");
+    let complaints = complaints.join().unwrap_or_default();
+    let done: Vec<usize> = {
+        let results = results.lock().expect("no thread panics with it");
+        let mine = results.keys().filter(|(_, of)| *of == path);
+        mine.map(|(number, _)| *number).collect()
+    };
+    if !status.success() {
+        // Whose fault it is can't be known, so none of the rows counts.
+        let reason = complaints
+            .lines()
+            .last()
+            .unwrap_or("the test kernel failed");
+        eprintln!("{complaints}");
+        for number in batch.rows.iter().filter(|number| !done.contains(number)) {
+            told(*number, Err(reason.to_owned()), &complaints, 0);
+        }
+        if status.code() == Some(125) {
+            for number in &batch.rows {
+                told(*number, Err(reason.to_owned()), &complaints, 0);
+            }
+        }
+    }
+}
+
+/// Where the logs of failed rows go.
+fn logs() -> PathBuf {
+    let me = std::env::current_exe().expect("a running program has a name");
+    let target = me
+        .ancestors()
+        .nth(2)
+        .expect("the program is in target/debug");
+    let dir = target.join("interop");
+    std::fs::create_dir_all(&dir)
+        .unwrap_or_else(|error| panic!("{} can't be made: {error}", dir.display()));
+    dir
+}
+
+fn write_table(rows: &[Row], results: &Results) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/interop.md");
+    let text = std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{} can't be read: {error}", file.display()));
+    let versions: Vec<String> = Kind::ALL
+        .iter()
+        .map(|kind| format!("{} {}", kind.name(), kind.version()))
+        .collect();
+    let passed = results.values().filter(|result| result.is_ok()).count();
+    let new = format!(
+        "\nWith {}: {passed} of {} cells.\n\n{}\n",
+        versions.join(" and "),
+        results.len(),
+        table(rows, results)
+    );
+    std::fs::write(&file, replace(&text, BEGIN, END, &new))
+        .unwrap_or_else(|error| panic!("{} can't be written: {error}", file.display()));
+}
