@@ -1,5 +1,6 @@
 # make demo    two gateways and a tunnel between them, shown from nothing to pings and down again
 # make check   all tests
+# make interop  all that is tried with strongSwan and libreswan, into docs/interop.md
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 PREFIX ?= /usr/local
@@ -19,7 +20,7 @@ PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
-.PHONY: all build demo check lint test install uninstall fuzz bench clean
+.PHONY: all build demo check lint test install uninstall fuzz bench interop clean
 
 all: build
 
@@ -44,6 +45,7 @@ lint:
 test:
 	testing/prereqs test
 	testing/prereqs kernel
+	testing/prereqs interop
 	testing/kernels/build uml
 	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
@@ -60,6 +62,16 @@ bench:
 	$(CARGO) bench --locked --workspace
 	$(CARGO) build --release --locked --workspace --bins
 	$(TARGET)/release/bench
+
+# With ROWS='strongswan they AH', only the rows that have these words, and the table stays as it is.
+ROWS ?=
+interop:
+	testing/prereqs kernel
+	testing/prereqs interop
+	testing/kernels/build uml
+	testing/kernels/module uml
+	$(CARGO) build --locked --workspace --bins
+	$(TARGET)/debug/interop $(ROWS)
 
 # Under sudo there is often no cargo: then what `make' has built is installed.
 install: $(if $(shell command -v $(CARGO) 2>/dev/null),build)

@@ -184,9 +184,7 @@ impl<'a> Bench<'a> {
         for host in [here, there] {
             host.run("touch /run/rekeyed");
         }
-        if rekeyed.is_err() {
-            return rekeyed;
-        }
+        rekeyed?;
         let (ours, theirs) = (client.finish(), server.finish());
         let hashes = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
         match (&hashes(&ours)[..], &hashes(&theirs)[..]) {

@@ -195,9 +195,20 @@ impl<'a> Peer<'a> {
         self.run(script).stdout
     }
 
-    /// The kernel's SAs on its host.
+    /// The kernel's SAs on its host. What has no algorithm is none: an SPI that was given out for a negotiation, which
+    /// goes by itself, or the IPIP that IPCOMP leans on.
     pub fn kernel_sas(&self) -> String {
-        self.host.run("ip xfrm state").ok().stdout
+        let all = self.host.run("ip xfrm state").ok().stdout;
+        let mut sas: Vec<String> = Vec::new();
+        for line in all.lines() {
+            match sas.last_mut() {
+                Some(sa) if !line.starts_with("src ") => *sa += &format!("{line}\n"),
+                _ => sas.push(format!("{line}\n")),
+            }
+        }
+        let algorithm = ["\tauth", "\tenc ", "\taead ", "\tcomp "];
+        sas.retain(|sa| algorithm.iter().any(|name| sa.contains(name)));
+        sas.concat()
     }
 
     /// What is left of SAs, in the daemon and in the kernel; empty when nothing is.
@@ -208,10 +219,7 @@ impl<'a> Peer<'a> {
             // libreswan closes its list with a blank line or with the code alone.
             .filter(|line| !line.trim_start_matches("000").trim().is_empty());
         let states: Vec<&str> = states.collect();
-        let mut left = states.join("\n");
-        // libreswan keeps a larval state for some seconds where the other end refused; it has no key.
-        left += &self.kernel_sas();
-        left
+        states.join("\n") + &self.kernel_sas()
     }
 
     /// The SPIs of the kernel's SAs on its host, in order.
