@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-use whack::{Connection, End, Failure, Host, Lifetimes, Policy, Shunt, Subnet};
+use whack::{Connection, Dpd, DpdAction, End, Failure, Host, Lifetimes, Policy, Shunt, Subnet};
 
 use crate::options::Given;
 
@@ -14,6 +14,9 @@ pub struct Description {
     right: Half,
     policy: Policy,
     lifetimes: Lifetimes,
+    dpd_delay: Option<u32>,
+    dpd_timeout: Option<u32>,
+    dpd_action: Option<DpdAction>,
     ike: Option<String>,
     esp: Option<String>,
     ipv6: bool,
@@ -53,6 +56,9 @@ impl Default for Description {
             right: Half::new(),
             policy: Policy::default(),
             lifetimes: Lifetimes::default(),
+            dpd_delay: None,
+            dpd_timeout: None,
+            dpd_action: None,
             ike: None,
             esp: None,
             ipv6: false,
@@ -233,6 +239,17 @@ impl Description {
             "rekeymargin" | "rekeywindow" => l.rekey_margin = number()?,
             "rekeyfuzz" => l.rekey_fuzz = number()?,
             "keyingtries" => l.keying_tries = number()?,
+            "dpddelay" => self.dpd_delay = Some(number()?),
+            "dpdtimeout" => self.dpd_timeout = Some(number()?),
+            "dpdaction" => {
+                let action = DpdAction::from_name(&option.text).ok_or_else(|| {
+                    format!(
+                        "--dpdaction must be hold, clear or restart \"{}\"",
+                        option.text
+                    )
+                })?;
+                self.dpd_action = Some(action);
+            }
             "ike" => self.ike = Some(option.text.clone()),
             "esp" => self.esp = Some(option.text.clone()),
             "ipv4" | "ipv6" | "tunnelipv4" | "tunnelipv6" => self.family(option.name)?,
@@ -299,6 +316,7 @@ impl Description {
             right: self.right.end.clone(),
             policy: self.policy,
             lifetimes: self.lifetimes,
+            dpd: Dpd::new(self.dpd_delay, self.dpd_timeout, self.dpd_action),
             ike: self.ike.clone(),
             esp: self.esp.clone(),
             ipv6: self.ipv6,

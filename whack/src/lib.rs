@@ -26,7 +26,7 @@ pub use ipsec_types::{ProtoPort, Subnet};
 pub use rc::{ExitStatus, Rc};
 pub use reply::Reply;
 pub use request::{
-    Connection, DebugClass, End, Failure, Host, Lifetimes, ListClass, Policy, PubkeyAlg, Request,
-    RereadClass, Shunt,
+    Connection, DebugClass, Dpd, DpdAction, End, Failure, Host, Lifetimes, ListClass, Policy,
+    PubkeyAlg, Request, RereadClass, Shunt,
 };
 pub use validate::Invalid;

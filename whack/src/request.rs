@@ -116,6 +116,8 @@ pub struct Connection {
     pub policy: Policy,
     /// How long keys live and how hard to try.
     pub lifetimes: Lifetimes,
+    /// Dead peer detection.
+    pub dpd: Dpd,
     /// `ike=`: proposals for the ISAKMP SA, as typed; None for the default.
     pub ike: Option<String>,
     /// `esp=`: proposals for the IPsec SA, as typed; None for the default.
@@ -303,6 +305,70 @@ impl Default for Lifetimes {
             rekey_fuzz: 100,
             keying_tries: 3,
         }
+    }
+}
+
+/// Dead peer detection (RFC 3706): how long a peer may be silent, and what becomes of its tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dpd {
+    /// Seconds of silence after which the peer is asked whether it is there; 0: it is never asked.
+    pub delay: u32,
+    /// Seconds of silence after which it is dead.
+    pub timeout: u32,
+    /// What then.
+    pub action: DpdAction,
+}
+
+impl Dpd {
+    /// `delay` where only `timeout` is given.
+    pub const DEFAULT_DELAY: u32 = 30;
+    /// `timeout` where only `delay` is given.
+    pub const DEFAULT_TIMEOUT: u32 = 120;
+    /// The longest of each, one day.
+    pub const MAXIMUM: u32 = 86_400;
+
+    /// From what was said, with defaults for what was not; off if neither time was.
+    pub fn new(delay: Option<u32>, timeout: Option<u32>, action: Option<DpdAction>) -> Dpd {
+        let on = delay.is_some() || timeout.is_some();
+        Dpd {
+            delay: delay.unwrap_or(if on { Dpd::DEFAULT_DELAY } else { 0 }),
+            timeout: timeout.unwrap_or(if on { Dpd::DEFAULT_TIMEOUT } else { 0 }),
+            action: action.unwrap_or_default(),
+        }
+    }
+}
+
+/// What becomes of the tunnel of a dead peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DpdAction {
+    /// A trap: packets bring it up again.
+    #[default]
+    Hold,
+    /// Nothing: its packets go where other routes lead.
+    Clear,
+    /// It is negotiated again at once.
+    Restart,
+}
+
+impl DpdAction {
+    /// All of them.
+    pub const ALL: [DpdAction; 3] = [DpdAction::Hold, DpdAction::Clear, DpdAction::Restart];
+
+    /// The word after `dpdaction=`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DpdAction::Hold => "hold",
+            DpdAction::Clear => "clear",
+            DpdAction::Restart => "restart",
+        }
+    }
+
+    /// The action of a word.
+    pub fn from_name(name: &str) -> Option<DpdAction> {
+        DpdAction::ALL
+            .into_iter()
+            .find(|action| action.name() == name)
     }
 }
 

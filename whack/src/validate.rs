@@ -1,7 +1,7 @@
 //! Limits on the values in a request, checked by both sides: the client to tell the person, pluto
 //! because the client may be anything.
 
-use crate::request::{Connection, End, Lifetimes, Request};
+use crate::request::{Connection, Dpd, End, Lifetimes, Request};
 
 /// A value in a request that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +69,7 @@ impl Connection {
             );
         }
         self.policy_fits()?;
+        self.dpd_fits()?;
         self.lifetimes_fit()
     }
 
@@ -135,6 +136,24 @@ impl Connection {
                 "Connection.policy",
                 "non-shunt connection must have --psk or --rsasig or both",
             );
+        }
+        Ok(())
+    }
+
+    fn dpd_fits(&self) -> Result<(), Invalid> {
+        let dpd = &self.dpd;
+        for (field, seconds) in [("delay", dpd.delay), ("timeout", dpd.timeout)] {
+            if seconds > Dpd::MAXIMUM {
+                let problem = format!("{seconds} seconds, at most {} are allowed", Dpd::MAXIMUM);
+                return bad(format!("Connection.dpd.{field}"), problem);
+            }
+        }
+        if dpd.delay != 0 && dpd.timeout <= dpd.delay {
+            let problem = format!(
+                "dpdtimeout [{} seconds] must be longer than dpddelay [{} seconds]",
+                dpd.timeout, dpd.delay
+            );
+            return bad("Connection.dpd.timeout", problem);
         }
         Ok(())
     }

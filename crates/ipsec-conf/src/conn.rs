@@ -144,6 +144,12 @@ pub struct Conn {
     pub rekeyfuzz: u32,
     /// Attempts; 0 for ever.
     pub keyingtries: u32,
+    /// Seconds of silence before the peer is asked whether it is there.
+    pub dpddelay: Option<u32>,
+    /// Seconds of silence after which it is dead.
+    pub dpdtimeout: Option<u32>,
+    /// `dpdaction=` as written.
+    pub dpdaction: String,
     /// `ike=` as written.
     pub ike: Option<String>,
     /// `esp=` as written.
@@ -276,6 +282,9 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagn
         keyingtries: t
             .take("keyingtries", value::tries)
             .unwrap_or(if version == Version::V1 { 3 } else { 0 }),
+        dpddelay: t.take("dpddelay", value::duration),
+        dpdtimeout: t.take("dpdtimeout", value::duration),
+        dpdaction: t.text("dpdaction").unwrap_or("hold").to_string(),
         ike: t.text("ike").map(str::to_string),
         esp: t.text("esp").map(str::to_string),
         settings: settings.clone(),
@@ -361,6 +370,7 @@ fn check_together(t: &mut Taker<'_>, conn: &Conn) {
     }
     check_subnets(t, conn);
     check_lives(t, conn);
+    check_dpd(t, conn);
     if conn.left.protoport.map(|p| p.proto) != conn.right.protoport.map(|p| p.proto)
         && conn.left.protoport.is_some()
         && conn.right.protoport.is_some()
@@ -528,5 +538,43 @@ fn check_lives(t: &mut Taker<'_>, conn: &Conn) {
                 "lengthen it, or shorten rekeymargin",
             );
         }
+    }
+}
+
+/// What `dpddelay=` and `dpdtimeout=` are where only the other is given.
+const DPD_DEFAULTS: (u32, u32) = (30, 120);
+
+fn check_dpd(t: &mut Taker<'_>, conn: &Conn) {
+    if conn.dpddelay.is_none() && conn.dpdtimeout.is_none() {
+        if conn.dpdaction != "hold" {
+            t.doubt(
+                ["dpdaction", "dpdaction"],
+                "dpdaction= does nothing without dpddelay=",
+                "add dpddelay=30s and dpdtimeout=120s, or such",
+            );
+        }
+        return;
+    }
+    let delay = conn.dpddelay.unwrap_or(DPD_DEFAULTS.0);
+    let timeout = conn.dpdtimeout.unwrap_or(DPD_DEFAULTS.1);
+    for (name, seconds) in [("dpddelay", delay), ("dpdtimeout", timeout)] {
+        if seconds > LONGEST_LIFE {
+            let message = format!("{name} is longer than a day");
+            t.contradiction([name, name], &message, "write at most 24h");
+            return;
+        }
+    }
+    // 0 switches it off.
+    if delay != 0 && timeout <= delay {
+        let key = if conn.dpdtimeout.is_some() {
+            "dpdtimeout"
+        } else {
+            "dpddelay"
+        };
+        t.contradiction(
+            [key, "dpddelay"],
+            &format!("dpdtimeout of {timeout}s is not longer than dpddelay of {delay}s"),
+            "the peer is asked after dpddelay and must have time to answer: lengthen dpdtimeout",
+        );
     }
 }

@@ -139,6 +139,9 @@ pub const AUTHBY: &[&str] = &[
 /// Values of `failureshunt=`.
 pub const FAILURE_SHUNT: &[&str] = &["none", "passthrough", "drop", "reject"];
 
+/// Values of `dpdaction=`.
+pub const DPD_ACTION: &[&str] = &["hold", "clear", "restart"];
+
 const X509: &str = "certificates are not supported: use raw keys (leftrsasigkey=, rightrsasigkey=)";
 
 /// Every keyword.
@@ -215,6 +218,24 @@ pub const KEYWORDS: &[Keyword] = &[
         Tries,
         "%forever",
         "attempts before giving up",
+    ),
+    conn(
+        "dpddelay",
+        Duration,
+        "",
+        "silence after which the peer is asked whether it is there; 0 is never",
+    ),
+    conn(
+        "dpdtimeout",
+        Duration,
+        "",
+        "silence after which the peer is dead",
+    ),
+    conn(
+        "dpdaction",
+        OneOf(DPD_ACTION),
+        "hold",
+        "what becomes of the tunnel of a dead peer",
     ),
     conn(
         "ikelifetime",

@@ -6,7 +6,10 @@ use ipsec_conf::{
     Conn, ConnType, Diagnostic, End, FailureShunt, Host, NextHop, RsaKey, Severity, Side,
 };
 use std::net::{IpAddr, ToSocketAddrs};
-use whack::{Connection, Failure, Lifetimes, Policy, ProtoPort, PubkeyAlg, Request, Shunt, Subnet};
+use whack::{
+    Connection, Dpd, DpdAction, Failure, Lifetimes, Policy, ProtoPort, PubkeyAlg, Request, Shunt,
+    Subnet,
+};
 
 /// The default route, found when first asked for: what setup noted in ipsec.info, else what the system says now.
 pub struct Routes {
@@ -83,6 +86,11 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
             rekey_fuzz: conn.rekeyfuzz,
             keying_tries: conn.keyingtries,
         },
+        dpd: Dpd::new(
+            conn.dpddelay,
+            conn.dpdtimeout,
+            DpdAction::from_name(&conn.dpdaction),
+        ),
         ike: conn.ike.clone(),
         esp: conn.esp.clone(),
         ipv6,

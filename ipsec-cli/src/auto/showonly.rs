@@ -138,6 +138,15 @@ fn describe(c: &Connection) -> String {
     if p.dont_rekey {
         out.push_str(" --dontrekey");
     }
+    if c.dpd.delay != 0 {
+        let _ = write!(
+            out,
+            " \\\n\t--dpddelay \"{}\" --dpdtimeout \"{}\" --dpdaction \"{}\"",
+            c.dpd.delay,
+            c.dpd.timeout,
+            c.dpd.action.name()
+        );
+    }
     out
 }
 

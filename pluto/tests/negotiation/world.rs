@@ -285,6 +285,7 @@ pub fn conn(name: &str, west_net: &str, east_net: &str) -> whack::Connection {
             ..Default::default()
         },
         lifetimes: whack::Lifetimes::default(),
+        dpd: Default::default(),
         ike: Some("3des-sha1-modp1024!".into()),
         esp: None,
         ipv6: false,

@@ -9,6 +9,7 @@
 //!   [`IsakmpSa`]. The responder starts with [`main_mode::HalfOpen::respond`].
 //! - [`quick`]: [`quick::initiate`] over an [`IsakmpSa`], or [`quick::Offer::read`] as responder.
 //! - [`info`]: notifications and deletes, as methods of [`IsakmpSa`].
+//! - [`vendor`]: what peers say they are.
 
 mod error;
 mod ident;
@@ -19,6 +20,7 @@ pub mod main_mode;
 mod message;
 pub mod quick;
 mod seen;
+pub mod vendor;
 
 pub use error::{Error, Refused};
 pub use ident::{Client, Identity, IdentityError, Span};

@@ -8,8 +8,8 @@ use whack::{Host, Rc};
 
 use super::orient::{Addresses, OrientError};
 use super::{
-    Algorithms, ConnId, Connection, Connections, End, FailureShunt, Id, IdError, Kind, Lifetimes,
-    Live, Policy, Routing, Shunt,
+    Algorithms, ConnId, Connection, Connections, Dpd, End, FailureShunt, Id, IdError, Kind,
+    Lifetimes, Live, Policy, Routing, Shunt,
 };
 
 /// Why a connection is not added.
@@ -114,6 +114,7 @@ impl Connections {
             template: None,
             policy,
             lifetimes: lifetimes_of(&request.lifetimes),
+            dpd: dpd_of(request.dpd),
             algorithms: Algorithms {
                 ike: request.ike.clone(),
                 esp: request.esp.clone(),
@@ -236,6 +237,15 @@ fn lifetimes_of(lifetimes: &whack::Lifetimes) -> Lifetimes {
         rekey_fuzz: lifetimes.rekey_fuzz,
         keying_tries: lifetimes.keying_tries,
     }
+}
+
+fn dpd_of(dpd: whack::Dpd) -> Option<Dpd> {
+    let seconds = |s: u32| Duration::from_secs(s.into());
+    (dpd.delay != 0).then(|| Dpd {
+        delay: seconds(dpd.delay),
+        timeout: seconds(dpd.timeout),
+        action: dpd.action,
+    })
 }
 
 fn policy_of(policy: &whack::Policy) -> Policy {

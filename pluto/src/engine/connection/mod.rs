@@ -178,6 +178,17 @@ pub struct Lifetimes {
     pub keying_tries: u32,
 }
 
+/// Dead peer detection (RFC 3706).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dpd {
+    /// `dpddelay=`: silence after which the peer is asked
+    pub delay: Duration,
+    /// `dpdtimeout=`: silence after which it is dead
+    pub timeout: Duration,
+    /// `dpdaction=`
+    pub action: whack::DpdAction,
+}
+
 /// What changes while a connection lives and is in no index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
@@ -215,6 +226,8 @@ pub struct Connection {
     pub policy: Policy,
     /// How long things last.
     pub lifetimes: Lifetimes,
+    /// Whether and how the peer is watched.
+    pub dpd: Option<Dpd>,
     /// Which algorithms.
     pub algorithms: Algorithms,
     /// Our end, once oriented; `left` before.

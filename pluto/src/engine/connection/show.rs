@@ -47,7 +47,7 @@ impl Connection {
         let mut policy = self.policy;
         policy.up = self.live.up;
         let dns_key = |end: &End, flag| if end.key_from_dns { flag } else { "" };
-        vec![
+        let mut lines = vec![
             format!(
                 "{name}: {}; {}; eroute owner: #{}",
                 self.topology(),
@@ -73,7 +73,16 @@ impl Connection {
                 number(self.live.newest_isakmp),
                 number(self.live.newest_ipsec)
             ),
-        ]
+        ];
+        if let Some(dpd) = &self.dpd {
+            lines.push(format!(
+                "{name}:   dpd: action:{}; delay:{}; timeout:{}; ",
+                dpd.action.name(),
+                dpd.delay.as_secs(),
+                dpd.timeout.as_secs()
+            ));
+        }
+        lines
     }
 
     /// The prefix lengths of the clients, as status shows them.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use ike::v1::main_mode::{CookieSecret, HalfOpen, Step};
-use ike::v1::{Error, Seen};
+use ike::v1::{Error, Seen, vendor};
 use ike::wire::{Cookie, Header};
 use whack::Rc;
 
@@ -33,6 +33,7 @@ type Key = (Cookie, Cookie, SocketAddr);
 struct Record {
     half: HalfOpen,
     conn: ConnId,
+    peer: vendor::Peer,
     since: Time,
 }
 
@@ -149,15 +150,21 @@ impl Engine {
             if self.ike.half_open.make_room(remote.ip()) {
                 self.tell_crowded(now, remote);
             }
-            self.log(
-                About {
-                    conn: Some(conn),
-                    ..about
-                },
-                "responding to Main Mode",
-            );
+            let about = About {
+                conn: Some(conn),
+                ..about
+            };
+            self.log(about, "responding to Main Mode");
+            let mut peer = vendor::Peer::default();
+            let vendors = peer.learn(bytes);
+            self.tell_vendors(about, &vendors);
             let since = now;
-            let record = Record { half, conn, since };
+            let record = Record {
+                half,
+                conn,
+                peer,
+                since,
+            };
             self.ike.half_open.insert(key, record);
             self.timers
                 .set(now + PATIENCE, Timer::Ike(IkeTimer::HalfOpen));
@@ -261,6 +268,7 @@ impl Engine {
             self.preshared_secret(conn)
         };
         let (conn_id, template) = (conn.id(), conn.kind == Kind::Template);
+        let peer = record.peer;
         let step = record.half.handle(bytes, psk, &mut *self.rng);
         let (job, then) = match step {
             Ok(Step::Compute { job, then }) => (job, then),
@@ -287,6 +295,7 @@ impl Engine {
         let id = self.ike.states.next_id();
         let mut state = State::new(id, conn_id, Name::MainR1, local, remote, now);
         state.cookies = cookies;
+        state.peer = peer;
         state.exchange = Exchange::MainJob(then);
         state.working_on = Some(bytes.to_vec());
         state.seen = Seen::default();

@@ -57,16 +57,21 @@ impl Engine {
         offered: &[(Protocol, u32)],
         kind: NotifyType,
     ) {
+        let (protocol, spi) = match offered.first() {
+            Some((protocol, spi)) => (*protocol, spi.to_be_bytes().to_vec()),
+            None => (Protocol::ISAKMP, Vec::new()),
+        };
+        self.send_notify(under, &Notify::new(protocol, &spi, kind));
+    }
+
+    /// Sends a notification over an ISAKMP SA.
+    pub(super) fn send_notify(&mut self, under: StateId, notify: &Notify<'_>) {
         let message_id = self.new_message_id(under);
         let Some(state) = self.ike.states.get(under) else {
             return;
         };
         let Some(sa) = state.isakmp() else { return };
-        let (protocol, spi) = match offered.first() {
-            Some((protocol, spi)) => (*protocol, spi.to_be_bytes().to_vec()),
-            None => (Protocol::ISAKMP, Vec::new()),
-        };
-        let bytes = sa.notify(&Notify::new(protocol, &spi, kind), message_id);
+        let bytes = sa.notify(notify, message_id);
         let action = Action::Send {
             local: state.local,
             remote: state.remote,
@@ -134,6 +139,14 @@ impl Engine {
                 self.honour_initial_contact(now, id);
                 continue;
             }
+            if matches!(
+                notification.kind,
+                NotifyType::R_U_THERE | NotifyType::R_U_THERE_ACK
+            ) {
+                self.liveness_said(now, id, &notification);
+                continue;
+            }
+            self.heard(now, id);
             if !(notification.kind.is_error() && self.complained(now, id, &notification)) {
                 let text = format!("ignoring informational payload, type {}", notification.kind);
                 self.loglog(self.about(id), Rc::LogSerious, text);
@@ -253,7 +266,7 @@ impl Engine {
     }
 
     /// Whether two states are with the same peer, by address and identity.
-    fn same_peer(&self, a: StateId, b: StateId) -> bool {
+    pub(super) fn same_peer(&self, a: StateId, b: StateId) -> bool {
         let conn_of = |id| {
             self.ike
                 .states

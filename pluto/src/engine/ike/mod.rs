@@ -3,9 +3,10 @@
 //! kernel belong to the rest of the engine.
 //!
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
-//! on, `inform` sends and honours notifications and deletes, `refusal` ends what the peer refuses, `timer` retransmits
-//! and replaces, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
+//! on, `inform` sends and honours notifications and deletes, `refusal` ends what the peer refuses, `dpd` finds
+//! dead peers, `timer` retransmits and replaces, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
+mod dpd;
 mod half_open;
 mod inform;
 mod phase1;
@@ -30,6 +31,8 @@ use table::States;
 pub enum IkeTimer {
     /// The one event of a state: retransmit, replace, expire, discard.
     State(StateId),
+    /// Look whether the peer of an IPsec SA's state is alive.
+    Liveness(StateId),
     /// Forget half-open exchanges that never returned their cookie.
     HalfOpen,
     /// Draw a new secret for responder cookies (EVENT_REINIT_SECRET).

@@ -13,7 +13,7 @@ use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::{Action, ClientId, Job};
-use crate::engine::{Engine, Id, Time};
+use crate::engine::{About, Engine, Id, Time};
 
 impl Engine {
     /// Starts Main Mode for a connection; `pending` are the Quick Modes to follow.
@@ -174,7 +174,11 @@ impl Engine {
         state.name = name;
         state.retransmits = 0;
         state.resends = 0;
+        let mut vendors = Vec::new();
         if let Some(received) = state.working_on.take() {
+            if name.is_phase1() {
+                vendors = state.peer.learn(&received);
+            }
             state.seen.received(&received);
         }
         state.seen.sent(message.clone());
@@ -195,12 +199,21 @@ impl Engine {
             });
         }
         let about = self.about(id);
+        self.tell_vendors(about, &vendors);
         let text = format!("{}: {}", name.text(), name.story());
         if name.isakmp_established() || name.ipsec_established() {
             self.log(about, format!("{}{details}", name.story()));
             self.whack_log(about, Rc::Success, text);
         } else {
             self.whack_log(about, Rc::NewState(name.number()), text);
+        }
+    }
+
+    /// What the peer says that it is.
+    pub(super) fn tell_vendors(&mut self, about: About, names: &[String]) {
+        if !names.is_empty() {
+            let text = format!("received Vendor ID payloads [{}]", names.join("] ["));
+            self.log(about, text);
         }
     }
 

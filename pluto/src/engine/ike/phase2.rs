@@ -105,6 +105,7 @@ impl Engine {
 
     /// QI1, genuine: find the connection for its clients, and answer.
     pub(super) fn quick_offer(&mut self, now: Time, under: StateId, offer: Offer, bytes: &[u8]) {
+        self.heard(now, under);
         let offered = offer.spis();
         if let Err(error) = self.try_quick_offer(now, under, offer, bytes) {
             let about = self.about(under);
@@ -181,6 +182,13 @@ impl Engine {
 
     /// An exchange has come one step further.
     pub(super) fn quick_step(&mut self, now: Time, id: StateId, step: Step) {
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
+        if let Some(under) = state.under.filter(|_| state.working_on.is_some()) {
+            // A message of the peer has been found genuine.
+            self.heard(now, under.0);
+        }
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
@@ -336,6 +344,7 @@ impl Engine {
         }
         self.advance(now, id, name, message);
         self.schedule_replacement(now, id);
+        self.watch_peer(now, id);
         self.release_state_client(id);
     }
 

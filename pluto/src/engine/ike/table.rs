@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::v1::{IsakmpSa, Seen, main_mode, quick};
+use ike::v1::{IsakmpSa, Seen, main_mode, quick, vendor};
 use ike::wire::{Cookie, NotifyType, Protocol};
 
+use super::dpd::Liveness;
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::time::Time;
@@ -162,6 +163,9 @@ pub(super) struct State {
     pub(super) working_on: Option<Vec<u8>>,
     pub(super) created: Time,
     pub(super) established: Option<Time>,
+    /// Phase 1: what the peer says that it can do.
+    pub(super) peer: vendor::Peer,
+    pub(super) liveness: Liveness,
     /// Phase 1: cookies. Zero for what is not known yet.
     pub(super) cookies: (Cookie, Cookie),
     /// Phase 1: Quick Modes that wait.
@@ -383,6 +387,8 @@ impl State {
             working_on: None,
             created: now,
             established: None,
+            peer: vendor::Peer::default(),
+            liveness: Liveness::new(now),
             cookies: (Cookie::ZERO, Cookie::ZERO),
             pending: Vec::new(),
             message_ids: HashSet::new(),

@@ -42,6 +42,7 @@ impl Engine {
     pub(crate) fn ike_timer(&mut self, now: Time, timer: IkeTimer) {
         match timer {
             IkeTimer::State(id) => self.state_timer(now, id),
+            IkeTimer::Liveness(id) => self.liveness_timer(now, id),
             IkeTimer::HalfOpen => self.half_open_timer(now),
             IkeTimer::CookieSecret => self.cookie_secret_timer(now),
         }
@@ -119,7 +120,7 @@ impl Engine {
         }
         if let Some(kind) = state.complaint
             && state.name == Name::QuickI1
-            && state.retransmits > 0
+            && state.retransmits > 1
         {
             self.refused_by_peer(now, id, kind);
             return;
@@ -380,6 +381,7 @@ impl Engine {
         }
         self.release_state_client(id);
         self.timers.cancel(&Timer::Ike(IkeTimer::State(id)));
+        self.timers.cancel(&Timer::Ike(IkeTimer::Liveness(id)));
         let Some(state) = self.ike.states.remove(id) else {
             return;
         };

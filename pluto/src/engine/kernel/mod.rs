@@ -41,6 +41,8 @@ const REGISTERED: [SaType; 4] = [SaType::Ah, SaType::Esp, SaType::Comp, SaType::
 enum Asker {
     Lane(LaneKey),
     Registration(SaType),
+    /// Whether something has come through the inbound SA of a state.
+    Traffic(StateId),
 }
 
 #[derive(Debug)]
@@ -238,6 +240,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Asks how many packets have come through the inbound SA of a state; the answer goes to `dpd_traffic`. False: there is
+    /// nobody to ask.
+    pub(crate) fn ask_traffic(&mut self, now: Time, state: StateId) -> bool {
+        if self.config.no_klips || !self.kernel.up {
+            return false;
+        }
+        let record = self.kernel.record(state);
+        let outermost = record.and_then(|record| {
+            let said = record.saids(Half::In).last().copied();
+            said.map(|said| Request::GetSa(said, record.path.remote))
+        });
+        outermost.is_some_and(|request| {
+            self.send_request(now, Asker::Traffic(state), &request)
+                .is_ok()
+        })
+    }
+
     fn lane_of_state(&self, state: StateId) -> LaneKey {
         self.kernel.record(state).map(|record| record.path.flow.dst)
     }
@@ -356,6 +375,7 @@ impl Engine {
         self.timers.cancel(&Timer::KernelSilent(seq));
         match pending.asker {
             Asker::Lane(lane) => self.step_done(now, lane, result),
+            Asker::Traffic(state) => self.dpd_traffic(now, state, None),
             Asker::Registration(satype) => {
                 if satype.proto() == Some(SaProto::Comp) {
                     self.kernel.ipcomp = result.is_ok();

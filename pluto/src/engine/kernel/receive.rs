@@ -5,11 +5,12 @@ use ipsec_types::{Port, ProtoPort, Subnet};
 use pfkey::{Direction, ExtType, Message, MsgType, errno};
 use whack::{DebugClass, Rc};
 
-use super::InstallError;
+use super::{Asker, InstallError};
 use crate::engine::Engine;
 use crate::engine::connection::Clients;
 use crate::engine::log::About;
 use crate::engine::time::Time;
+use crate::engine::timers::Timer;
 
 impl Engine {
     /// The kernel sent a message.
@@ -46,6 +47,9 @@ impl Engine {
             return;
         };
         let result = match message.errno() {
+            0 if matches!(pending.asker, Asker::Traffic(_)) => {
+                return self.traffic_answered(now, seq, message);
+            }
             0 => Ok(()),
             number => {
                 let error = InstallError::Kernel {
@@ -57,6 +61,15 @@ impl Engine {
             }
         };
         self.answered(now, seq, result);
+    }
+
+    fn traffic_answered(&mut self, now: Time, seq: u32, message: &Message<'_>) {
+        let pending = self.kernel.pending.remove(&seq);
+        self.timers.cancel(&Timer::KernelSilent(seq));
+        if let Some(Asker::Traffic(state)) = pending.map(|pending| pending.asker) {
+            let current = message.lifetime_current();
+            self.dpd_traffic(now, state, current.map(|current| current.packets));
+        }
     }
 
     fn acquire(&mut self, now: Time, message: &Message<'_>) {

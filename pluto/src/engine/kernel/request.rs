@@ -29,6 +29,8 @@ pub(crate) enum Request {
     AddSa(Box<SaSpec>),
     /// Delete an SA with its group; the second is its source.
     DelSa(SaId, IpAddr),
+    /// Tell about an SA; the second is its source.
+    GetSa(SaId, IpAddr),
     /// What the first makes, the second takes.
     Group(SaId, SaId),
     /// Set what may come out of an SA.
@@ -62,6 +64,7 @@ impl Request {
                 message::add(buf, ids, &params)
             }
             Self::DelSa(said, src) => message::delete(buf, ids, said, Some(*src)),
+            Self::GetSa(said, src) => message::get(buf, ids, said, Some(*src)),
             Self::Group(first, second) => message::group(buf, ids, first, Some(second)),
             Self::Inflow(flow, said) => message::set_inflow(buf, ids, flow, *said),
             Self::AddFlow(flow, said) => {
@@ -79,6 +82,7 @@ impl fmt::Display for Request {
             Self::Register(satype) => write!(f, "register {satype:?}"),
             Self::AddSa(spec) => write!(f, "add {}", spec.said),
             Self::DelSa(said, _) => write!(f, "delete {said}"),
+            Self::GetSa(said, _) => write!(f, "tell about {said}"),
             Self::Group(first, second) => write!(f, "group {first} and {second}"),
             Self::Inflow(flow, said) => write!(f, "set the inbound policy of {said} to {flow}"),
             Self::AddFlow(flow, said) => write!(f, "set eroute {flow} => {said}"),

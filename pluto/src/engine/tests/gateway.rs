@@ -76,11 +76,13 @@ impl Gateway {
     }
 
     pub(super) fn with(address: &str, config: Config) -> Self {
+        let seed = address.bytes().map(u64::from).sum();
         let mut klips = Klips::new(&UserHome).unwrap();
         let physical = Physical::new(7, Name::new("eth1").unwrap(), 1500, &[addr(address)]);
         klips.attach(ipsec0(), physical, None).unwrap();
         let mut gateway = Self {
-            engine: Engine::new(config, Box::new(StdRng::seed_from_u64(1))),
+            // Each draws numbers of its own.
+            engine: Engine::new(config, Box::new(StdRng::seed_from_u64(seed))),
             klips,
             socket: Socket::new(),
             out: Pending::default(),
@@ -376,6 +378,7 @@ pub(super) fn net_to_net(name: &str) -> whack::Connection {
             ..Default::default()
         },
         lifetimes: whack::Lifetimes::default(),
+        dpd: Default::default(),
         ike: None,
         esp: None,
         ipv6: false,

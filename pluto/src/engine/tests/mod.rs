@@ -1,6 +1,7 @@
 //! Tests of the engine without IKE: whack's requests, and SAs handed over as Quick Mode would, against the real KLIPS core.
 
 mod commands;
+mod dpd;
 mod gateway;
 mod orientation;
 mod pair;

@@ -8,33 +8,41 @@ use crate::engine::Event;
 use crate::engine::connection::Routing;
 
 /// East (192.1.2.23) and west (192.1.2.45), and the wire between them.
-struct Pair {
-    east: Gateway,
-    west: Gateway,
+pub(super) struct Pair {
+    pub(super) east: Gateway,
+    pub(super) west: Gateway,
     /// Loses every datagram whose number this divides.
     lose_every: Option<u64>,
-    datagrams: u64,
+    /// Nothing gets through.
+    pub(super) cut: bool,
+    pub(super) datagrams: u64,
 }
 
 impl Pair {
     fn new() -> Self {
+        Self::with(net_to_net("net-to-net"))
+    }
+
+    /// With this connection on both sides.
+    pub(super) fn with(description: whack::Connection) -> Self {
         let mut pair = Self {
             east: Gateway::at("192.1.2.23"),
             west: Gateway::at("192.1.2.45"),
             lose_every: None,
+            cut: false,
             datagrams: 0,
         };
-        pair.add(net_to_net("net-to-net"));
+        pair.add(description);
         pair
     }
 
-    fn add(&mut self, description: whack::Connection) {
+    pub(super) fn add(&mut self, description: whack::Connection) {
         self.east.add(description.clone());
         self.west.add(description);
     }
 
     /// Carries datagrams until none is left.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let sent: Vec<_> = self
                 .east
@@ -47,9 +55,10 @@ impl Pair {
             }
             for (from, to, bytes) in sent {
                 self.datagrams += 1;
-                if self
-                    .lose_every
-                    .is_some_and(|n| self.datagrams.is_multiple_of(n))
+                if self.cut
+                    || self
+                        .lose_every
+                        .is_some_and(|n| self.datagrams.is_multiple_of(n))
                 {
                     continue;
                 }
@@ -67,7 +76,7 @@ impl Pair {
         }
     }
 
-    fn sleep(&mut self, seconds: u64) {
+    pub(super) fn sleep(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.east.sleep(1);
             self.west.sleep(1);
@@ -76,7 +85,7 @@ impl Pair {
     }
 
     /// West asks for a connection; its exit status.
-    fn up(&mut self, name: &str) -> u8 {
+    pub(super) fn up(&mut self, name: &str) -> u8 {
         let client = self.west.ask(Request::Initiate {
             name: name.into(),
             asynchronous: false,
@@ -91,7 +100,7 @@ impl Pair {
         panic!("west never answered: {:?}", self.west.said);
     }
 
-    fn carries(&mut self, east: &str, west: &str) {
+    pub(super) fn carries(&mut self, east: &str, west: &str) {
         let sealed = self.west.sealed(west, east);
         let (verdict, inner) = self.east.receive(&sealed);
         assert!(matches!(verdict, Inbound::Deliver { .. }), "{verdict:?}");
@@ -204,6 +213,7 @@ fn a_road_warrior_gets_an_instance_that_goes_with_it() {
         east: Gateway::at("192.1.2.23"),
         west: Gateway::at("192.1.2.45"),
         lose_every: None,
+        cut: false,
         datagrams: 0,
     };
     let mut road = net_to_net("road");
@@ -241,6 +251,7 @@ fn rekeying_loses_no_packet() {
         east: Gateway::at("192.1.2.23"),
         west: Gateway::at("192.1.2.45"),
         lose_every: None,
+        cut: false,
         datagrams: 0,
     };
     let mut short = net_to_net("short");

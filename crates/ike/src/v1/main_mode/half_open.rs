@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::super::error::Error;
 use super::super::job::Job;
 use super::super::message::{self, VENDOR_ID};
+use super::super::vendor;
 use super::responder::Mi2;
 use super::{Computing, Continuation, Step};
 use crate::crypto::Secret;
@@ -106,6 +107,7 @@ impl HalfOpen {
         let mr1 = MessageBuilder::new(&message::main_mode(cookies.0, cookies.1))
             .sa(&answer)
             .vendor_id(VENDOR_ID)
+            .vendor_id(vendor::DPD)
             .finish();
         Ok(Self {
             cookies,

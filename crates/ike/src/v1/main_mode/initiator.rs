@@ -10,6 +10,7 @@ use super::super::info::{self, Informational};
 use super::super::isakmp::{IsakmpSa, Role};
 use super::super::job::{Job, JobResult};
 use super::super::message::{self, NONCE_LEN, VENDOR_ID};
+use super::super::vendor;
 use super::auth::{Exchange, Proof};
 use super::{
     Computing, Continuation, Established, Identified, Initiate, Naming, Step, Verdict, Waiting,
@@ -27,6 +28,7 @@ pub fn initiate(request: Initiate, cookie: Cookie) -> (I1, Vec<u8>) {
     let datagram = MessageBuilder::new(&header)
         .sa(&offer)
         .vendor_id(VENDOR_ID)
+        .vendor_id(vendor::DPD)
         .finish();
     (
         I1 {
