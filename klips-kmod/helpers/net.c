@@ -30,6 +30,9 @@ int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tai
 	unsigned int has_head, has_tail;
 	int err;
 
+	/* The stack segments for ipsecN, and no card puts segments of ESP together: a guest or TUN made this one up. */
+	if (skb_is_gso(skb))
+		return -EINVAL;
 	if (skb->ip_summed == CHECKSUM_PARTIAL) {
 		err = skb_checksum_help(skb);
 		if (err)
@@ -61,14 +64,11 @@ void klips_h_skb_set_range(struct sk_buff *skb, unsigned int start, unsigned int
 	skb_set_tail_pointer(skb, skb->len);
 }
 
+/* Of a packet that was received. What its link said of a checksum may be made up, and is of no use inside ESP. */
 void klips_h_skb_to_network_header(struct sk_buff *skb)
 {
 	skb_push(skb, skb->data - skb_network_header(skb));
-}
-
-void klips_h_skb_to_transport_header(struct sk_buff *skb)
-{
-	skb_pull(skb, skb_transport_header(skb) - skb->data);
+	skb->ip_summed = CHECKSUM_NONE;
 }
 
 struct sk_buff *klips_h_skb_next(const struct sk_buff *skb)
@@ -94,9 +94,10 @@ bool klips_h_queue_put(struct sk_buff_head *queue, struct sk_buff *skb, unsigned
 	return true;
 }
 
+/* A queue that was never made ready, all zero, is empty. */
 struct sk_buff *klips_h_queue_take(struct sk_buff_head *queue)
 {
-	return skb_dequeue(queue);
+	return queue->next ? skb_dequeue(queue) : NULL;
 }
 
 /* Drops what the stack knew about the packet before it became another one. */
@@ -105,6 +106,7 @@ static void forget(struct sk_buff *skb)
 	skb_dst_drop(skb);
 	nf_reset_ct(skb);
 	secpath_reset(skb);
+	skb_gso_reset(skb);
 	skb->ip_summed = CHECKSUM_NONE;
 	skb->ignore_df = 1;
 	skb->encapsulation = 0;
@@ -113,7 +115,7 @@ static void forget(struct sk_buff *skb)
 }
 
 /* Sends an IP packet of this host by one device, as its routes for it say. Takes skb. */
-int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
+static int transmit(struct net *net, struct sk_buff *skb, u32 device)
 {
 	struct dst_entry *dst;
 
@@ -171,12 +173,38 @@ no_route:
 	return -ENETUNREACH;
 }
 
-/* Gives an IP packet to the stack as one that dev received. Takes skb. */
+/*
+ * An ipsecN may be attached to a tunnel whose packets are routed to an ipsecN again. The kernel's own limit for devices without
+ * a queue, 8, is more than the stack holds with KLIPS in between.
+ */
+#define MOST_NESTED 2
+static DEFINE_PER_CPU(unsigned int, nested);
+
+/* The same, -ELOOP where it went through ipsecN too often on its way. Takes skb. Any context but hard interrupts. */
+int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
+{
+	int error = -ELOOP;
+
+	local_bh_disable();
+	if (__this_cpu_inc_return(nested) <= MOST_NESTED) {
+		error = transmit(net, skb, device);
+	} else {
+		net_warn_ratelimited("klips: a packet went round through ipsecN and its physical device, and is dropped\n");
+		kfree_skb(skb);
+	}
+	__this_cpu_dec(nested);
+	local_bh_enable();
+	return error;
+}
+
+/* Gives an IP packet to the stack as one that dev received. Takes skb. Any context but hard interrupts. */
 void klips_h_deliver(struct net_device *dev, struct sk_buff *skb)
 {
 	struct klips_device *ours = netdev_priv(dev);
 
 	forget(skb);
+	/* An answer to a packet of this host's own has that packet's sender still. */
+	skb_orphan(skb);
 	skb->ignore_df = 0;
 	skb->protocol = ip_hdr(skb)->version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	skb_reset_mac_header(skb);
@@ -185,24 +213,18 @@ void klips_h_deliver(struct net_device *dev, struct sk_buff *skb)
 	skb->dev = dev;
 	skb_clear_hash(skb);
 	skb_set_queue_mapping(skb, 0);
+	/* The cell is this CPU's, and has no lock. */
+	local_bh_disable();
 	gro_cells_receive(&ours->cells, skb);
-}
-
-bool klips_h_is_ipv6(const struct sk_buff *skb)
-{
-	return skb->protocol == htons(ETH_P_IPV6);
-}
-
-bool klips_h_may_read(struct sk_buff *skb, unsigned int len)
-{
-	return pskb_may_pull(skb, len);
+	local_bh_enable();
 }
 
 static void setup(struct net_device *dev)
 {
 	dev->type = ARPHRD_NONE;
 	dev->flags = IFF_NOARP | IFF_POINTOPOINT | IFF_MULTICAST;
-	dev->priv_flags |= IFF_NO_QUEUE;
+	/* netpoll transmits with interrupts off, where the gate cannot be entered. */
+	dev->priv_flags |= IFF_NO_QUEUE | IFF_DISABLE_NETPOLL;
 	dev->lltx = true;
 	dev->netns_immutable = true;
 	dev->hard_header_len = 0;
@@ -248,11 +270,18 @@ int klips_h_device_register(struct net_device *dev)
 	return register_netdev(dev);
 }
 
-void klips_h_device_free(struct net_device *dev)
+/* While it unregisters: what waits in the cells must not reach the stack when nobody waits for the device's users any more. */
+void klips_h_device_uninit(struct net_device *dev)
 {
 	struct klips_device *ours = netdev_priv(dev);
 
 	gro_cells_destroy(&ours->cells);
+}
+
+/* One that was unregistered, or never registered. */
+void klips_h_device_free(struct net_device *dev)
+{
+	klips_h_device_uninit(dev);
 	free_netdev(dev);
 }
 

@@ -32,7 +32,6 @@ int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tai
 void klips_h_skb_room(const struct sk_buff *skb, struct klips_room *room);
 void klips_h_skb_set_range(struct sk_buff *skb, unsigned int start, unsigned int end);
 void klips_h_skb_to_network_header(struct sk_buff *skb);
-void klips_h_skb_to_transport_header(struct sk_buff *skb);
 struct sk_buff *klips_h_skb_next(const struct sk_buff *skb);
 void klips_h_skb_set_next(struct sk_buff *skb, struct sk_buff *next);
 void klips_h_queue_init(struct sk_buff_head *queue);
@@ -40,12 +39,11 @@ bool klips_h_queue_put(struct sk_buff_head *queue, struct sk_buff *skb, unsigned
 struct sk_buff *klips_h_queue_take(struct sk_buff_head *queue);
 int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device);
 void klips_h_deliver(struct net_device *dev, struct sk_buff *skb);
-bool klips_h_is_ipv6(const struct sk_buff *skb);
-bool klips_h_may_read(struct sk_buff *skb, unsigned int len);
 
 struct net_device *klips_h_device_new(struct net *net, unsigned int number, const struct net_device_ops *ops, void *host);
 struct klips_device *klips_h_device_priv(const struct net_device *dev);
 int klips_h_device_register(struct net_device *dev);
+void klips_h_device_uninit(struct net_device *dev);
 void klips_h_device_free(struct net_device *dev);
 unsigned int klips_h_device_flags(const struct net_device *dev);
 unsigned int klips_h_device_mtu(const struct net_device *dev);

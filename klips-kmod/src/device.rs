@@ -10,7 +10,7 @@ use klips::device::MAX_DEVICES;
 use klips::{DeviceError, DeviceId, Physical};
 
 use crate::host::Host;
-use crate::sys::device::{self, Look};
+use crate::sys::device;
 
 /// Why a device could not be attached or detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,21 +70,16 @@ fn show(host: &Host, id: DeviceId) {
     host.devices.set_mtu(id, host.read(|klips, _| klips.device(id).mtu()));
 }
 
-/// Something happened to a device. Under RTNL.
-pub(crate) fn changed(host: &Host, look: &Look, gone: bool) {
-    if !host.is_attached(look.physical.index) {
-        return;
-    }
-    if !gone {
-        return update(host, look.physical);
-    }
-    for id in ids().filter(|id| host.physical_of(*id) == look.physical.index) {
-        pr_info!("{} is gone: {} is detached\n", look.physical.name.as_str(), id);
+/// Physical device number `index` goes away. Under RTNL. By number, since a name that is no text is one that we cannot know.
+pub(crate) fn gone(host: &Host, index: u32) {
+    for id in ids().filter(|id| host.physical_of(*id) == index) {
+        pr_info!("the physical device of {} is gone: {} is detached\n", id, id);
         let _ = detach(host, id);
     }
 }
 
-fn update(host: &Host, now: Physical) {
+/// A physical device may have changed. Under RTNL.
+pub(crate) fn update(host: &Host, now: Physical) {
     let differs = |p: &Physical| {
         p.index == now.index && (p.name != now.name || p.mtu != now.mtu || p.addresses != now.addresses)
     };

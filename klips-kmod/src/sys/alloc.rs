@@ -63,18 +63,6 @@ impl<T> KernelVec<T> {
         }
         self.capacity = 0;
     }
-
-    /// Appends copies of `values`.
-    pub(crate) fn extend(&mut self, values: &[T]) -> Result<(), NoMemory>
-    where
-        T: Copy,
-    {
-        klips::Vector::try_reserve(self, values.len())?;
-        // SAFETY: there is room for them behind the `len` elements, and they are plain data from elsewhere.
-        unsafe { core::ptr::copy_nonoverlapping(values.as_ptr(), self.at.as_ptr().add(self.len), values.len()) };
-        self.len += values.len();
-        Ok(())
-    }
 }
 
 impl<T> Deref for KernelVec<T> {

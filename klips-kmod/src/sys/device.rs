@@ -16,6 +16,7 @@ struct Operations(c::net_device_ops);
 // SAFETY: never written.
 unsafe impl Sync for Operations {}
 static OPERATIONS: Operations = Operations(c::net_device_ops {
+    ndo_uninit: Some(c::klips_h_device_uninit),
     ndo_start_xmit: Some(start_xmit),
     ndo_get_stats64: Some(get_stats),
     ndo_siocdevprivate: Some(crate::sys::ioctl::private),
@@ -152,11 +153,6 @@ impl Devices {
                 unsafe { c::dev_set_mtu(device, mtu as c_int) };
             }
         }
-    }
-
-    /// Whether there is a device of this number.
-    pub(crate) fn has(&self, id: DeviceId) -> bool {
-        self.0.get(id.index()).is_some_and(|slot| !slot.load(Ordering::Acquire).is_null())
     }
 }
 

@@ -24,13 +24,18 @@ static ADDRESSES6: Block = block(address6_event);
 /// Under RTNL.
 unsafe extern "C" fn device_event(_: *mut c::notifier_block, event: c_ulong, info: *mut c_void) -> c_int {
     // SAFETY: the kernel gives this chain a netdev_notifier_info of a device that is alive, in a namespace that is.
-    let (device, host) = unsafe {
+    let (device, index, host) = unsafe {
         let device = c::klips_h_notified_device(info);
-        (device, Host::of(c::klips_h_device_net(device)))
+        (device, c::klips_h_device_ifindex(device) as u32, Host::of(c::klips_h_device_net(device)))
     };
+    let Some(host) = host.filter(|host| host.is_attached(index)) else { return 0 };
+    if event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong {
+        crate::device::gone(host, index);
+        return 0;
+    }
     // SAFETY: RTNL is held.
-    if let (Some(host), Some(look)) = (host, unsafe { device::look(device) }) {
-        crate::device::changed(host, &look, event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong);
+    if let Some(look) = unsafe { device::look(device) } {
+        crate::device::update(host, look.physical);
     }
     0
 }

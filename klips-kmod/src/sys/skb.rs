@@ -39,7 +39,7 @@ impl Skb {
         NonNull::new(skb).map(Self).ok_or(NoMemory)
     }
 
-    /// Makes it one unshared buffer with so much room before and after; copies only where it has to. False: no memory.
+    /// Makes it one unshared buffer with so much room before and after; copies only where it has to. False: no memory, or it came as several in one.
     #[must_use]
     pub(crate) fn prepare(&mut self, head: usize, tail: usize) -> bool {
         // SAFETY: it is valid and nobody else's.
@@ -73,22 +73,10 @@ impl Skb {
         Some(answer)
     }
 
-    /// Whether at least the first `len` bytes could be put where [`Self::bytes`] sees them.
-    pub(crate) fn may_read(&mut self, len: usize) -> bool {
-        // SAFETY: valid and ours.
-        unsafe { c::klips_h_may_read(self.as_ptr(), len as u32) }
-    }
-
     /// Makes it begin at its IP header.
     pub(crate) fn to_network_header(&mut self) {
         // SAFETY: the stack set the network header, which lies before what the packet begins with now.
         unsafe { c::klips_h_skb_to_network_header(self.as_ptr()) }
-    }
-
-    /// Makes it begin where its IP header ends again.
-    pub(crate) fn to_transport_header(&mut self) {
-        // SAFETY: the stack set the transport header, which lies within.
-        unsafe { c::klips_h_skb_to_transport_header(self.as_ptr()) }
     }
 
     /// The 48 bytes beside the packet that belong to its owner.
@@ -183,7 +171,7 @@ impl Queue {
 
     /// Takes the first one out.
     pub(crate) fn take(&self) -> Option<Skb> {
-        // SAFETY: the queue is ready; what it gives is ours.
+        // SAFETY: the queue is ready, or all zero still; what it gives is ours.
         NonNull::new(unsafe { c::klips_h_queue_take(self.0.get()) }).map(Skb)
     }
 }
