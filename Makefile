@@ -1,6 +1,9 @@
 # make demo    two gateways and a tunnel between them, shown from nothing to pings and down again
 # make check   all tests
 # make interop  all that is tried with strongSwan and libreswan, into docs/interop.md
+# make check-debug, make check-smp   the tests of klips.ko in a kernel that looks for mistakes: one with KASAN; one with two
+#              processors, the lock validator and the leak detector, emulated. Each kernel is built once.
+# make fuzz-module TIME=600   changed packets and PF_KEY messages into klips.ko; FLAVOUR=uml-debug or x86_64 for those kernels
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 PREFIX ?= /usr/local
@@ -20,7 +23,7 @@ PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
-.PHONY: all build demo check lint test install uninstall fuzz bench interop clean
+.PHONY: all build demo check lint test check-debug check-smp interop fuzz fuzz-module install uninstall bench clean
 
 all: build
 
@@ -50,6 +53,26 @@ test:
 	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
+
+check-debug: FLAVOUR = uml-debug
+check-smp: FLAVOUR = x86_64
+check-debug check-smp:
+	testing/prereqs test
+	testing/prereqs kernel $(FLAVOUR)
+	testing/kernels/build $(FLAVOUR)
+	testing/kernels/module $(FLAVOUR)
+	$(CARGO) build --locked --workspace --bins
+	TESTBED_FLAVOUR=$(FLAVOUR) $(CARGO) test --locked -p testing --no-fail-fast klips_ko
+
+FLAVOUR ?= uml
+# Another one each time, unless it is given; the test says it.
+FUZZ_SEED ?= $(shell date +%s)
+fuzz-module:
+	testing/prereqs kernel $(FLAVOUR)
+	testing/kernels/module $(FLAVOUR)
+	$(CARGO) test --locked -p testing --test fuzz_module --no-run
+	TESTBED_FLAVOUR=$(FLAVOUR) FUZZ_SECONDS=$(TIME) FUZZ_SEED=$(FUZZ_SEED) TESTBED_SECONDS=$$(($(TIME) + 600)) \
+		$(CARGO) test --locked -p testing --test fuzz_module -- --nocapture
 
 # Seconds for each target; `cargo install cargo-fuzz` first.
 TIME ?= 60

@@ -13,10 +13,15 @@ use std::time::Duration;
 const INSIDE: &str = "TESTBED_KERNEL";
 /// Which of `testing/kernels/build`'s kernels to use; `uml` if unset.
 const FLAVOUR: &str = "TESTBED_FLAVOUR";
-/// Kernels that may run at a time, each of [`MEMORY`].
+/// How many seconds a test may take, for tests that were told to take long.
+const LIMIT: &str = "TESTBED_SECONDS";
+/// The flavour with two processors, which is emulated and slow.
+const EMULATED: &str = "x86_64";
+/// Kernels that may run at a time, each of [`MEMORY`]; of the emulated one, half as many.
 const AT_ONCE: usize = 2;
 const MEMORY: &str = "768M";
-const SECONDS: u64 = 300;
+const SECONDS: u64 = 600;
+const SECONDS_EMULATED: u64 = 1800;
 
 /// Which KLIPS a test kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +42,14 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
     }
     let name = test.split_once("::").map_or(test, |(_, name)| name);
     let me = std::env::current_exe().expect("a running program has a name");
-    let mut command = command(klips, Duration::from_secs(SECONDS));
+    let usual = match flavour() == EMULATED {
+        true => SECONDS_EMULATED,
+        false => SECONDS,
+    };
+    let told = std::env::var(LIMIT)
+        .ok()
+        .and_then(|limit| limit.parse().ok());
+    let mut command = command(klips, Duration::from_secs(told.unwrap_or(usual)));
     command
         .arg(me)
         .args(["--exact", name, "--nocapture", "--test-threads=1"]);
@@ -55,7 +67,7 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
 
 /// The start of a command line that runs a program in a test kernel, for `limit` at most.
 pub fn command(klips: Klips, limit: Duration) -> Command {
-    let flavour = std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned());
+    let flavour = flavour();
     let mut command = Command::new(scripts().join("run"));
     let seconds = limit.as_secs().to_string();
     command.args(["-k", &flavour, "-M", MEMORY, "-t", &seconds]);
@@ -64,6 +76,19 @@ pub fn command(klips: Klips, limit: Duration) -> Command {
     }
     command.env(INSIDE, "1").env_remove("TESTBED_USERNS");
     command
+}
+
+fn flavour() -> String {
+    std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned())
+}
+
+/// `count` repetitions of something, or a tenth where the kernel is emulated.
+pub fn times(count: u32) -> u32 {
+    if flavour() == EMULATED {
+        count.div_ceil(10)
+    } else {
+        count
+    }
 }
 
 /// klips.ko for a kernel, built if need be; asked for once, and every test fails with the reason if it can't be had.
@@ -97,12 +122,17 @@ static FREED: Condvar = Condvar::new();
 
 impl Turn {
     fn take() -> Turn {
+        let most = if flavour() == EMULATED {
+            AT_ONCE / 2
+        } else {
+            AT_ONCE
+        };
         // A test that panicked with the lock held has done no harm to a number.
         let taken = TAKEN
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut taken = FREED
-            .wait_while(taken, |taken| *taken >= AT_ONCE)
+            .wait_while(taken, |taken| *taken >= most)
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         *taken += 1;
         Turn
