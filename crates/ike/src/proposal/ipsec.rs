@@ -23,7 +23,7 @@ pub struct IpsecPolicy {
     pub esp: EspAlgorithms,
     /// AH algorithms, preferred first (`ah=`).
     pub ah: Vec<AuthAlg>,
-    /// `Encapsulation::TUNNEL` or `TRANSPORT` (`type=`).
+    /// Tunnel or transport (`type=`); with a NAT between, the one in UDP, by the number that the peer knows (RFC 3947).
     pub encapsulation: Encapsulation,
     /// Group offered for perfect forward secrecy; if set, a peer must offer one too (`pfs=yes`).
     pub pfs_group: Option<Group>,
@@ -76,7 +76,7 @@ pub struct IpsecChoice {
     pub esp: Option<EspChoice>,
     /// IPCOMP, applied first on the way out.
     pub ipcomp: Option<IpcompChoice>,
-    /// Tunnel or transport.
+    /// Tunnel or transport, as the policy numbers it.
     pub encapsulation: Encapsulation,
     /// Group for perfect forward secrecy: Quick Mode carries KE payloads of it.
     pub group: Option<Group>,
@@ -327,19 +327,19 @@ impl IpsecPolicy {
             }
             _ => {}
         }
-        let tunnel = |c: &Candidate<'_>| c.understood.common.encapsulation == Encapsulation::TUNNEL;
-        let found = if parts.iter().any(tunnel) {
-            Encapsulation::TUNNEL
-        } else {
-            Encapsulation::TRANSPORT
-        };
-        if found != self.encapsulation {
-            return Err(Refusal::Encapsulation {
-                found,
-                wanted: self.encapsulation,
-            });
+        // One tunnel makes all a tunnel; whether it is in UDP is said where the keys are.
+        let mode = |c: &Candidate<'_>| c.understood.common.encapsulation;
+        let outer = keyed().next().map_or(Encapsulation::TRANSPORT, mode);
+        let found = parts
+            .iter()
+            .map(mode)
+            .find(|mode| mode.is_tunnel() == Some(true) && outer.is_tunnel() == Some(false))
+            .unwrap_or(outer);
+        let wanted = self.encapsulation;
+        if found.is_tunnel() != wanted.is_tunnel() || outer.is_udp() != wanted.is_udp() {
+            return Err(Refusal::Encapsulation { found, wanted });
         }
-        Ok(assemble(parts, found, group))
+        Ok(assemble(parts, self.encapsulation, group))
     }
 
     /// Why no combination was taken, told of the first.

@@ -125,7 +125,7 @@ impl Understood {
             other => return Err(Refusal::Protocol(other)),
         };
         let encapsulation = match fields.encapsulation {
-            Some(mode @ (Encapsulation::TUNNEL | Encapsulation::TRANSPORT)) => mode,
+            Some(mode) if mode.is_tunnel().is_some() => mode,
             Some(other) => return Err(Refusal::Value(other.to_string())),
             None if kind == Kind::Ipcomp => Encapsulation::TRANSPORT,
             None => return Err(Refusal::Missing("ENCAPSULATION_MODE")),

@@ -10,6 +10,7 @@ use crate::wire::{Cookie, ExchangeType, Header, MessageBuilder};
 use super::error::Error;
 use super::ident::Identity;
 use super::message;
+use super::nat::Nat;
 
 /// Which side started an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,7 @@ pub struct IsakmpSa {
     pub(super) last_iv: Iv,
     my_id: Identity,
     peer_id: Identity,
+    nat: Nat,
 }
 
 impl IsakmpSa {
@@ -39,6 +41,7 @@ impl IsakmpSa {
         keys: Phase1Keys,
         last_iv: Iv,
         (my_id, peer_id): (Identity, Identity),
+        nat: Nat,
     ) -> Self {
         Self {
             role,
@@ -48,6 +51,7 @@ impl IsakmpSa {
             last_iv,
             my_id,
             peer_id,
+            nat,
         }
     }
 
@@ -74,6 +78,11 @@ impl IsakmpSa {
     /// Who the peer has proved to be.
     pub fn peer_id(&self) -> &Identity {
         &self.peer_id
+    }
+
+    /// Whether there is a NAT between the two, and how it is got through.
+    pub fn nat(&self) -> &Nat {
+        &self.nat
     }
 
     /// The header of an encrypted message over this SA.

@@ -7,6 +7,7 @@ use crate::wire::{
 };
 
 use super::error::Error;
+use super::nat::Nat;
 
 /// Octets of our nonces.
 pub(super) const NONCE_LEN: usize = 16;
@@ -53,8 +54,16 @@ pub(super) fn decrypt(keys: &Phase1Keys, datagram: &[u8], iv: &mut Iv) -> Result
     Ok(clear)
 }
 
-/// Reads MI2 or MR2, the public value and the nonce.
-pub(super) fn key_exchange(datagram: &[u8], group: Group) -> Result<(Vec<u8>, Vec<u8>), Error> {
+/// What MI2 or MR2 says.
+pub(super) struct KeyExchange {
+    pub(super) public: Vec<u8>,
+    pub(super) nonce: Vec<u8>,
+    /// Contents of the NAT-D payloads.
+    pub(super) discoveries: Vec<Vec<u8>>,
+}
+
+/// Reads MI2 or MR2.
+pub(super) fn key_exchange(datagram: &[u8], group: Group) -> Result<KeyExchange, Error> {
     let message = Message::new_checked(datagram)?;
     message.expect(&Expect {
         first: None,
@@ -69,7 +78,11 @@ pub(super) fn key_exchange(datagram: &[u8], group: Group) -> Result<(Vec<u8>, Ve
         return Err(Error::Header("key exchange or nonce is missing"));
     };
     check_public(group, public)?;
-    Ok((public.to_vec(), nonce.to_vec()))
+    Ok(KeyExchange {
+        public: public.to_vec(),
+        nonce: nonce.to_vec(),
+        discoveries: Nat::discoveries(&message),
+    })
 }
 
 /// A header of an encrypted message.

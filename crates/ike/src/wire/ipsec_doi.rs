@@ -45,6 +45,26 @@ wire_number! {
         UDP_TUNNEL = 3, "ENCAPSULATION_MODE_UDP_TUNNEL";
         /// Transport in UDP (RFC 3947).
         UDP_TRANSPORT = 4, "ENCAPSULATION_MODE_UDP_TRANSPORT";
+        /// Tunnel in UDP, as the drafts before RFC 3947 numbered it.
+        UDP_TUNNEL_DRAFTS = 61443, "ENCAPSULATION_MODE_UDP_TUNNEL_DRAFTS";
+        /// Transport in UDP, as the drafts before RFC 3947 numbered it.
+        UDP_TRANSPORT_DRAFTS = 61444, "ENCAPSULATION_MODE_UDP_TRANSPORT_DRAFTS";
+    }
+}
+
+impl Encapsulation {
+    /// Whether it is tunnel mode, in UDP or not; `None` for a number that is no mode.
+    pub const fn is_tunnel(self) -> Option<bool> {
+        match self {
+            Self::TUNNEL | Self::UDP_TUNNEL | Self::UDP_TUNNEL_DRAFTS => Some(true),
+            Self::TRANSPORT | Self::UDP_TRANSPORT | Self::UDP_TRANSPORT_DRAFTS => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one in UDP.
+    pub const fn is_udp(self) -> bool {
+        !matches!(self, Self::TUNNEL | Self::TRANSPORT)
     }
 }
 

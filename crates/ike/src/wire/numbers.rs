@@ -71,9 +71,9 @@ wire_number! {
         VID = 13, "ISAKMP_NEXT_VID";
         /// Mode configuration attributes (XAUTH, Mode Config); carried opaque.
         MODECFG = 14, "ISAKMP_NEXT_MODECFG";
-        /// NAT discovery (RFC 3947); carried opaque until NAT traversal is built.
+        /// NAT discovery (RFC 3947); read by `v1`.
         NAT_D = 20, "ISAKMP_NEXT_NAT-D";
-        /// NAT original address (RFC 3947); carried opaque until NAT traversal is built.
+        /// NAT original address (RFC 3947); read by `v1`.
         NAT_OA = 21, "ISAKMP_NEXT_NAT-OA";
         /// NAT discovery as the drafts before RFC 3947 numbered it.
         NAT_D_DRAFTS = 130, "ISAKMP_NEXT_NAT-D_DRAFTS";

@@ -137,6 +137,27 @@ fn compression_is_preferred_and_not_required() {
 }
 
 #[test]
+fn through_a_nat_only_the_modes_in_udp_will_do_in_either_number() {
+    let with = |encapsulation| IpsecPolicy {
+        encapsulation,
+        ..esp()
+    };
+    let taken = |ours, offered| with(ours).choose(&with(offered).to_sa(&EAST)).is_ok();
+    use Encapsulation as E;
+    assert!(taken(E::UDP_TUNNEL, E::UDP_TUNNEL));
+    assert!(taken(E::UDP_TUNNEL, E::UDP_TUNNEL_DRAFTS));
+    assert!(taken(E::UDP_TRANSPORT_DRAFTS, E::UDP_TRANSPORT));
+    for (ours, offered) in [
+        (E::UDP_TUNNEL, E::TUNNEL),
+        (E::TUNNEL, E::UDP_TUNNEL),
+        (E::UDP_TUNNEL, E::UDP_TRANSPORT),
+        (E::TRANSPORT, E::UDP_TRANSPORT_DRAFTS),
+    ] {
+        assert!(!taken(ours, offered), "{ours} {offered}");
+    }
+}
+
+#[test]
 fn transport_mode_and_no_pfs() {
     let bare = IpsecPolicy {
         encapsulation: Encapsulation::TRANSPORT,

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::super::error::Error;
 use super::super::job::Job;
 use super::super::message::{self, VENDOR_ID};
+use super::super::nat::{Nat, NatMethod, NatOffer};
 use super::super::vendor;
 use super::responder::Mi2;
 use super::{Computing, Continuation, Step};
@@ -71,11 +72,12 @@ pub struct HalfOpen {
     cookies: (Cookie, Cookie),
     sa_body: Vec<u8>,
     chosen: IkeTransform,
+    nat: Nat,
     mr1: Vec<u8>,
 }
 
 impl HalfOpen {
-    /// Takes MI1 from `peer`, chooses by `policy`, and makes MR1.
+    /// Takes MI1 from `peer`, chooses by `policy`, and makes MR1. `nat`: go along if the peer knows NAT traversal.
     ///
     /// # Errors
     /// A malformed message, or nothing acceptable in it.
@@ -84,6 +86,7 @@ impl HalfOpen {
         peer: SocketAddr,
         policy: &IkePolicy,
         secret: &CookieSecret,
+        nat: bool,
     ) -> Result<Self, Error> {
         let message = Message::new_checked(datagram)?;
         let header = message.header();
@@ -104,15 +107,20 @@ impl HalfOpen {
         }
         let (chosen, answer) = policy.choose(offer)?;
         let cookies = (header.initiator, secret.cookie(peer, header.initiator));
-        let mr1 = MessageBuilder::new(&message::main_mode(cookies.0, cookies.1))
+        let nat = Nat::agreed(NatMethod::of(&message).filter(|_| nat));
+        let mut mr1 = MessageBuilder::new(&message::main_mode(cookies.0, cookies.1))
             .sa(&answer)
             .vendor_id(VENDOR_ID)
-            .vendor_id(vendor::DPD)
-            .finish();
+            .vendor_id(vendor::DPD);
+        if let Some(method) = nat.method {
+            mr1 = mr1.vendor_id(method.vendor_id());
+        }
+        let mr1 = mr1.finish();
         Ok(Self {
             cookies,
             sa_body: sa_body.to_vec(),
             chosen,
+            nat,
             mr1,
         })
     }
@@ -139,7 +147,7 @@ impl HalfOpen {
 
     /// Takes MI2, which brings our cookie back: from here on there is a state worth its name.
     /// `psk` is the secret shared with the peer's address: its identity isn't known yet, so that a
-    /// secret can be found by nothing else.
+    /// secret can be found by nothing else. `ends` is where the message came and from where.
     ///
     /// # Errors
     /// A message that is not MI2, or no secret where one is needed; the record stays good.
@@ -147,25 +155,30 @@ impl HalfOpen {
         &self,
         datagram: &[u8],
         psk: Option<Arc<Secret>>,
+        ends: NatOffer,
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Error> {
         let header = Header::new_checked(datagram)?;
         if (header.initiator, header.responder) != self.cookies {
             return Err(Error::Header("cookies are of another exchange"));
         }
-        let (peer_public, peer_nonce) = message::key_exchange(datagram, self.chosen.group)?;
+        let read = message::key_exchange(datagram, self.chosen.group)?;
+        let mut nat = self.nat;
+        nat.find_out(&read.discoveries, self.chosen.hash, self.cookies, &ends);
         let psk = match self.chosen.by_signature() {
             true => None,
             false => Some(psk.ok_or(Error::NoSecret)?),
         };
-        let job = Job::key_pair_and_agree(self.chosen.group, peer_public.clone(), rng);
+        let job = Job::key_pair_and_agree(self.chosen.group, read.public.clone(), rng);
         let state = Box::new(Mi2 {
             cookies: self.cookies,
             sa_body: self.sa_body.clone(),
             chosen: self.chosen,
             psk,
-            peer_public,
-            peer_nonce,
+            peer_public: read.public,
+            peer_nonce: read.nonce,
+            nat,
+            ends,
         });
         Ok(Step::Compute {
             job,

@@ -10,6 +10,7 @@ use super::super::info::{self, Informational};
 use super::super::isakmp::{IsakmpSa, Role};
 use super::super::job::{Job, JobResult};
 use super::super::message::{self, NONCE_LEN, VENDOR_ID};
+use super::super::nat::{Nat, NatMethod};
 use super::super::vendor;
 use super::auth::{Exchange, Proof};
 use super::{
@@ -28,8 +29,12 @@ pub fn initiate(request: Initiate, cookie: Cookie) -> (I1, Vec<u8>) {
     let datagram = MessageBuilder::new(&header)
         .sa(&offer)
         .vendor_id(VENDOR_ID)
-        .vendor_id(vendor::DPD)
-        .finish();
+        .vendor_id(vendor::DPD);
+    let datagram = match request.nat.enabled {
+        true => NatMethod::announce_all(datagram),
+        false => datagram,
+    };
+    let datagram = datagram.finish();
     (
         I1 {
             request,
@@ -60,13 +65,11 @@ impl I1 {
                 state: Waiting::I1(self),
                 error,
             }),
-            Ok((responder, chosen, psk)) => {
-                let job = Job::key_pair(chosen.group, rng);
+            Ok(read) => {
+                let job = Job::key_pair(read.chosen.group, rng);
                 let state = Box::new(Mr1 {
                     before: *self,
-                    responder,
-                    chosen,
-                    psk,
+                    read,
                 });
                 Ok(Step::Compute {
                     job,
@@ -76,7 +79,7 @@ impl I1 {
         }
     }
 
-    fn read(&self, datagram: &[u8]) -> Result<(Cookie, IkeTransform, Option<Arc<Secret>>), Error> {
+    fn read(&self, datagram: &[u8]) -> Result<ReadMr1, Error> {
         let message = Message::new_checked(datagram)?;
         let responder = message.header().responder;
         if responder.is_zero() {
@@ -95,17 +98,29 @@ impl I1 {
             true => None,
             false => Some(credentials.psk.clone().ok_or(Error::NoSecret)?),
         };
-        Ok((responder, chosen, psk))
+        Ok(ReadMr1 {
+            responder,
+            chosen,
+            psk,
+            nat: Nat::agreed(NatMethod::of(&message).filter(|_| self.request.nat.enabled)),
+        })
     }
+}
+
+/// What MR1 says, and what follows from it.
+#[derive(Debug)]
+struct ReadMr1 {
+    responder: Cookie,
+    chosen: IkeTransform,
+    psk: Option<Arc<Secret>>,
+    nat: Nat,
 }
 
 /// Has MR1, and computes the public value for MI2.
 #[derive(Debug)]
 pub(super) struct Mr1 {
     before: I1,
-    responder: Cookie,
-    chosen: IkeTransform,
-    psk: Option<Arc<Secret>>,
+    read: ReadMr1,
 }
 
 impl Mr1 {
@@ -125,19 +140,27 @@ impl Mr1 {
         };
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
-        let header = message::main_mode(self.before.cookie, self.responder);
-        let message = MessageBuilder::new(&header)
-            .ke(pair.public())
-            .nonce(&nonce)
+        let ReadMr1 {
+            responder,
+            chosen,
+            psk,
+            nat,
+        } = self.read;
+        let cookies = (self.before.cookie, responder);
+        let header = message::main_mode(cookies.0, cookies.1);
+        let message = MessageBuilder::new(&header).ke(pair.public()).nonce(&nonce);
+        let message = nat
+            .discover(message, chosen.hash, cookies, &self.before.request.nat)
             .finish();
         let next = I2 {
             request: self.before.request,
-            cookies: (self.before.cookie, self.responder),
+            cookies,
             sa_body: self.before.offer.to_body(),
-            chosen: self.chosen,
-            psk: self.psk,
+            chosen,
+            psk,
             pair,
             nonce,
+            nat,
         };
         Ok(Step::Send {
             message,
@@ -156,9 +179,14 @@ pub struct I2 {
     psk: Option<Arc<Secret>>,
     pair: Arc<DhKey>,
     nonce: [u8; NONCE_LEN],
+    nat: Nat,
 }
 
 impl I2 {
+    pub(super) fn nat(&self) -> Nat {
+        self.nat
+    }
+
     /// What was agreed on, for the log.
     pub fn chosen(&self) -> &IkeTransform {
         &self.chosen
@@ -176,12 +204,16 @@ impl I2 {
                 state: Waiting::I2(self),
                 error,
             }),
-            Ok((peer_public, peer_nonce)) => {
-                let job = Job::agree(self.pair.clone(), peer_public.clone());
+            Ok(read) => {
+                let job = Job::agree(self.pair.clone(), read.public.clone());
+                let mut nat = self.nat;
+                let hash = self.chosen.hash;
+                nat.find_out(&read.discoveries, hash, self.cookies, &self.request.nat);
                 let state = Box::new(Mr2 {
                     before: *self,
-                    peer_public,
-                    peer_nonce,
+                    peer_public: read.public,
+                    peer_nonce: read.nonce,
+                    nat,
                 });
                 Ok(Step::Compute {
                     job,
@@ -198,6 +230,7 @@ pub(super) struct Mr2 {
     before: I2,
     peer_public: Vec<u8>,
     peer_nonce: Vec<u8>,
+    nat: Nat,
 }
 
 impl Mr2 {
@@ -210,6 +243,7 @@ impl Mr2 {
             before,
             peer_public,
             peer_nonce,
+            nat,
         } = *self;
         let shared = match result.shared() {
             Ok(shared) => shared,
@@ -235,6 +269,7 @@ impl Mr2 {
             keys,
             my_id: before.request.my_id,
             initial_contact: before.request.initial_contact,
+            nat,
         };
         match before
             .request
@@ -259,6 +294,7 @@ struct Common {
     keys: Phase1Keys,
     my_id: Identity,
     initial_contact: bool,
+    nat: Nat,
 }
 
 impl Common {
@@ -307,6 +343,10 @@ pub struct I3 {
 }
 
 impl I3 {
+    pub(super) fn nat(&self) -> Nat {
+        self.common.nat
+    }
+
     /// What was agreed on, for the log.
     pub fn chosen(&self) -> &IkeTransform {
         &self.common.exchange.chosen
@@ -404,6 +444,7 @@ impl Mr3 {
             common.keys,
             self.iv,
             (common.my_id, self.claim.identity),
+            common.nat,
         );
         Step::Done(Box::new(Established {
             message: None,

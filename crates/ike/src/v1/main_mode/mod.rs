@@ -20,6 +20,7 @@ use super::ident::Identity;
 use super::info::Informational;
 use super::isakmp::IsakmpSa;
 use super::job::{Job, JobResult};
+use super::nat::{Nat, NatOffer};
 use crate::crypto::Secret;
 use crate::proposal::IkePolicy;
 
@@ -54,6 +55,8 @@ pub struct Initiate {
     pub credentials: Credentials,
     /// Whether to tell the peer that we remember no SA with it.
     pub initial_contact: bool,
+    /// NAT traversal.
+    pub nat: NatOffer,
 }
 
 /// What the engine decides once the peer has named itself.
@@ -128,6 +131,16 @@ pub enum Waiting {
 }
 
 impl Waiting {
+    /// What was found out about NAT between the two; known from the second message of each side on.
+    pub fn nat(&self) -> Nat {
+        match self {
+            Self::I1(_) => Nat::default(),
+            Self::I2(state) => state.nat(),
+            Self::I3(state) => state.nat(),
+            Self::R2(state) => state.nat(),
+        }
+    }
+
     /// Takes the next message of the peer.
     ///
     /// # Errors

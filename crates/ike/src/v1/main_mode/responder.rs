@@ -9,6 +9,7 @@ use super::super::ident::Identity;
 use super::super::isakmp::{IsakmpSa, Role};
 use super::super::job::{Job, JobResult};
 use super::super::message::{self, NONCE_LEN};
+use super::super::nat::{Nat, NatOffer};
 use super::auth::{Claim, Exchange, Proof};
 use super::{Computing, Continuation, Established, Identified, Naming, Step, Verdict, Waiting};
 use crate::crypto::{Iv, Phase1Keys, Secret};
@@ -24,6 +25,8 @@ pub(super) struct Mi2 {
     pub(super) psk: Option<Arc<Secret>>,
     pub(super) peer_public: Vec<u8>,
     pub(super) peer_nonce: Vec<u8>,
+    pub(super) nat: Nat,
+    pub(super) ends: NatOffer,
 }
 
 impl Mi2 {
@@ -38,9 +41,10 @@ impl Mi2 {
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         let header = message::main_mode(self.cookies.0, self.cookies.1);
-        let message = MessageBuilder::new(&header)
-            .ke(pair.public())
-            .nonce(&nonce)
+        let message = MessageBuilder::new(&header).ke(pair.public()).nonce(&nonce);
+        let message = self
+            .nat
+            .discover(message, self.chosen.hash, self.cookies, &self.ends)
             .finish();
         let exchange = Exchange {
             cookies: self.cookies,
@@ -52,7 +56,11 @@ impl Mi2 {
         let keys = exchange.keys(&shared, self.psk.as_deref());
         Ok(Step::Send {
             message,
-            next: Waiting::R2(Box::new(R2 { exchange, keys })),
+            next: Waiting::R2(Box::new(R2 {
+                exchange,
+                keys,
+                nat: self.nat,
+            })),
         })
     }
 }
@@ -62,9 +70,14 @@ impl Mi2 {
 pub struct R2 {
     exchange: Exchange,
     keys: Phase1Keys,
+    nat: Nat,
 }
 
 impl R2 {
+    pub(super) fn nat(&self) -> Nat {
+        self.nat
+    }
+
     /// What was agreed on, for the log.
     pub fn chosen(&self) -> &IkeTransform {
         &self.exchange.chosen
@@ -176,7 +189,7 @@ impl Mi3 {
         peer_key: Option<usize>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Refused<Waiting>> {
-        let R2 { exchange, keys } = &self.before;
+        let R2 { exchange, keys, .. } = &self.before;
         let hash = exchange.hash_r(keys, &verdict.my_id.to_wire().to_body());
         if !exchange.chosen.by_signature() {
             let done = Signing {
@@ -235,7 +248,12 @@ impl Signing {
     /// MR3: our identity and its proof, encrypted; with that the SA stands.
     fn send_mr3(self, proof: &Proof) -> Step {
         let Mi3 {
-            before: R2 { exchange, keys },
+            before:
+                R2 {
+                    exchange,
+                    keys,
+                    nat,
+                },
             mut iv,
             claim,
             ..
@@ -251,6 +269,7 @@ impl Signing {
             keys,
             iv,
             ids,
+            nat,
         );
         Step::Done(Box::new(Established {
             message: Some(message),

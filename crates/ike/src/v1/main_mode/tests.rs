@@ -8,6 +8,7 @@ use super::*;
 use crate::crypto::{Cipher, Group, Hash};
 use crate::proposal::{IkeAlgorithms, IkeSuite};
 use crate::v1::error::Error;
+use crate::v1::nat::NatMethod;
 use crate::wire::{AuthMethod, Cookie, NotifyType};
 
 const COOKIE: Cookie = Cookie([7; 8]);
@@ -18,6 +19,17 @@ pub(in crate::v1) struct Side {
     psk: Option<Arc<Secret>>,
     rsa: Option<Arc<RsaPrivateKey>>,
     peer_keys: Vec<RsaPublicKey>,
+    ends: NatOffer,
+}
+
+/// Where the two are, by their own knowledge and by the other's.
+fn ends(local: &str, remote: &str) -> NatOffer {
+    NatOffer {
+        enabled: true,
+        force: false,
+        local: local.parse().unwrap(),
+        remote: remote.parse().unwrap(),
+    }
 }
 
 fn policy(auth: AuthMethod, suite: IkeSuite) -> IkePolicy {
@@ -43,6 +55,10 @@ pub(in crate::v1) fn sides(psk: [&str; 2]) -> [Side; 2] {
         psk: Some(Arc::new(Secret::new(psk[n].as_bytes().to_vec()))),
         rsa: Some(Arc::new(keys[n].clone())),
         peer_keys: vec![keys[1 - n].to_public_key()],
+        ends: [
+            ends("192.1.2.45:500", "192.1.2.23:500"),
+            ends("192.1.2.23:500", "192.1.2.45:500"),
+        ][n],
     })
 }
 
@@ -106,11 +122,11 @@ fn run(
             rsa: west.rsa.clone(),
         },
         initial_contact: true,
+        nat: west.ends,
     };
     let (i1, mi1) = initiate(request, COOKIE);
     let secret = CookieSecret::new(&mut east.rng);
-    let peer = "192.1.2.45:500".parse().unwrap();
-    let half = HalfOpen::respond(&mi1, peer, &policy, &secret)?;
+    let half = HalfOpen::respond(&mi1, east.ends.remote, &policy, &secret, east.ends.enabled)?;
     let mut initiator = Waiting::I1(Box::new(i1));
     let mut responder: Option<Waiting> = None;
     let mut message = half.mr1().to_vec();
@@ -131,7 +147,7 @@ fn run(
         // The responder's.
         let step = match responder.take() {
             None => {
-                let step = half.handle(&message, east.psk.clone(), &mut east.rng)?;
+                let step = half.handle(&message, east.psk.clone(), east.ends, &mut east.rng)?;
                 east.settle(step)
             }
             Some(state) => {
@@ -176,7 +192,18 @@ fn spoil(side: &mut Side, state: Waiting, message: &[u8], bad: Option<&Spoil>) -
 
 /// ISAKMP SAs of both sides, initiator's first.
 pub(in crate::v1) fn established(suite: IkeSuite) -> ([Side; 2], Sas) {
+    establish(sides(["secret", "secret"]), suite)
+}
+
+/// The same, with the initiator behind a NAT.
+pub(in crate::v1) fn established_through_nat(suite: IkeSuite) -> ([Side; 2], Sas) {
     let mut sides = sides(["secret", "secret"]);
+    sides[0].ends = ends("10.0.0.9:500", "192.1.2.23:500");
+    sides[1].ends = ends("192.1.2.23:500", "192.1.2.254:61000");
+    establish(sides, suite)
+}
+
+fn establish(mut sides: [Side; 2], suite: IkeSuite) -> ([Side; 2], Sas) {
     let sas = run(&mut sides, AuthMethod::PRESHARED_KEY, suite, None).unwrap();
     (sides, sas)
 }
@@ -213,6 +240,43 @@ fn every_combination() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn both_sides_find_the_nat_between_them() {
+    let (_, (ours, theirs)) = established(SUITE);
+    for sa in [&ours, &theirs] {
+        assert_eq!(sa.nat().method, Some(NatMethod::Rfc3947));
+        assert_eq!(sa.nat().to_string(), "no NAT detected");
+        assert_eq!(sa.nat().used(), None);
+    }
+    let (_, (ours, theirs)) = established_through_nat(SUITE);
+    assert_eq!(ours.nat().to_string(), "i am NATed");
+    assert_eq!(theirs.nat().to_string(), "peer is NATed");
+    for sa in [&ours, &theirs] {
+        assert_eq!(sa.nat().used(), Some(NatMethod::Rfc3947));
+    }
+}
+
+#[test]
+fn a_peer_without_nat_traversal_is_met_without() {
+    for without in 0..2 {
+        let mut sides = sides(["secret", "secret"]);
+        sides[0].ends = ends("10.0.0.9:500", "192.1.2.23:500");
+        sides[without].ends.enabled = false;
+        let (_, (ours, theirs)) = establish(sides, SUITE);
+        assert_eq!((ours.nat().method, theirs.nat().method), (None, None));
+    }
+}
+
+#[test]
+fn encapsulation_is_forced_by_either_side() {
+    for forcing in 0..2 {
+        let mut sides = sides(["secret", "secret"]);
+        sides[forcing].ends.force = true;
+        let (_, (ours, theirs)) = establish(sides, SUITE);
+        assert!(ours.nat().used().is_some() && theirs.nat().used().is_some());
     }
 }
 
@@ -275,11 +339,12 @@ fn nothing_acceptable_is_no_proposal_chosen() {
         my_id: Identity::Fqdn("west".into()),
         credentials: Credentials::default(),
         initial_contact: false,
+        nat: ends("192.1.2.45:500", "192.1.2.23:500"),
     };
     let (_, mi1) = initiate(request, COOKIE);
     let secret = CookieSecret::new(&mut StdRng::seed_from_u64(1));
     let peer = "192.1.2.45:500".parse().unwrap();
-    let error = HalfOpen::respond(&mi1, peer, &wanted, &secret).unwrap_err();
+    let error = HalfOpen::respond(&mi1, peer, &wanted, &secret, true).unwrap_err();
     assert_eq!(error.notify(), NotifyType::NO_PROPOSAL_CHOSEN);
 }
 

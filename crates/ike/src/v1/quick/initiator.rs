@@ -1,5 +1,6 @@
 //! The initiator's side of Quick Mode: QI1, QI2.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rand::CryptoRng;
@@ -9,6 +10,7 @@ use super::super::ident::Client;
 use super::super::isakmp::IsakmpSa;
 use super::super::job::{Job, JobResult};
 use super::super::message::NONCE_LEN;
+use super::super::nat::Nat;
 use super::hash::{self, clients_of};
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, Initiate, NO_SA, Step, Under, Waiting};
@@ -35,6 +37,12 @@ pub fn initiate(sa: &Arc<IsakmpSa>, request: Initiate, rng: &mut dyn CryptoRng) 
                 then: Computing(Continuation::MakeQi1(Box::new(start))),
             }
         }
+    }
+}
+
+impl Initiate {
+    fn transport_through_nat(&self, sa: &IsakmpSa) -> bool {
+        sa.nat().used().is_some() && self.policy.encapsulation.is_tunnel() == Some(false)
     }
 }
 
@@ -70,6 +78,10 @@ impl Start {
         if let Some((ours, theirs)) = &self.request.clients {
             builder = builder.id(&ours.to_wire()).id(&theirs.to_wire());
         }
+        let hosts = self.request.hosts;
+        if self.request.transport_through_nat(&self.sa) {
+            builder = self.sa.nat().original(builder, hosts, hosts.0);
+        }
         let hash = self.sa.keys.hash_1(message_id, builder.after(slot));
         builder.fill(slot, &hash);
         let mut iv = self.sa.first_iv(message_id);
@@ -102,6 +114,7 @@ struct Read {
     choice: IpsecChoice,
     peer_nonce: Vec<u8>,
     peer_public: Option<Vec<u8>>,
+    peer_oa: Option<IpAddr>,
     iv: Iv,
 }
 
@@ -156,6 +169,7 @@ impl I1 {
             choice,
             peer_nonce,
             peer_public,
+            peer_oa: Nat::peer_original(&message, false),
             iv,
         })
     }
@@ -164,6 +178,8 @@ impl I1 {
     fn check_clients(&self, answer: Option<(Client, Client)>) -> Result<(), Error> {
         match (&self.request.clients, answer) {
             (None, _) => Ok(()),
+            // Each side knows the two by other addresses.
+            (Some(_), _) if self.request.transport_through_nat(&self.sa) => Ok(()),
             (Some((ours, theirs)), Some(said)) if ours.same(&said.0) && theirs.same(&said.1) => {
                 Ok(())
             }
@@ -215,7 +231,8 @@ impl Qr1 {
             &nonces,
             shared,
             request.clients,
-        );
+        )
+        .with_peer_oa(read.peer_oa);
         Step::Finish {
             message,
             agreed: Box::new(agreed),

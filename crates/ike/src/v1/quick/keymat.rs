@@ -1,10 +1,12 @@
 //! What a Quick Mode agreed on, with the keys of both directions (RFC 2409 section 5.5).
 
+use std::net::IpAddr;
+
 use super::super::ident::Client;
 use super::super::isakmp::IsakmpSa;
 use crate::crypto::{AuthAlg, KeymatFor, Secret};
 use crate::proposal::{EspSuite, IpsecChoice, Spis};
-use crate::wire::{Encapsulation, Protocol};
+use crate::wire::Protocol;
 
 /// Both nonces, without payload headers.
 pub(super) struct Nonces<'a> {
@@ -67,6 +69,8 @@ pub struct Agreed {
     pub clients: Option<(Client, Client)>,
     /// Tunnel mode rather than transport mode.
     pub tunnel: bool,
+    /// The peer's address as it knows itself, where it said so: of use in transport mode through a NAT (RFC 3947 section 5.2).
+    pub peer_oa: Option<IpAddr>,
     /// Whether the keys have a Diffie-Hellman exchange of their own.
     pub pfs: bool,
     /// Seconds that the SAs may live, at most a day.
@@ -80,6 +84,10 @@ pub struct Agreed {
 }
 
 impl Agreed {
+    pub(super) fn with_peer_oa(self, peer_oa: Option<IpAddr>) -> Self {
+        Self { peer_oa, ..self }
+    }
+
     pub(super) fn new(
         sa: &IsakmpSa,
         (choice, ours): (IpsecChoice, Spis),
@@ -125,7 +133,8 @@ impl Agreed {
         });
         Self {
             clients,
-            tunnel: choice.encapsulation == Encapsulation::TUNNEL,
+            tunnel: choice.encapsulation.is_tunnel() == Some(true),
+            peer_oa: None,
             pfs: pfs.is_some(),
             life_seconds: choice.life_seconds(),
             esp,

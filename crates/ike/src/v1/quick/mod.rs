@@ -9,6 +9,7 @@ mod responder;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::{Error, Refused};
@@ -35,6 +36,8 @@ pub struct Initiate {
     pub spis: Spis,
     /// Ours and the peer's; `None` where the SAs are for the two gateways themselves.
     pub clients: Option<(Client, Client)>,
+    /// Our address and the peer's, as we see them.
+    pub hosts: (IpAddr, IpAddr),
 }
 
 /// What comes next in an exchange.

@@ -1,5 +1,6 @@
 //! The responder's side of Quick Mode: QR1.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rand::CryptoRng;
@@ -9,13 +10,15 @@ use super::super::ident::Client;
 use super::super::isakmp::IsakmpSa;
 use super::super::job::{Job, JobResult};
 use super::super::message::NONCE_LEN;
+use super::super::nat::Nat;
 use super::hash;
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, MESSAGE_ID_ZERO, NO_SA, Step, Under, Waiting};
 use crate::crypto::{Iv, Secret, ct_eq};
 use crate::proposal::{IpsecChoice, IpsecPolicy, Spis};
 use crate::wire::{
-    ExchangeType, Expect, Header, Message, MessageBuilder, PayloadType, Protocol, Sa,
+    Encapsulation, ExchangeType, Expect, Header, IpsecAttribute, Message, MessageBuilder,
+    PayloadType, Protocol, Sa,
 };
 
 /// QI1 received: what the peer wants. It is genuine; whether it is acceptable is the engine's decision.
@@ -28,6 +31,7 @@ pub struct Offer {
     nonce: Vec<u8>,
     public: Option<Vec<u8>>,
     clients: Option<(Client, Client)>,
+    peer_oa: Option<IpAddr>,
 }
 
 impl Offer {
@@ -60,6 +64,7 @@ impl Offer {
             nonce: message.nonce().unwrap_or_default().to_vec(),
             public: message.ke().map(<[u8]>::to_vec),
             clients: hash::clients_of(&message)?,
+            peer_oa: Nat::peer_original(&message, true),
         })
     }
 
@@ -80,6 +85,21 @@ impl Offer {
     /// For whom: the peer's client and ours; `None` for the two gateways themselves.
     pub fn clients(&self) -> Option<(Client, Client)> {
         self.clients
+    }
+
+    /// Whether only transport mode is offered.
+    pub fn transport(&self) -> bool {
+        let transforms = || self.offered.proposals.iter().flat_map(|p| &p.transforms);
+        let is_tunnel = |t: &crate::wire::Transform| {
+            let mode = t
+                .attributes
+                .iter()
+                .find(|a| a.kind == IpsecAttribute::ENCAPSULATION_MODE.0);
+            mode.and_then(|a| u16::try_from(a.as_u32()?).ok())
+                .and_then(|mode| Encapsulation(mode).is_tunnel())
+        };
+        transforms().any(|t| is_tunnel(t) == Some(false))
+            && transforms().all(|t| is_tunnel(t) != Some(true))
     }
 
     /// Chooses among what is offered.
@@ -125,7 +145,8 @@ impl Selected {
     }
 
     /// Goes on with the SPIs that we chose, for what comes in.
-    pub fn answer(self, spis: Spis, rng: &mut dyn CryptoRng) -> Step {
+    /// `hosts` are our address and the peer's, as we see them.
+    pub fn answer(self, spis: Spis, hosts: (IpAddr, IpAddr), rng: &mut dyn CryptoRng) -> Step {
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         let secret = self.choice.group.zip(self.offer.public.clone());
@@ -134,6 +155,7 @@ impl Selected {
             choice: self.choice,
             spis,
             nonce,
+            hosts,
         };
         match secret {
             None => state.send(None),
@@ -155,6 +177,7 @@ pub(super) struct Qi1 {
     choice: IpsecChoice,
     spis: Spis,
     nonce: [u8; NONCE_LEN],
+    hosts: (IpAddr, IpAddr),
 }
 
 impl Qi1 {
@@ -175,6 +198,7 @@ impl Qi1 {
             mut iv,
             nonce: peer_nonce,
             clients,
+            peer_oa,
             ..
         } = self.offer;
         let nonces = Nonces {
@@ -193,6 +217,10 @@ impl Qi1 {
         if let Some((theirs, ours)) = &clients {
             builder = builder.id(&theirs.to_wire()).id(&ours.to_wire());
         }
+        if self.choice.encapsulation.is_tunnel() == Some(false) {
+            let (ours, theirs) = self.hosts;
+            builder = sa.nat().original(builder, (theirs, ours), ours);
+        }
         let hash = sa
             .keys
             .hash_2(message_id, nonces.initiator, builder.after(slot));
@@ -203,7 +231,8 @@ impl Qi1 {
             .hash_3(message_id, nonces.initiator, nonces.responder);
         let clients = clients.map(|(theirs, ours)| (ours, theirs));
         let shared = pfs.map(|(_, shared)| shared);
-        let agreed = Agreed::new(&sa, (self.choice, self.spis), &nonces, shared, clients);
+        let agreed = Agreed::new(&sa, (self.choice, self.spis), &nonces, shared, clients)
+            .with_peer_oa(peer_oa);
         let next = Waiting::R1(Box::new(R1 { sa, iv, expected }));
         Step::Answer {
             message,

@@ -2,7 +2,7 @@
 
 use ipsec_types::ProtoPort;
 
-use super::super::main_mode::tests::{SUITE, established};
+use super::super::main_mode::tests::{SUITE, Side, established};
 use super::*;
 use crate::crypto::{AuthAlg, Group};
 use crate::proposal::EspAlgorithms;
@@ -52,8 +52,21 @@ fn run(
     clients: Option<(Client, Client)>,
     message_id: u32,
 ) -> (Agreed, Agreed) {
-    let ([mut west, mut east], (ours, theirs)) = established(SUITE);
+    run_over(established(SUITE), policy, clients, message_id)
+}
+
+fn hosts() -> (IpAddr, IpAddr) {
+    ([10, 0, 0, 9].into(), [192, 1, 2, 23].into())
+}
+
+fn run_over(
+    ([mut west, mut east], (ours, theirs)): ([Side; 2], (Arc<IsakmpSa>, Arc<IsakmpSa>)),
+    policy: &IpsecPolicy,
+    clients: Option<(Client, Client)>,
+    message_id: u32,
+) -> (Agreed, Agreed) {
     let request = Initiate {
+        hosts: hosts(),
         message_id,
         policy: policy.clone(),
         spis: OURS,
@@ -80,7 +93,11 @@ fn run(
         message: qr1,
         next: r1,
         agreed: theirs_agreed,
-    } = settle(selected.answer(THEIRS, &mut east.rng))
+    } = settle(selected.answer(
+        THEIRS,
+        ([192, 1, 2, 23].into(), [192, 1, 2, 254].into()),
+        &mut east.rng,
+    ))
     else {
         panic!("QR1 is sent")
     };
@@ -160,6 +177,7 @@ fn exchanges_over_one_isakmp_sa_do_not_mix() {
     let ([mut west, _], (ours, theirs)) = established(SUITE);
     let mut start = |message_id| {
         let request = Initiate {
+            hosts: hosts(),
             message_id,
             policy: policy(),
             spis: OURS,
@@ -184,6 +202,7 @@ fn exchanges_over_one_isakmp_sa_do_not_mix() {
 fn missing_pfs_is_no_proposal_chosen() {
     let ([mut west, _], (ours, theirs)) = established(SUITE);
     let request = Initiate {
+        hosts: hosts(),
         message_id: 9,
         policy: policy(),
         spis: OURS,
@@ -207,6 +226,7 @@ fn missing_pfs_is_no_proposal_chosen() {
 fn no_mutation_panics_or_passes() {
     let ([mut west, _], (ours, theirs)) = established(SUITE);
     let request = Initiate {
+        hosts: hosts(),
         message_id: 9,
         policy: policy(),
         spis: OURS,
@@ -224,5 +244,22 @@ fn no_mutation_panics_or_passes() {
         }
         assert!(Offer::read(&theirs, &message[..at]).is_err());
         let _ = theirs.read_informational(&mutant);
+    }
+}
+
+#[test]
+fn through_nat_the_modes_are_those_in_udp_and_transport_mode_tells_addresses() {
+    use super::super::main_mode::tests::established_through_nat;
+    for mode in [Encapsulation::UDP_TUNNEL, Encapsulation::UDP_TRANSPORT] {
+        let policy = IpsecPolicy {
+            encapsulation: mode,
+            ..policy()
+        };
+        let (ours, theirs) = run_over(established_through_nat(SUITE), &policy, None, 7);
+        let tunnel = mode == Encapsulation::UDP_TUNNEL;
+        assert_eq!((ours.tunnel, theirs.tunnel), (tunnel, tunnel));
+        let known = |addr: [u8; 4]| (!tunnel).then_some(IpAddr::from(addr));
+        assert_eq!(theirs.peer_oa, known([10, 0, 0, 9]));
+        assert_eq!(ours.peer_oa, known([192, 1, 2, 23]));
     }
 }
