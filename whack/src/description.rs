@@ -122,12 +122,17 @@ impl Description {
                     return Err("--client conflicts with --clientwithin".into());
                 }
                 self.tunnel_family_used_by = Some(option.name);
+                self.policy.tunnel = true;
+                if option.text.starts_with("vhost:") || option.text.starts_with("vnet:") {
+                    let virt = text().parse().map_err(|e| format!("{e}"))?;
+                    self.right.end.virt = Some(virt);
+                    return Ok(());
+                }
                 let subnet = text()
                     .parse()
                     .map_err(|e| format!("{e} \"{}\"", option.text))?;
                 self.right.end.client = Some(subnet);
                 self.right.end.client_within = option.name == "clientwithin";
-                self.policy.tunnel = true;
             }
             "clientprotoport" => {
                 self.right.end.protoport = text()
@@ -214,6 +219,7 @@ impl Description {
             "pfs" => p.pfs = true,
             "disablearrivalcheck" => p.disable_arrival_check = true,
             "dontrekey" => p.dont_rekey = true,
+            "forceencaps" => p.force_encaps = true,
             "initiateontraffic" => p.shunt = Shunt::Trap,
             "pass" => p.shunt = Shunt::Pass,
             "drop" => p.shunt = Shunt::Drop,

@@ -19,6 +19,7 @@ pub mod rc;
 pub mod reply;
 pub mod request;
 mod validate;
+pub mod virtual_net;
 
 pub use client::{Client, ClientError, Replies, rundir};
 pub use frame::{FrameError, MAX_FRAME};
@@ -30,3 +31,4 @@ pub use request::{
     PubkeyAlg, Request, RereadClass, Shunt,
 };
 pub use validate::Invalid;
+pub use virtual_net::{Nets, Virtual};

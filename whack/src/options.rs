@@ -88,6 +88,7 @@ pub const OPTIONS: &[(&str, Takes)] = &[
     ("faildrop", Nothing),
     ("failreject", Nothing),
     ("dontrekey", Nothing),
+    ("forceencaps", Nothing),
     ("ipv4", Nothing),
     ("ipv6", Nothing),
     ("ikelifetime", Number),

@@ -5,6 +5,8 @@ use std::{fmt, net::IpAddr};
 use ipsec_types::{ProtoPort, Subnet};
 use serde::{Deserialize, Serialize};
 
+use crate::virtual_net::Virtual;
+
 /// One request. A client that wants several things sends them one after another, each over its
 /// own connection to pluto.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +147,9 @@ pub struct End {
     pub client: Option<Subnet>,
     /// The peer may propose any subnet within `client` (`subnetwithin=`).
     pub client_within: bool,
+    /// The peer may propose what this allows (`subnet=vhost:…`); then `client` is none.
+    #[serde(with = "optional_text", default)]
+    pub virt: Option<Virtual>,
     /// Only this protocol and port.
     #[serde(with = "text")]
     pub protoport: ProtoPort,
@@ -164,6 +169,7 @@ impl End {
             nexthop: None,
             client: None,
             client_within: false,
+            virt: None,
             protoport: ProtoPort::ANY,
             updown: None,
             key_from_dns_on_demand: false,
@@ -230,6 +236,9 @@ pub struct Policy {
     pub disable_arrival_check: bool,
     /// Let SAs expire instead of replacing them.
     pub dont_rekey: bool,
+    /// ESP in UDP even where there is no NAT.
+    #[serde(default)]
+    pub force_encaps: bool,
     /// What becomes of packets before the connection is up.
     pub shunt: Shunt,
     /// What becomes of packets when negotiation failed.

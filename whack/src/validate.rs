@@ -109,7 +109,24 @@ impl Connection {
     fn policy_fits(&self) -> Result<(), Invalid> {
         let p = &self.policy;
         let ipsec = p.encrypt || p.authenticate || p.compress || p.tunnel || p.pfs;
-        let clients = self.left.client.is_some() || self.right.client.is_some();
+        let ends = [&self.left, &self.right];
+        if let Some(end) = ends.iter().find(|end| end.virt.is_some()) {
+            if end.client.is_some() {
+                return bad("Connection.virt", "--client conflicts with itself");
+            }
+            if ends.iter().all(|end| end.virt.is_some()) {
+                return bad("Connection.virt", "only one end can have a virtual client");
+            }
+            if end.host.addr().is_some() {
+                return bad(
+                    "Connection.virt",
+                    "a virtual client (vhost:, vnet:) belongs to a road warrior: --host %any",
+                );
+            }
+        }
+        let clients = ends
+            .iter()
+            .any(|end| end.client.is_some() || end.virt.is_some());
         if p.opportunistic && (p.psk || !p.rsasig) {
             return bad(
                 "Connection.policy.rsasig",

@@ -1,7 +1,7 @@
 //! Whole messages with typed parameters: what key daemons and manual tools ask, and what KLIPS says by itself.
 //! Each function writes into `buf` and answers the octets to send.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use ipsec_types::{AuthAlg, EncAlg, SaId, SaProto, Selector, Spi, unspecified};
 
@@ -455,26 +455,31 @@ pub fn expire<'b>(
         .finish()
 }
 
-/// NAT_T_NEW_MAPPING, from KLIPS: packets of `said` come from another address or port.
+/// NAT_T_NEW_MAPPING: the peer of an SA in UDP is at `new` and no more at `old`, the one as ADDRESS_DST with NAT_T_DPORT, the
+/// other as ADDRESS_SRC with NAT_T_SPORT.
+///
+/// From KLIPS `said` is inbound, and an authentic packet has come from there. To KLIPS it is outbound and packets are to go
+/// there from now on; `old.ip()` is the address in its name, which stays.
 ///
 /// # Errors
 /// [`ErrorKind::NoRoom`].
 pub fn nat_t_new_mapping<'b>(
     buf: &'b mut [u8],
+    ids: Ids,
     said: &SaId,
-    src: IpAddr,
-    nat_t: &NatT,
+    old: SocketAddr,
+    new: SocketAddr,
 ) -> Result<&'b [u8], Error> {
-    start(
-        buf,
-        Ids::default(),
-        MsgType::NatTNewMapping,
-        said.proto.into(),
-    )
-    .sa(&Sa::of_spi(said.spi, SaFlags::NONE))
-    .addresses(src, said.dst)
-    .nat_t(nat_t)
-    .finish()
+    start(buf, ids, MsgType::NatTNewMapping, said.proto.into())
+        .sa(&Sa::of_spi(said.spi, SaFlags::NONE))
+        .addresses(old.ip(), new.ip())
+        .nat_t(&NatT {
+            kind: NatT::ESP_IN_UDP,
+            sport: old.port(),
+            dport: new.port(),
+            oa: None,
+        })
+        .finish()
 }
 
 /// The answer to a request that failed: its header with `errno`. `None` if `request` has no readable header, or

@@ -55,7 +55,7 @@ pub(crate) const fn permitted(msg: MsgType, direction: Direction) -> Set {
         MsgType::AddFlow => SA | ADDRESSES | IDENTITIES | FLOW_AND_PROTOCOL,
         MsgType::DelFlow => SA | ADDRESSES | IDENTITIES | FLOW_AND_PROTOCOL,
         MsgType::Debug => E::Debug.bit(),
-        MsgType::NatTNewMapping => 0,
+        MsgType::NatTNewMapping => SA | ADDRESSES | NAT_T,
     };
     let one_way = match (msg, from_klips) {
         (MsgType::Add | MsgType::Update, false) => KEYS,
@@ -72,7 +72,6 @@ pub(crate) const fn permitted(msg: MsgType, direction: Direction) -> Set {
         }
         (MsgType::Register, true) => set(&[E::SupportedAuth, E::SupportedEncrypt]),
         (MsgType::Expire, true) => SA | LIMITS | CURRENT | ADDRESSES,
-        (MsgType::NatTNewMapping, true) => SA | ADDRESSES | NAT_T,
         _ => 0,
     };
     both | one_way
@@ -91,7 +90,7 @@ pub(crate) const fn required(msg: MsgType, direction: Direction) -> Set {
         (MsgType::GrpSa, _) => SA | E::AddressDst.bit(),
         (MsgType::AddFlow, _) => SA | E::AddressDst.bit() | FLOW,
         (MsgType::Debug, _) => E::Debug.bit(),
-        (MsgType::NatTNewMapping, true) => SA | ADDRESSES | set(&[E::NatTSport, E::NatTDport]),
+        (MsgType::NatTNewMapping, _) => SA | ADDRESSES | set(&[E::NatTSport, E::NatTDport]),
         _ => 0,
     }
 }

@@ -100,7 +100,7 @@ pub enum Event {
         local: SocketAddr,
         /// Who sent it.
         remote: SocketAddr,
-        /// The UDP payload.
+        /// The UDP payload, without the non-ESP marker.
         bytes: Vec<u8>,
     },
     /// Time has passed [`Engine::next_timeout`](super::Engine::next_timeout).
@@ -163,7 +163,7 @@ pub enum LogLevel {
 /// Something that the driver must do, in the order given.
 #[derive(Debug)]
 pub enum Action {
-    /// Send an IKE datagram.
+    /// Send an IKE datagram; from the port for NAT traversal, behind the non-ESP marker (RFC 3948 section 2.2).
     Send {
         /// Our address and port to send from.
         local: SocketAddr,
@@ -171,6 +171,13 @@ pub enum Action {
         remote: SocketAddr,
         /// The UDP payload.
         bytes: Vec<u8>,
+    },
+    /// Send a NAT keep-alive: one octet 0xFF (RFC 3948 section 2.3).
+    KeepAlive {
+        /// Our address and port to send from.
+        local: SocketAddr,
+        /// To whom.
+        remote: SocketAddr,
     },
     /// Send one PF_KEY message to the kernel.
     PfKey(Vec<u8>),

@@ -57,6 +57,37 @@ pub struct Config {
     pub no_klips: bool,
     /// Our process id, by which answers on PF_KEY are told from those to others.
     pub pid: u32,
+    /// NAT traversal.
+    pub nat: NatConfig,
+    /// Addresses that peers may have behind NAT (`virtual_private=`).
+    pub virtual_private: whack::Nets,
+}
+
+/// NAT traversal as configured.
+#[derive(Clone, Debug)]
+pub struct NatConfig {
+    /// Listen on the port for it, and offer it (`nat_traversal=`).
+    pub traversal: bool,
+    /// The UDP port.
+    pub port: u16,
+    /// How often keep-alives are sent (`keep_alive=`); never if zero.
+    pub keep_alive: core::time::Duration,
+    /// Send them even where the NAT is in front of the peer.
+    pub force_keep_alive: bool,
+    /// Go over to the port. All forms of NAT traversal that are built do, so without it none is offered.
+    pub port_floating: bool,
+}
+
+impl Default for NatConfig {
+    fn default() -> Self {
+        Self {
+            traversal: false,
+            port: connection::NAT_PORT,
+            keep_alive: core::time::Duration::from_secs(20),
+            force_keep_alive: false,
+            port_floating: true,
+        }
+    }
 }
 
 /// Public keys of peers, by identity ([`Id::normal`]).
@@ -93,10 +124,12 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows nothing yet. `rng` must be seeded from the system's; a simulation gives its own.
     pub fn new(config: Config, rng: Box<dyn CryptoRng + Send>) -> Self {
+        let mut conns = Connections::default();
+        conns.set_virtual_private(config.virtual_private.clone());
         Self {
             config,
             rng,
-            conns: Connections::default(),
+            conns,
             timers: Timers::default(),
             secrets: Secrets::default(),
             public_keys: PublicKeys::default(),

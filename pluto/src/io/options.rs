@@ -1,11 +1,11 @@
 //! Pluto's command line and the places that follow from it and from the environment.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser};
-use whack::DebugClass;
+use whack::{DebugClass, Nets};
 
-use crate::engine::Config;
+use crate::engine::{Config, NatConfig, connection::NAT_PORT};
 
 /// The IKE daemon of Linux FreeS/WAN. Normally started by: ipsec setup start
 #[derive(Debug, Parser)]
@@ -35,6 +35,24 @@ struct Arguments {
     /// UDP port for IKE.
     #[arg(long, value_name = "PORT", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
     ikeport: u16,
+    /// Get through NAT (RFC 3947 and 3948).
+    #[arg(long = "nat_traversal")]
+    nat_traversal: bool,
+    /// UDP port for IKE and ESP through NAT.
+    #[arg(long, value_name = "PORT", default_value_t = NAT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    natikeport: u16,
+    /// Seconds between NAT keep-alives; 0 sends none.
+    #[arg(long = "keep_alive", value_name = "SECONDS", default_value_t = 20)]
+    keep_alive: u32,
+    /// Send NAT keep-alives even where the NAT is in front of the peer.
+    #[arg(long = "force_keepalive")]
+    force_keepalive: bool,
+    /// Do not go over to the port for NAT traversal, and hence offer none.
+    #[arg(long = "disable_port_floating")]
+    disable_port_floating: bool,
+    /// Addresses that peers may have behind NAT, such as %v4:10.0.0.0/8,%v4:!10.1.0.0/16.
+    #[arg(long = "virtual_private", value_name = "NETS", default_value = "")]
+    virtual_private: Nets,
     /// Path of the control socket and lock file without .ctl and .pid [default: RUNDIR/pluto].
     #[arg(long, value_name = "PATH")]
     ctlbase: Option<PathBuf>,
@@ -193,6 +211,14 @@ impl Arguments {
                 unique_ids: self.uniqueids,
                 debug: self.debug_classes().collect(),
                 no_klips: self.noklips,
+                nat: NatConfig {
+                    traversal: self.nat_traversal,
+                    port: self.natikeport,
+                    keep_alive: Duration::from_secs(self.keep_alive.into()),
+                    force_keep_alive: self.force_keepalive,
+                    port_floating: !self.disable_port_floating,
+                },
+                virtual_private: self.virtual_private.clone(),
                 ..Config::default()
             },
             interfaces: self.interface,
@@ -242,6 +268,22 @@ mod tests {
             DebugClass::ALL.len() - 1
         );
         assert!(classes("pluto --debug-all --debug-private").contains(&DebugClass::Private));
+    }
+
+    #[test]
+    fn nat_traversal_as_it_has_always_been_asked_for() {
+        let engine = |line: &str| resolve(line).unwrap().engine;
+        assert!(!engine("pluto").nat.traversal);
+        let nat = engine(
+            "pluto --nat_traversal --keep_alive 60 --force_keepalive --virtual_private %v4:10.0.0.0/8,%v4:!10.1.0.0/16",
+        );
+        assert_eq!(nat.nat.keep_alive, Duration::from_secs(60));
+        assert!(nat.nat.traversal && nat.nat.force_keep_alive && nat.nat.port_floating);
+        assert_eq!(nat.nat.port, 4500);
+        assert_eq!(nat.virtual_private.0.len(), 2);
+        assert!(!engine("pluto --disable_port_floating").nat.port_floating);
+        let error = resolve("pluto --virtual_private 10.0.0.0/8").unwrap_err();
+        assert!(error.contains("%v4:NET/BITS"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use whack::{End, Host, Request};
 
 pub const EAST: &str = "192.1.2.23";
 pub const WEST: &str = "192.1.2.45";
+pub const NAT: &str = "192.1.2.254";
 
 pub struct Node {
     pub engine: Engine,
@@ -20,6 +21,44 @@ pub struct Node {
     pub finished: Vec<u8>,
     pub log: Vec<String>,
     pub datagrams: usize,
+    pub keep_alives: usize,
+}
+
+/// A NAT that hosts are behind: each of their ports gets one of its own.
+pub struct NatBox {
+    pub outside: IpAddr,
+    pub inside: Vec<IpAddr>,
+    pub mapped: Vec<(SocketAddr, u16)>,
+    pub next: u16,
+}
+
+impl NatBox {
+    /// Its mappings have timed out; what goes out gets new ones.
+    pub fn forget(&mut self) {
+        self.mapped.clear();
+    }
+
+    fn out(&mut self, from: SocketAddr) -> SocketAddr {
+        if !self.inside.contains(&from.ip()) {
+            return from;
+        }
+        let known = self.mapped.iter().find(|(inside, _)| *inside == from);
+        let port = known.map(|(_, port)| *port).unwrap_or_else(|| {
+            self.next += 1;
+            self.mapped.push((from, self.next));
+            self.next
+        });
+        SocketAddr::new(self.outside, port)
+    }
+
+    /// Where a packet goes on to; `None` if nobody is known to want it.
+    fn back(&self, to: SocketAddr) -> Option<SocketAddr> {
+        if to.ip() != self.outside {
+            return (!self.inside.contains(&to.ip())).then_some(to);
+        }
+        let known = self.mapped.iter().find(|(_, port)| *port == to.port());
+        known.map(|(inside, _)| *inside)
+    }
 }
 
 /// Two gateways and the net between them.
@@ -38,6 +77,7 @@ pub struct World {
     /// What a listener in the middle does to a datagram, by how many it has seen.
     pub meddle: Option<fn(usize, &mut Vec<u8>)>,
     pub seen: usize,
+    pub nat: Option<NatBox>,
 }
 
 impl World {
@@ -54,11 +94,33 @@ impl World {
             cut: false,
             meddle: None,
             seen: 0,
+            nat: None,
         };
         for (n, (addr, secrets)) in [EAST, WEST].into_iter().zip(secrets).enumerate() {
             world.nodes.push(node(addr, n as u64));
             world.boot(n, secrets);
         }
+        world
+    }
+
+    /// East, and `roads` behind a NAT before it; all know NAT traversal.
+    pub fn behind_nat(secrets: &str, roads: &[&str]) -> Self {
+        let mut world = Self::new(["", ""]);
+        world.nodes.clear();
+        for (n, addr) in core::iter::once(&EAST).chain(roads).enumerate() {
+            world.nodes.push(node_with(addr, n as u64, |config| {
+                config.nat.traversal = true;
+                config.unique_ids = true;
+                config.virtual_private = "%v4:10.0.0.0/8,%v4:192.168.0.0/16".parse().unwrap();
+            }));
+            world.boot(n, secrets);
+        }
+        world.nat = Some(NatBox {
+            outside: NAT.parse().unwrap(),
+            inside: roads.iter().map(|addr| addr.parse().unwrap()).collect(),
+            mapped: Vec::new(),
+            next: 61000,
+        });
         world
     }
 
@@ -139,6 +201,7 @@ impl World {
                     }
                     Action::Finish { status, .. } => self.nodes[n].finished.push(status),
                     Action::Log { text, .. } => self.nodes[n].log.push(text),
+                    Action::KeepAlive { .. } => self.nodes[n].keep_alives += 1,
                     Action::PfKey(_)
                     | Action::Listen(_)
                     | Action::ReadSecrets
@@ -162,6 +225,7 @@ impl World {
             let delay = 5 + u64::from(self.chance.next_u32() % (self.jitter_ms + 1));
             self.order += 1;
             let key = (self.now + Duration::from_millis(delay), self.order);
+            let from = self.nat.as_mut().map_or(from, |nat| nat.out(from));
             self.wire.insert(key, (from, to, bytes.clone()));
         }
     }
@@ -187,6 +251,10 @@ impl World {
             self.now = self.now.max(next);
             if arrival == Some(next) {
                 let (_, (remote, local, bytes)) = self.wire.pop_first().unwrap();
+                let Some(local) = self.nat.as_ref().map_or(Some(local), |nat| nat.back(local))
+                else {
+                    continue;
+                };
                 if let Some(n) = self.nodes.iter().position(|node| node.addr == local.ip()) {
                     self.give(
                         n,
@@ -250,10 +318,15 @@ impl World {
 }
 
 pub fn node(addr: &str, seed: u64) -> Node {
-    let config = Config {
+    node_with(addr, seed, |_| {})
+}
+
+pub fn node_with(addr: &str, seed: u64, configure: impl FnOnce(&mut Config)) -> Node {
+    let mut config = Config {
         no_klips: true,
         ..Config::default()
     };
+    configure(&mut config);
     Node {
         engine: Engine::new(config, Box::new(StdRng::seed_from_u64(seed))),
         addr: addr.parse().unwrap(),
@@ -261,6 +334,7 @@ pub fn node(addr: &str, seed: u64) -> Node {
         finished: Vec::new(),
         log: Vec::new(),
         datagrams: 0,
+        keep_alives: 0,
     }
 }
 

@@ -177,9 +177,13 @@ pub fn every() -> Vec<(Direction, Vec<u8>)> {
             true,
         )
     });
-    put(FromKlips, &|b| {
-        request::nat_t_new_mapping(b, &esp.said, esp.src, &esp.nat_t.unwrap())
-    });
+    let (old, new) = ("192.0.2.7:4500", "198.51.100.7:61000");
+    let (old, new) = (old.parse().unwrap(), new.parse().unwrap());
+    for direction in [FromKlips, ToKlips] {
+        put(direction, &|b| {
+            request::nat_t_new_mapping(b, IDS, &esp.said, old, new)
+        });
+    }
     let alg = Alg {
         id: 3,
         ivlen: 8,

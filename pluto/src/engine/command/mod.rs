@@ -130,6 +130,7 @@ impl Engine {
             );
             self.loglog(about, Rc::Comment, text);
         }
+        self.check_virtual(id);
         let topology = self
             .conns
             .get(id)

@@ -16,6 +16,7 @@ impl Engine {
             .iter()
             .map(|i| format!("interface {}/{} {}", i.virt, i.phys, i.addr))
             .collect();
+        lines.extend(self.nat_status());
         lines.push(format!("%myid = {}", self.my_id));
         lines.push(self.debug_status());
         lines.push(SPACER.to_owned());

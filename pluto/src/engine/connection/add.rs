@@ -99,7 +99,7 @@ impl Connections {
             check_overlap(&left, &right)?;
         }
         // What is open about the peer is always at `that` end.
-        let left_open = left.host.is_none() || left.client_wildcard;
+        let left_open = left.host.is_none() || left.client_wildcard || left.virt.is_some();
         let (this, that) = if left_open {
             (right, left)
         } else {
@@ -165,9 +165,10 @@ fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
         host_port: end.ike_port,
         nexthop: end.nexthop,
         id,
-        has_client: client.is_some(),
+        has_client: client.is_some() || end.virt.is_some(),
         client,
         client_wildcard: end.client_within,
+        virt: end.virt.clone(),
         protoport: end.protoport,
         updown: end.updown.clone(),
         key_from_dns: end.key_from_dns_on_demand || matches!(end.host, Host::Opportunistic),
@@ -198,7 +199,7 @@ fn check_families(left: &End, right: &End, request: &whack::Connection) -> Resul
     };
     let clients_fit = [left, right]
         .iter()
-        .all(|end| !end.has_client || client_v6(end) == request.tunnel_ipv6);
+        .all(|end| end.client.is_none() || client_v6(end) == request.tunnel_ipv6);
     if hosts_fit && clients_fit && client_v6(left) == client_v6(right) {
         Ok(())
     } else {
@@ -221,7 +222,10 @@ fn check_overlap(left: &End, right: &End) -> Result<(), AddError> {
 fn kind_of(policy: &Policy, that: &End) -> Kind {
     if policy.group {
         Kind::Group
-    } else if (that.host.is_none() && !policy.never_negotiate()) || that.client_wildcard {
+    } else if (that.host.is_none() && !policy.never_negotiate())
+        || that.client_wildcard
+        || that.virt.is_some()
+    {
         Kind::Template
     } else {
         Kind::Permanent
@@ -275,5 +279,6 @@ fn policy_of(policy: &whack::Policy) -> Policy {
         group: policy.group,
         grouted: false,
         up: false,
+        force_encaps: policy.force_encaps,
     }
 }

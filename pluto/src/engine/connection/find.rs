@@ -25,6 +25,12 @@ fn pair_of(local: SocketAddr, remote: SocketAddr) -> HostPair {
     (local.ip(), local.port(), Some(remote.ip()), remote.port())
 }
 
+/// The pair itself, and where the peer's port is another than IKE's the one with that: a NAT may have changed it.
+fn pairs_of(pair: HostPair) -> impl Iterator<Item = HostPair> {
+    let usual = (pair.0, pair.1, pair.2, super::IKE_PORT);
+    core::iter::once(pair).chain((usual != pair).then_some(usual))
+}
+
 impl Connections {
     /// Those between these two gateways, oldest first; no templates for `%any`.
     pub fn between(
@@ -32,7 +38,7 @@ impl Connections {
         local: SocketAddr,
         remote: SocketAddr,
     ) -> impl Iterator<Item = &Connection> {
-        self.in_pair(pair_of(local, remote))
+        pairs_of(pair_of(local, remote)).flat_map(|pair| self.in_pair(pair))
     }
 
     /// Those at our gateway for a peer of any address, oldest first.
@@ -81,7 +87,7 @@ impl Connections {
         };
         let normal = peer_id.normal();
         for wanted in [normal, Id::None] {
-            let pairs = core::iter::once(pair_of(local, remote)).chain(self.in_any(local));
+            let pairs = pairs_of(pair_of(local, remote)).chain(self.in_any(local));
             for pair in pairs {
                 let found = self
                     .by_hosts_and_peer_id
@@ -129,12 +135,12 @@ impl Connections {
                 .collect();
             // The one that is already negotiating, then complete ones, then templates.
             found.sort_by_key(|conn| (conn.id != phase1, conn.kind == Kind::Template, conn.id));
-            found.into_iter().find(|conn| !conn.that.client_wildcard)
+            found.into_iter().find(|conn| !conn.that.is_open())
         };
-        let pairs = || core::iter::once(pair).chain(self.in_any(local));
+        let pairs = || pairs_of(pair).chain(self.in_any(local));
         pairs()
             .find_map(|pair| exact(pair, theirs).or_else(|| exact(pair, itself?)))
-            .or_else(|| pairs().find_map(|pair| self.within_range(pair, clients, same_ids)))
+            .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, same_ids)))
     }
 
     /// The routed connection whose clients hold a packet that hit a trap; the narrowest wins.
@@ -167,6 +173,7 @@ impl Connections {
     fn within_range(
         &self,
         pair: HostPair,
+        peer: core::net::IpAddr,
         clients: &Clients,
         fits: impl Fn(&&Connection) -> bool,
     ) -> Option<&Connection> {
@@ -179,10 +186,13 @@ impl Connections {
                 conn.this.client == Some(clients.ours)
                     && conn.this.protoport == clients.our_protoport
                     && conn.that.protoport == clients.their_protoport
-                    && conn
-                        .that
-                        .client
-                        .is_some_and(|range| range.contains_subnet(&clients.theirs))
+                    && match &conn.that.virt {
+                        Some(virt) => virt.accepts(&clients.theirs, peer, self.virtual_private()),
+                        None => conn
+                            .that
+                            .client
+                            .is_some_and(|range| range.contains_subnet(&clients.theirs)),
+                    }
                     && fits(conn)
             })
     }

@@ -36,17 +36,21 @@ impl Connections {
         }
         if !end.has_client {
             end.client = end.host.map(Subnet::host);
-        } else if end.client_wildcard
-            && let Some(client) = their_client
-        {
-            end.client = Some(client);
-            end.client_wildcard = false;
+        } else if let Some(client) = their_client {
+            end.choose(client);
         }
         // Our next hop to a peer that was unknown is that peer, unless another was given.
         if conn.this.nexthop.is_none() {
             conn.this.nexthop = conn.that.host;
         }
         Some(self.insert(conn))
+    }
+
+    /// The peer of an instance that left its client open has chosen one.
+    pub(crate) fn choose_client(&mut self, id: ConnId, client: Subnet) {
+        if self.get(id).is_some_and(|conn| conn.that.is_open()) {
+            self.edit(id, |conn| conn.that.choose(client));
+        }
     }
 
     /// Puts a checked connection into the table, oriented if one of its ends is ours.

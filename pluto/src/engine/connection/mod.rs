@@ -32,6 +32,8 @@ pub struct ConnId(pub(crate) u64);
 
 /// The UDP port of IKE.
 pub const IKE_PORT: u16 = 500;
+/// The UDP port of IKE and ESP through NAT (RFC 3947 section 4).
+pub const NAT_PORT: u16 = 4500;
 
 /// The number of a state of the IKE part, as in `#1`: given in order, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,6 +135,8 @@ pub struct End {
     pub client: Option<Subnet>,
     /// `client` is only the range from which the peer may choose (`leftsubnetwithin=`).
     pub client_wildcard: bool,
+    /// The peer chooses its client, within this (`leftsubnet=vhost:…`); `client` is none until then.
+    pub virt: Option<whack::Virtual>,
     /// Protocol and port that the tunnel is for.
     pub protoport: ProtoPort,
     /// The updown command; `None` is the configured default.
@@ -142,6 +146,19 @@ pub struct End {
 }
 
 impl End {
+    /// Whether the peer is still to choose its client.
+    pub fn is_open(&self) -> bool {
+        self.client_wildcard || self.virt.is_some()
+    }
+
+    fn choose(&mut self, client: Subnet) {
+        if self.is_open() {
+            self.client = Some(client);
+            self.client_wildcard = false;
+            self.virt = None;
+        }
+    }
+
     /// Whether the client is just the gateway.
     pub fn client_is_host(&self) -> bool {
         match (self.host, self.client) {

@@ -64,6 +64,8 @@ pub struct Policy {
     pub grouted: bool,
     /// Somebody asked for it to be up.
     pub up: bool,
+    /// ESP in UDP even where there is no NAT (`forceencaps=`).
+    pub force_encaps: bool,
 }
 
 impl Policy {
@@ -100,6 +102,7 @@ impl fmt::Display for Policy {
             (self.group, "GROUP"),
             (self.grouted, "GROUTED"),
             (self.up, "UP"),
+            (self.force_encaps, "FORCEENCAPS"),
         ];
         let names: Vec<&str> = bits.iter().filter(|b| b.0).map(|b| b.1).collect();
         f.write_str(&names.join("+"))?;

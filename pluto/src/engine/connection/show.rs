@@ -14,6 +14,9 @@ impl Connection {
             tag.push_str(&self.instance_tag());
             if let Some(peer) = self.that.host {
                 let _ = write!(tag, " {peer}");
+                if self.that.host_port != super::IKE_PORT {
+                    let _ = write!(tag, ":{}", self.that.host_port);
+                }
             }
         }
         tag
@@ -118,6 +121,9 @@ fn host(out: &mut String, end: &End, policy: &Policy) -> fmt::Result {
 
 /// The client with its brackets, `None` if there is nothing to show.
 fn client(end: &End, policy: &Policy) -> Option<String> {
+    if let Some(virt) = &end.virt {
+        return Some(virt.to_string());
+    }
     let client = end.client.filter(|_| end.has_client)?;
     if client.is_all() && (policy.group || policy.opportunistic) {
         return None;

@@ -38,6 +38,7 @@ pub struct Connections {
     instances: BTreeMap<ConnId, BTreeSet<ConnId>>,
     serials: BTreeMap<String, u64>,
     next: u64,
+    virtual_private: whack::Nets,
 }
 
 fn add<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V) {
@@ -84,6 +85,15 @@ impl Connection {
 }
 
 impl Connections {
+    /// The private addresses that peers may have (`virtual_private=`).
+    pub fn virtual_private(&self) -> &whack::Nets {
+        &self.virtual_private
+    }
+
+    pub(crate) fn set_virtual_private(&mut self, nets: whack::Nets) {
+        self.virtual_private = nets;
+    }
+
     /// The connection.
     pub fn get(&self, id: ConnId) -> Option<&Connection> {
         self.all.get(&id)
@@ -245,7 +255,7 @@ impl Connections {
                 (pair, conn.client_pair()),
                 id,
             );
-            if conn.that.client_wildcard {
+            if conn.that.is_open() {
                 add(&mut self.wild_clients, pair, id);
             }
             if let Some(peer) = conn.that.host {

@@ -202,10 +202,11 @@ impl Engine {
         };
         let mut tried = HashSet::new();
         let mut problem = None;
+        let ours = self.ike_side(local);
         let candidates = self
             .conns
-            .between(local, remote)
-            .chain(self.conns.for_any_peer(local));
+            .between(ours, remote)
+            .chain(self.conns.for_any_peer(ours));
         for conn in candidates.filter(|conn| {
             conn.oriented() && conn.kind != Kind::Group && conn.kind != Kind::GoingAway
         }) {
@@ -226,7 +227,7 @@ impl Engine {
                     continue;
                 }
             };
-            match HalfOpen::respond(bytes, remote, &policy, secret) {
+            match HalfOpen::respond(bytes, remote, &policy, secret, self.offers_nat_traversal()) {
                 Ok(half) => return Ok((conn.id(), half)),
                 Err(error) => {
                     problem.get_or_insert((Some(conn.id()), error.to_string(), Some(error)));
@@ -269,7 +270,8 @@ impl Engine {
         };
         let (conn_id, template) = (conn.id(), conn.kind == Kind::Template);
         let peer = record.peer;
-        let step = record.half.handle(bytes, psk, &mut *self.rng);
+        let offer = self.nat_offer(conn, local, remote);
+        let step = record.half.handle(bytes, psk, offer, &mut *self.rng);
         let (job, then) = match step {
             Ok(Step::Compute { job, then }) => (job, then),
             Ok(_) => return true,

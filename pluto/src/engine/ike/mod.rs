@@ -4,11 +4,13 @@
 //!
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
 //! on, `inform` sends and honours notifications and deletes, `refusal` ends what the peer refuses, `dpd` finds
-//! dead peers, `timer` retransmits and replaces, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
+//! dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces, `whack` is what people ask for, `policy` turns a
+//! connection into proposals and finds secrets, `table` remembers it all.
 
 mod dpd;
 mod half_open;
 mod inform;
+mod nat;
 mod phase1;
 mod phase2;
 mod policy;
@@ -37,6 +39,8 @@ pub enum IkeTimer {
     HalfOpen,
     /// Draw a new secret for responder cookies (EVENT_REINIT_SECRET).
     CookieSecret,
+    /// Send NAT keep-alives (EVENT_NAT_T_KEEPALIVE).
+    KeepAlive,
 }
 
 /// All that the IKE part of the engine remembers; the field `Engine::ike`.

@@ -29,7 +29,7 @@ impl Engine {
         let Some(conn) = self.conns.get(conn_id) else {
             return Err("no such connection".to_owned());
         };
-        let (Some(local), Some(remote)) = (conn.this.host, conn.that.host) else {
+        let Some((local, remote)) = self.ends_for(conn, replaces) else {
             return Err("cannot initiate connection without knowing peer IP address".to_owned());
         };
         let mut policy = ike_policy(conn)?;
@@ -53,8 +53,7 @@ impl Engine {
             });
         }
         let my_id = self.my_known_id(conn).ok_or("no identity for our end")?;
-        let local = core::net::SocketAddr::new(local, conn.this.host_port);
-        let remote = core::net::SocketAddr::new(remote, conn.that.host_port);
+        let nat = self.nat_offer(conn, local, remote);
         let known_peer = self
             .ike
             .states
@@ -68,6 +67,7 @@ impl Engine {
             my_id: identity(&my_id),
             credentials,
             initial_contact: !known_peer,
+            nat,
         };
         let (waiting, message) = main_mode::initiate(request, Cookie(cookie));
         let id = self.ike.states.next_id();
@@ -138,7 +138,8 @@ impl Engine {
             return;
         };
         entry.working_on = None;
-        let (local, remote, cookies) = (entry.local, entry.remote, entry.cookies);
+        let (local, remote) = entry.came.take().unwrap_or((entry.local, entry.remote));
+        let cookies = entry.cookies;
         match state {
             Some(waiting) => entry.exchange = Exchange::Main(waiting),
             None => self.delete_state(now, id, false),
@@ -157,6 +158,9 @@ impl Engine {
         };
         if let Some(cookies) = cookies {
             self.ike.states.set_cookies(id, cookies);
+        }
+        if matches!(next, Waiting::I3(_) | Waiting::R2(_)) {
+            self.nat_found(id, next.nat(), matches!(next, Waiting::I3(_)));
         }
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
@@ -278,11 +282,10 @@ impl Engine {
                     other.policy.psk && other.oriented() && self.preshared_secret(other) == *secret
                 }
             };
-            let found = self
-                .conns
-                .refine(conn.id(), state.local, state.remote, peer, acceptable);
+            let (local, remote) = state.came.unwrap_or((state.local, state.remote));
+            let ours = self.ike_side(local);
+            let found = self.conns.refine(conn.id(), ours, remote, peer, acceptable);
             let found = found.map(|found| (found.id(), found.kind));
-            let remote = state.remote;
             chosen = match found {
                 None => return Err(refused(format!("no suitable connection for peer '{peer}'"))),
                 Some((template, Kind::Template)) => self
@@ -328,6 +331,9 @@ impl Engine {
     }
 
     fn main_done(&mut self, now: Time, id: StateId, established: Established) {
+        if let Some((local, remote)) = self.ike.states.get_mut(id).and_then(|s| s.came.take()) {
+            self.peer_is_at(now, id, local, remote);
+        }
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
@@ -341,6 +347,7 @@ impl Engine {
         let conn = state.conn;
         self.advance(now, id, name, established.message);
         self.schedule_replacement(now, id);
+        self.want_keep_alives(now, id);
         self.isakmp_sa_established(now, conn, id);
         if established.initial_contact {
             self.honour_initial_contact(now, id);
@@ -382,9 +389,14 @@ fn sa_details(state: &State) -> String {
             format!("{name}=>{spi_out:#010x} <{spi_in:#010x}")
         })
         .collect();
+    let mut text = parts.join(" ");
+    if state.nat.used().is_some() && !parts.is_empty() {
+        let oa = state.peer_oa.map_or("none".to_owned(), |oa| oa.to_string());
+        text += &format!(" NATOA={oa} NATD={}", state.remote);
+    }
     if parts.is_empty() {
         String::new()
     } else {
-        format!(" {{{}}}", parts.join(" "))
+        format!(" {{{text}}}")
     }
 }

@@ -14,7 +14,7 @@ use super::refusal::{is_verdict, pause_after};
 use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
-use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa};
+use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa, UdpEncap};
 use crate::engine::{Connection, Engine, InstallError, Installed, SaParams, Time};
 
 /// Packets that may come out of order.
@@ -44,14 +44,14 @@ impl Engine {
     ) -> Result<(), String> {
         let phase1 = self.ike.states.get(under).ok_or("ISAKMP SA is gone")?;
         let sa = Arc::clone(phase1.isakmp().ok_or("ISAKMP SA is not established")?);
-        let (local, remote) = (phase1.local, phase1.remote);
+        let (local, remote, nat) = (phase1.local, phase1.remote, phase1.nat);
         let conn = self
             .conns
             .get(quick.conn)
             .filter(|conn| conn.kind != Kind::GoingAway);
         let conn = conn.ok_or("the connection went away")?;
-        let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp())?;
-        let clients = wire_clients(conn);
+        let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp(), &nat)?;
+        let clients = wire_clients(conn, nat.used().is_some());
         let shown = conn.policy;
         let spis = self.new_spis()?;
         let message_id = self.new_message_id(under);
@@ -59,6 +59,7 @@ impl Engine {
         let mut state = State::new(id, quick.conn, Name::QuickI1, local, remote, now);
         state.client = quick.client;
         state.tries = quick.tries;
+        state.nat = nat;
         state.under = Some((under, message_id));
         state.offered = vec![(Protocol::ESP, spis.esp), (Protocol::AH, spis.ah)];
         self.ike.states.insert(state);
@@ -91,6 +92,7 @@ impl Engine {
             policy,
             spis,
             clients,
+            hosts: (local.ip(), remote.ip()),
         };
         let step = quick::initiate(&sa, request, &mut *self.rng);
         self.quick_step(now, id, step);
@@ -133,7 +135,10 @@ impl Engine {
                 .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?,
         );
         let (local, remote, base) = (phase1.local, phase1.remote, phase1.conn);
-        let clients = clients_of(offer.clients(), local.ip(), remote.ip());
+        let nat = phase1.nat;
+        // In transport mode it is for the two hosts, by whatever addresses they know themselves (RFC 3947 section 5.2).
+        let hosts = nat.used().is_some() && offer.transport();
+        let clients = clients_of(offer.clients(), local.ip(), remote.ip(), hosts);
         let clients = clients
             .ok_or_else(|| refused("client IDs are ranges that are no subnets".to_owned()))?;
         let found = self
@@ -154,28 +159,33 @@ impl Engine {
             .get(conn_id)
             .ok_or_else(|| refused("no connection".to_owned()))?;
         let policy =
-            ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp()).map_err(refused)?;
+            ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp(), &nat).map_err(refused)?;
         let (message_id, offered) = (offer.message_id(), offer.spis());
         let selected = offer.select(&policy)?;
         let spis = self.new_spis().map_err(refused)?;
-        let conn_id = if kind == Kind::Template {
-            let peer_id = self.conns.get(base).map(|conn| conn.that.id.clone());
-            self.conns
-                .instantiate(conn_id, remote, peer_id.as_ref(), Some(clients.theirs))
-                .ok_or_else(|| refused("no connection".to_owned()))?
-        } else {
-            conn_id
+        let conn_id = match kind {
+            Kind::Template => {
+                let peer_id = self.conns.get(base).map(|conn| conn.that.id.clone());
+                self.conns
+                    .instantiate(conn_id, remote, peer_id.as_ref(), Some(clients.theirs))
+                    .ok_or_else(|| refused("no connection".to_owned()))?
+            }
+            _ => {
+                self.conns.choose_client(conn_id, clients.theirs);
+                conn_id
+            }
         };
         let id = self.ike.states.next_id();
         let mut state = State::new(id, conn_id, Name::QuickR0, local, remote, now);
         state.under = Some((under, message_id));
         state.offered = offered;
+        state.nat = nat;
         state.working_on = Some(bytes.to_vec());
         state.seen = Seen::default();
         self.ike.states.insert(state);
         self.state_added(conn_id);
         self.log(self.about(id), "responding to Quick Mode");
-        let step = selected.answer(spis, &mut *self.rng);
+        let step = selected.answer(spis, (local.ip(), remote.ip()), &mut *self.rng);
         self.quick_step(now, id, step);
         Ok(())
     }
@@ -275,6 +285,12 @@ impl Engine {
         };
         state.tunnel = agreed.tunnel;
         state.life_seconds = agreed.life_seconds;
+        state.peer_oa = agreed.peer_oa;
+        let udp = state.nat.used().map(|_| UdpEncap {
+            local: state.local,
+            remote: state.remote,
+            original: agreed.peer_oa,
+        });
         let conn = state.conn;
         let mut sas = Vec::new();
         sas.extend(
@@ -294,7 +310,10 @@ impl Engine {
             .map(|comp| (Protocol::IPCOMP, comp.cpi_in.into(), comp.cpi_out.into()));
         sas.extend(comp);
         self.ike.states.set_sas(id, sas);
-        let params = sa_params(id, conn, agreed);
+        let params = SaParams {
+            udp,
+            ..sa_params(id, conn, agreed)
+        };
         let begun = match what {
             Installed::Inbound => self.install_inbound_ipsec_sa(now, params),
             _ => self.install_ipsec_sa(now, params),
@@ -345,6 +364,7 @@ impl Engine {
         self.advance(now, id, name, message);
         self.schedule_replacement(now, id);
         self.watch_peer(now, id);
+        self.want_keep_alives(now, id);
         self.release_state_client(id);
     }
 
@@ -394,13 +414,14 @@ impl Engine {
     }
 }
 
-/// The client identities to send; none where the SAs are for the gateways themselves.
-fn wire_clients(conn: &Connection) -> Option<(Client, Client)> {
+/// The client identities to send; none where the SAs are for the gateways themselves, unless through a NAT the peer knows
+/// one of them by another address.
+fn wire_clients(conn: &Connection, nat: bool) -> Option<(Client, Client)> {
     let clients = conn.clients()?;
     let plain = |end: &crate::engine::connection::End| {
         end.client_is_host() && end.protoport == ipsec_types::ProtoPort::ANY
     };
-    if plain(&conn.this) && plain(&conn.that) {
+    if plain(&conn.this) && plain(&conn.that) && !(nat && conn.policy.tunnel) {
         return None;
     }
     Some((
@@ -414,6 +435,7 @@ fn clients_of(
     asked: Option<(Client, Client)>,
     local: core::net::IpAddr,
     remote: core::net::IpAddr,
+    hosts: bool,
 ) -> Option<Clients> {
     let any = ipsec_types::ProtoPort::ANY;
     Some(match asked {
@@ -422,6 +444,12 @@ fn clients_of(
             our_protoport: any,
             theirs: Subnet::host(remote),
             their_protoport: any,
+        },
+        Some((theirs, ours)) if hosts => Clients {
+            ours: Subnet::host(local),
+            our_protoport: ours.proto_port,
+            theirs: Subnet::host(remote),
+            their_protoport: theirs.proto_port,
         },
         Some((theirs, ours)) => Clients {
             ours: ours.subnet()?,
@@ -443,6 +471,7 @@ fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
         state,
         conn,
         tunnel: agreed.tunnel,
+        udp: None,
         esp: agreed.esp.as_ref().map(|esp| ProtocolSa {
             ealg: esp.suite.cipher.id().0,
             aalg: esp.suite.auth.map_or(0, aalg),

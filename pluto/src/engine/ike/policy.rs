@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ike::crypto::{AuthAlg, Group, Secret};
 use ike::proposal::{EspAlgorithms, IkeAlgorithms, IkePolicy, IpsecPolicy};
-use ike::v1::Identity;
+use ike::v1::{Identity, Nat};
 use ike::wire::{AuthMethod, Encapsulation};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 
@@ -42,7 +42,14 @@ pub(super) fn ipsec_policy(
     conn: &Connection,
     group: Group,
     ipcomp: bool,
+    nat: &Nat,
 ) -> Result<IpsecPolicy, String> {
+    if nat.used().is_some() && conn.policy.authenticate {
+        return Err(
+            "AH cannot pass a NAT, which changes what it protects: auth=esp is needed here"
+                .to_owned(),
+        );
+    }
     let esp = match &conn.algorithms.esp {
         Some(list) => EspAlgorithms::parse(list).map_err(|error| format!("esp={list}: {error}"))?,
         None => EspAlgorithms::default(),
@@ -58,10 +65,10 @@ pub(super) fn ipsec_policy(
         compress: conn.policy.compress && ipcomp,
         esp,
         ah: AuthAlg::all().collect(),
-        encapsulation: if conn.policy.tunnel {
-            Encapsulation::TUNNEL
-        } else {
-            Encapsulation::TRANSPORT
+        encapsulation: match (nat.used(), conn.policy.tunnel) {
+            (Some(method), tunnel) => method.encapsulation(tunnel),
+            (None, true) => Encapsulation::TUNNEL,
+            (None, false) => Encapsulation::TRANSPORT,
         },
         pfs_group,
         life_seconds: seconds(conn.lifetimes.ipsec),

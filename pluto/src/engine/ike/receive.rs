@@ -49,7 +49,9 @@ impl Engine {
             ExchangeType::QUICK_MODE => {
                 self.quick_mode_datagram(now, local, remote, &header, bytes)
             }
-            ExchangeType::INFORMATIONAL => self.informational_datagram(now, remote, &header, bytes),
+            ExchangeType::INFORMATIONAL => {
+                self.informational_datagram(now, local, remote, &header, bytes)
+            }
             other => {
                 self.log(
                     About::from(remote),
@@ -98,14 +100,8 @@ impl Engine {
         }
         let known = self.ike.states.by_cookies(cookies);
         let state = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
-        let from_peer = |id: &StateId| {
-            self.ike
-                .states
-                .get(*id)
-                .is_some_and(|state| state.remote == remote)
-        };
-        if let Some(id) = state.filter(from_peer) {
-            self.carry_on(now, id, bytes);
+        if let Some(id) = state.filter(|id| self.may_come(*id, local, remote)) {
+            self.carry_on(now, id, (local, remote), bytes);
         } else if !self.cookie_returned(now, local, remote, cookies, bytes) {
             self.log(about, "Main Mode message is part of an unknown exchange");
             self.notify_in_clear(now, local, remote, cookies, NotifyType::INVALID_COOKIE);
@@ -133,7 +129,7 @@ impl Engine {
             .ike
             .states
             .by_cookies(cookies)
-            .filter(|id| self.is_peer(*id, remote))
+            .filter(|id| self.may_come(*id, local, remote))
         else {
             self.log(
                 about,
@@ -143,7 +139,7 @@ impl Engine {
             return;
         };
         if let Some(id) = self.ike.states.by_message(under, header.message_id) {
-            self.carry_on(now, id, bytes);
+            self.carry_on(now, id, (local, remote), bytes);
             return;
         }
         let about = self.about(under);
@@ -172,6 +168,7 @@ impl Engine {
         match Offer::read(&sa, bytes) {
             Ok(offer) => {
                 self.use_message_id(under, header.message_id);
+                self.peer_is_at(now, under, local, remote);
                 self.quick_offer(now, under, offer, bytes);
             }
             Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
@@ -181,6 +178,7 @@ impl Engine {
     fn informational_datagram(
         &mut self,
         now: Time,
+        local: SocketAddr,
         remote: SocketAddr,
         header: &Header,
         bytes: &[u8],
@@ -188,7 +186,11 @@ impl Engine {
         let cookies = (header.initiator, header.responder);
         let known = self.ike.states.by_cookies(cookies);
         let known = known.or_else(|| self.ike.states.by_cookies((header.initiator, Cookie::ZERO)));
-        let known = known.filter(|id| self.is_peer(*id, remote));
+        // What proves nothing must at least come from the peer's address.
+        let known = known.filter(|id| {
+            self.may_come(*id, local, remote)
+                && (header.flags.encryption || self.is_at(*id, remote.ip()))
+        });
         let about = known.map_or(About::default(), |id| self.about(id));
         // Anybody can send these, so that lines about them are counted, even where they name a state.
         let about = About {
@@ -250,6 +252,7 @@ impl Engine {
         match sa.read_informational(bytes) {
             Ok(said) => {
                 self.use_message_id(id, header.message_id);
+                self.peer_is_at(now, id, local, remote);
                 self.informed(now, id, said);
             }
             Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
@@ -257,12 +260,12 @@ impl Engine {
     }
 
     /// A message for an exchange that is under way, or over.
-    fn carry_on(&mut self, now: Time, id: StateId, bytes: &[u8]) {
+    fn carry_on(&mut self, now: Time, id: StateId, came: (SocketAddr, SocketAddr), bytes: &[u8]) {
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
         if state.seen.is_duplicate(bytes) {
-            self.duplicate(id);
+            self.duplicate(id, came);
             return;
         }
         match &state.exchange {
@@ -273,6 +276,7 @@ impl Engine {
         match core::mem::replace(&mut state.exchange, Exchange::Nothing) {
             Exchange::Main(waiting) => {
                 state.working_on = Some(bytes.to_vec());
+                state.came = Some(came);
                 match waiting.handle(bytes, &mut *self.rng) {
                     Ok(step) => self.main_step(now, id, step),
                     Err(refused) => self.main_refused(now, id, Some(refused.state), &refused.error),
@@ -281,7 +285,14 @@ impl Engine {
             Exchange::Quick(waiting) => {
                 state.working_on = Some(bytes.to_vec());
                 match waiting.handle(bytes) {
-                    Ok(step) => self.quick_step(now, id, step),
+                    Ok(step) => {
+                        // Its hash was right.
+                        self.peer_is_at(now, id, came.0, came.1);
+                        if let Some((under, _)) = self.ike.states.get(id).and_then(|s| s.under) {
+                            self.peer_is_at(now, under, came.0, came.1);
+                        }
+                        self.quick_step(now, id, step);
+                    }
                     Err(refused) => {
                         self.quick_refused(now, id, Some(refused.state), &refused.error)
                     }
@@ -291,7 +302,8 @@ impl Engine {
         }
     }
 
-    fn duplicate(&mut self, id: StateId) {
+    /// A message again. It is answered where it comes from now, for a NAT may have changed that meanwhile.
+    fn duplicate(&mut self, id: StateId, (local, remote): (SocketAddr, SocketAddr)) {
         let about = self.about(id);
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
@@ -302,8 +314,8 @@ impl Engine {
             Some(message) if state.resends < MAX_RESENDS => {
                 state.resends += 1;
                 let action = Action::Send {
-                    local: state.local,
-                    remote: state.remote,
+                    local,
+                    remote,
                     bytes: message.to_vec(),
                 };
                 let text =
@@ -323,13 +335,6 @@ impl Engine {
                 format!("discarding duplicate packet; already {already}"),
             ),
         }
-    }
-
-    fn is_peer(&self, id: StateId, remote: SocketAddr) -> bool {
-        self.ike
-            .states
-            .get(id)
-            .is_some_and(|state| state.remote == remote)
     }
 
     fn message_id_used(&self, id: StateId, message_id: u32) -> bool {

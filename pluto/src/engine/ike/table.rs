@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::v1::{IsakmpSa, Seen, main_mode, quick, vendor};
+use ike::v1::{IsakmpSa, Nat, Seen, main_mode, quick, vendor};
 use ike::wire::{Cookie, NotifyType, Protocol};
 
 use super::dpd::Liveness;
@@ -161,6 +161,10 @@ pub(super) struct State {
     pub(super) seen: Seen,
     /// A message that is being worked on.
     pub(super) working_on: Option<Vec<u8>>,
+    /// Where that came to and from, while nothing has proved that it is the peer's.
+    pub(super) came: Option<(SocketAddr, SocketAddr)>,
+    /// What Main Mode found out about NAT.
+    pub(super) nat: Nat,
     pub(super) created: Time,
     pub(super) established: Option<Time>,
     /// Phase 1: what the peer says that it can do.
@@ -182,6 +186,8 @@ pub(super) struct State {
     pub(super) sas: Vec<(Protocol, u32, u32)>,
     pub(super) tunnel: bool,
     pub(super) life_seconds: u32,
+    /// Phase 2: the peer's address as it knows itself, where it said so.
+    pub(super) peer_oa: Option<IpAddr>,
 }
 
 impl State {
@@ -337,6 +343,31 @@ impl States {
         state.sas = sas;
     }
 
+    /// The peer of a state is reached between these ends now.
+    pub(super) fn set_ends(&mut self, id: StateId, (local, remote): (SocketAddr, SocketAddr)) {
+        let Some(state) = self.states.get_mut(&id) else {
+            return;
+        };
+        let old = state.remote.ip();
+        (state.local, state.remote) = (local, remote);
+        if old == remote.ip() {
+            return;
+        }
+        let phase1 = state.name.is_phase1();
+        for (protocol, _, spi_out) in &state.sas {
+            self.by_spi_out.remove(&(old, *protocol, *spi_out));
+            self.by_spi_out
+                .insert((remote.ip(), *protocol, *spi_out), id);
+        }
+        let index = if phase1 {
+            &mut self.phase1_by_peer
+        } else {
+            &mut self.phase2_by_peer
+        };
+        forget(index, &old, id);
+        index.entry(remote.ip()).or_default().insert(id);
+    }
+
     /// A state goes over to another connection; answers the old one.
     pub(super) fn set_conn(&mut self, id: StateId, conn: ConnId) -> Option<ConnId> {
         let state = self.states.get_mut(&id)?;
@@ -385,6 +416,8 @@ impl State {
             resends: 0,
             seen: Seen::default(),
             working_on: None,
+            came: None,
+            nat: Nat::default(),
             created: now,
             established: None,
             peer: vendor::Peer::default(),
@@ -398,6 +431,7 @@ impl State {
             sas: Vec::new(),
             tunnel: false,
             life_seconds: 0,
+            peer_oa: None,
         }
     }
 }

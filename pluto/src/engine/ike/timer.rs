@@ -45,6 +45,7 @@ impl Engine {
             IkeTimer::Liveness(id) => self.liveness_timer(now, id),
             IkeTimer::HalfOpen => self.half_open_timer(now),
             IkeTimer::CookieSecret => self.cookie_secret_timer(now),
+            IkeTimer::KeepAlive => self.keep_alive_timer(now),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use pfkey::NatT;
+
 use ipsec_types::{SaId, SaProto, Selector, Spi};
 
 use super::request::{Request, SaSpec};
@@ -48,6 +50,13 @@ impl Record {
         self.saids(Half::Out).first().copied()
     }
 
+    /// The outbound ESP SA, if it goes in UDP.
+    pub(crate) fn esp_in_udp_out(&self) -> Option<SaId> {
+        self.params.udp?;
+        let all = self.saids(Half::Out);
+        all.into_iter().find(|said| said.proto == SaProto::Esp)
+    }
+
     fn specs(&self, half: Half) -> Vec<SaSpec> {
         let Path { local, remote, .. } = self.path;
         let (src, dst) = if half == Half::In {
@@ -63,7 +72,21 @@ impl Record {
             aalg: 0,
             keys: Keys::default(),
             replay: 0,
+            nat_t: None,
         };
+        let nat_t = self.params.udp.map(|udp| {
+            let (from, to) = if half == Half::In {
+                (udp.remote, udp.local)
+            } else {
+                (udp.local, udp.remote)
+            };
+            NatT {
+                kind: NatT::ESP_IN_UDP,
+                sport: from.port(),
+                dport: to.port(),
+                oa: udp.original,
+            }
+        });
         let keyed = |proto, sa: &ProtocolSa| SaSpec {
             ealg: sa.ealg,
             aalg: sa.aalg,
@@ -86,7 +109,10 @@ impl Record {
                 ..bare(SaProto::Comp, cpi)
             });
         }
-        specs.extend(self.params.esp.as_ref().map(|esp| keyed(SaProto::Esp, esp)));
+        specs.extend(self.params.esp.as_ref().map(|esp| SaSpec {
+            nat_t,
+            ..keyed(SaProto::Esp, esp)
+        }));
         specs.extend(self.params.ah.as_ref().map(|ah| keyed(SaProto::Ah, ah)));
         specs
     }

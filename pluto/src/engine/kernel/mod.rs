@@ -6,8 +6,9 @@ mod receive;
 mod request;
 mod sa;
 
+use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ipsec_types::{SaId, SaProto, Spi};
 use pfkey::SaType;
@@ -25,7 +26,7 @@ use super::timers::Timer;
 
 pub(crate) use install::{Half, Path, Record};
 pub(crate) use request::Request;
-pub use sa::{InstallError, Installed, IpcompSa, Key, Keys, ProtocolSa, SaParams};
+pub use sa::{InstallError, Installed, IpcompSa, Key, Keys, ProtocolSa, SaParams, UdpEncap};
 
 /// How long the kernel may take over one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ pub struct Kernel {
     by_said: HashMap<SaId, StateId>,
     /// SPIs and CPIs that we chose and nothing has been installed for yet are not here: they are not repeated
     /// soon, since they are given in sequence.
-    spis_in: HashSet<Spi>,
+    spis_in: HashMap<Spi, StateId>,
     last_spi: u32,
     last_cpi: u16,
     last_tunnel: u32,
@@ -96,7 +97,7 @@ impl Kernel {
             self.by_said.insert(said, state);
         }
         self.spis_in
-            .extend(record.saids(Half::In).iter().map(|said| said.spi));
+            .extend(record.saids(Half::In).iter().map(|said| (said.spi, state)));
         self.sas.insert(state, record);
     }
 
@@ -133,7 +134,7 @@ impl Engine {
                 self.rng.next_u32()
             };
             let spi = Spi(self.kernel.last_spi);
-            if spi.0 > FIRST_SPI && !self.kernel.spis_in.contains(&spi) {
+            if spi.0 > FIRST_SPI && !self.kernel.spis_in.contains_key(&spi) {
                 return spi;
             }
         }
@@ -154,7 +155,7 @@ impl Engine {
                 self.kernel.last_cpi + 1
             };
             self.kernel.last_cpi = cpi;
-            if !self.kernel.spis_in.contains(&Spi(cpi.into())) {
+            if !self.kernel.spis_in.contains_key(&Spi(cpi.into())) {
                 return Some(cpi);
             }
         }
@@ -214,6 +215,20 @@ impl Engine {
         }
     }
 
+    /// The peer of a state's SAs in UDP is elsewhere now: what goes out goes there. Sequence numbers go on, which SAs that were
+    /// added anew would not.
+    pub(crate) fn remap_ipsec_sa(&mut self, now: Time, state: StateId, to: SocketAddr) {
+        let Some(record) = self.kernel.sas.get_mut(&state) else {
+            return;
+        };
+        let Some(udp) = &mut record.params.udp else {
+            return;
+        };
+        udp.remote = to;
+        let lane = self.lane_of_state(state);
+        self.enqueue(now, lane, Op::Remap(state));
+    }
+
     fn begin_install(
         &mut self,
         now: Time,
@@ -224,7 +239,14 @@ impl Engine {
         let about = About::conn(id).state(state);
         self.free_route_to_client(now, id);
         let path = match self.path_of(id) {
-            Ok(path) => path,
+            Ok(path) => match params.udp {
+                // The connection may name another address than the peer is seen at.
+                Some(udp) => Path {
+                    remote: udp.remote.ip(),
+                    ..path
+                },
+                None => path,
+            },
             Err(error) => {
                 self.loglog(about, Rc::Route, error.to_string());
                 return Err(error);

@@ -1,6 +1,8 @@
 //! What the kernel sends: answers, ACQUIRE, EXPIRE. Everything is checked by `pfkey` first; a message that makes no
 //! sense is logged and dropped.
 
+use core::net::SocketAddr;
+
 use ipsec_types::{Port, ProtoPort, Subnet};
 use pfkey::{Direction, ExtType, Message, MsgType, errno};
 use whack::{DebugClass, Rc};
@@ -30,6 +32,9 @@ impl Engine {
         match message.msg_type() {
             MsgType::Acquire if spontaneous => self.acquire(now, &message),
             MsgType::Expire if spontaneous => self.expire(now, &message),
+            MsgType::NatTNewMapping if spontaneous && message.pid() != self.config.pid => {
+                self.new_mapping(now, &message);
+            }
             _ => self.kernel_answer(now, &message),
         }
     }
@@ -97,6 +102,17 @@ impl Engine {
             },
         };
         self.on_demand(now, &packet, message.selector());
+    }
+
+    /// An authentic packet of a peer came in UDP from where it was not before.
+    fn new_mapping(&mut self, now: Time, message: &Message<'_>) {
+        let (Some(sa), Some(to), Some(nat_t)) = (message.sa(), message.dst(), message.nat_t())
+        else {
+            return;
+        };
+        if let Some(state) = self.kernel.spis_in.get(&sa.spi).copied() {
+            self.ike_new_mapping(now, state, SocketAddr::new(to.addr, nat_t.dport));
+        }
     }
 
     fn expire(&mut self, now: Time, message: &Message<'_>) {

@@ -1,11 +1,11 @@
 //! Requests to the kernel, as the engine thinks of them, and as PF_KEY messages.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, Selector};
 use pfkey::request::{self as message, Ids};
-use pfkey::{MAX_MESSAGE_LEN, SaFlags, SaType};
+use pfkey::{MAX_MESSAGE_LEN, NatT, SaFlags, SaType};
 
 use super::sa::Keys;
 
@@ -18,6 +18,7 @@ pub(crate) struct SaSpec {
     pub(crate) aalg: u8,
     pub(crate) keys: Keys,
     pub(crate) replay: u8,
+    pub(crate) nat_t: Option<NatT>,
 }
 
 /// Something to ask.
@@ -40,6 +41,8 @@ pub(crate) enum Request {
     AddFlow(Selector, SaId),
     /// Remove an eroute.
     DelFlow(Selector),
+    /// The peer of an outbound SA in UDP is at the second place now, no more at the first.
+    Remap(SaId, SocketAddr, SocketAddr),
 }
 
 impl Request {
@@ -61,6 +64,7 @@ impl Request {
                 params.encrypt = EncAlg(spec.ealg);
                 params.auth_key = &spec.keys.auth.0;
                 params.enc_key = &spec.keys.enc.0;
+                params.nat_t = spec.nat_t;
                 message::add(buf, ids, &params)
             }
             Self::DelSa(said, src) => message::delete(buf, ids, said, Some(*src)),
@@ -71,6 +75,7 @@ impl Request {
                 message::add_flow(buf, ids, flow, *said, SaFlags::REPLACEFLOW)
             }
             Self::DelFlow(flow) => message::del_flow(buf, ids, flow),
+            Self::Remap(said, old, new) => message::nat_t_new_mapping(buf, ids, said, *old, *new),
         }?;
         Ok(bytes.to_vec())
     }
@@ -87,6 +92,7 @@ impl fmt::Display for Request {
             Self::Inflow(flow, said) => write!(f, "set the inbound policy of {said} to {flow}"),
             Self::AddFlow(flow, said) => write!(f, "set eroute {flow} => {said}"),
             Self::DelFlow(flow) => write!(f, "delete eroute {flow}"),
+            Self::Remap(said, old, new) => write!(f, "send {said} to {new} instead of {old}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! keys. How they become PF_KEY messages is in `install`.
 
 use core::fmt;
+use core::net::{IpAddr, SocketAddr};
 
 use ipsec_types::Spi;
 use zeroize::Zeroizing;
@@ -64,6 +65,17 @@ pub struct IpcompSa {
     pub cpi_out: u16,
 }
 
+/// Between which ends ESP goes in UDP (RFC 3948).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpEncap {
+    /// Ours.
+    pub local: SocketAddr,
+    /// The peer's, as we see it.
+    pub remote: SocketAddr,
+    /// The peer's address as it knows itself, where it said so.
+    pub original: Option<IpAddr>,
+}
+
 /// The SAs that a Quick Mode agreed on.
 #[derive(Clone, Debug)]
 pub struct SaParams {
@@ -73,6 +85,8 @@ pub struct SaParams {
     pub conn: ConnId,
     /// Tunnel mode rather than transport mode.
     pub tunnel: bool,
+    /// ESP goes in UDP.
+    pub udp: Option<UdpEncap>,
     /// ESP, if agreed.
     pub esp: Option<ProtocolSa>,
     /// AH, if agreed.

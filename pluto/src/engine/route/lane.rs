@@ -38,6 +38,8 @@ pub(crate) enum Op {
     Reorient(ConnId),
     /// Remove a shunt that belongs to no connection.
     DropBare(Flow),
+    /// Send what goes out by the SAs of a state to where the peer is now.
+    Remap(StateId),
 }
 
 /// One thing to do, outside or in the tables.

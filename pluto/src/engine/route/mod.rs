@@ -99,7 +99,10 @@ impl Engine {
             let Some(other) = other.and_then(|other| self.conns.get(other)) else {
                 return;
             };
-            let compatible = other.that.host == conn.that.host && other.interface == conn.interface;
+            // Behind one NAT, peers differ by their ports.
+            let compatible = other.that.host == conn.that.host
+                && other.that.host_port == conn.that.host_port
+                && other.interface == conn.interface;
             if compatible || other.kind == Kind::Template || other.routing() != Routing::Tunnel {
                 return;
             }
@@ -256,13 +259,17 @@ impl Engine {
             return;
         };
         let (peer_id, host): (Id, _) = (conn.that.id.clone(), conn.that.host);
+        // What a NAT did to the port of an instance's peer tells one place from another; a configured port does not.
+        let port = (conn.kind == Kind::Instance).then_some(conn.that.host_port);
         let elsewhere: Vec<ConnId> = self
             .conns
             .by_peer_id(&peer_id)
             .filter(|other| {
                 self.conns.get(*other).is_some_and(|other| {
+                    let moved = other.kind == Kind::Instance
+                        && port.is_some_and(|port| port != other.that.host_port);
                     matches!(other.kind, Kind::Permanent | Kind::Instance)
-                        && other.that.host != host
+                        && (other.that.host != host || moved)
                 })
             })
             .collect();
@@ -375,7 +382,7 @@ impl Engine {
             }
             Op::Reorient(id) => self.orient_again(id),
             Op::DropBare(flow) => self.bare_gone(&flow),
-            Op::DeleteSas(_) | Op::Hold(..) | Op::Failed(_) => {}
+            Op::DeleteSas(_) | Op::Hold(..) | Op::Failed(_) | Op::Remap(_) => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! What each operation consists of, decided at the moment it starts, from who owns what then.
 
+use core::net::SocketAddr;
+
 use ipsec_types::{MagicSpi, SaId};
 
 use super::lane::{Act, Op, Step};
@@ -49,6 +51,7 @@ impl Engine {
             Op::Unroute(conn, _) => self.plan_unroute(conn),
             Op::Hold(conn, flow) => Ok(self.plan_hold(conn, flow)),
             Op::Failed(conn) => Ok(self.plan_failed(conn)),
+            Op::Remap(state) => Ok(self.plan_remap(state)),
             Op::DropBare(flow) => Ok(vec![Step::attempt(Act::Kernel(Request::DelFlow(flow)))]),
             Op::Forget(..) | Op::Reorient(_) => Ok(Vec::new()),
         }
@@ -175,6 +178,18 @@ impl Engine {
         steps.extend(record.remove(Half::In));
         steps.push(Step::attempt(Act::SasGone(state)));
         steps
+    }
+
+    fn plan_remap(&self, state: StateId) -> Vec<Step> {
+        let found = self.kernel.record(state).and_then(|record| {
+            let (said, udp) = (record.esp_in_udp_out()?, record.params.udp?);
+            let old = SocketAddr::new(said.dst, udp.remote.port());
+            Some(Request::Remap(said, old, udp.remote))
+        });
+        found
+            .map(|request| Step::attempt(Act::Kernel(request)))
+            .into_iter()
+            .collect()
     }
 
     fn plan_trap(&self, id: ConnId) -> Plan {

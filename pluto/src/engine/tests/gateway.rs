@@ -152,6 +152,7 @@ impl Gateway {
     fn carry_out(&mut self, action: Action) -> Vec<Event> {
         match action {
             Action::PfKey(message) => return self.kernel(&message),
+            Action::KeepAlive { .. } => {}
             Action::RunUpdown { id, env, .. } => {
                 let verb = env
                     .iter()
@@ -394,6 +395,7 @@ pub(super) fn agreed(gateway: &mut Gateway, conn: ConnId, state: u64) -> SaParam
     };
     let spi_in = gateway.call(|engine, _| engine.new_spi());
     SaParams {
+        udp: None,
         state: StateId(state),
         conn,
         tunnel: true,

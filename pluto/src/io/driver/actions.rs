@@ -187,6 +187,11 @@ impl Driver {
                     log::line(LogLevel::Warning, &text);
                 }
             }
+            Action::KeepAlive { local, remote } => {
+                if let Err(text) = self.sockets.keep_alive(local, remote) {
+                    log::line(LogLevel::Warning, &text);
+                }
+            }
             Action::PfKey(message) => self.send_to_kernel(message),
             Action::StartJob { id, job } => self.start_job(id, job),
             Action::RunUpdown { id, command, env } => self.run_updown(id, command, env),

@@ -20,7 +20,10 @@ use super::{
     client::Outbox,
     control::Control,
     log,
-    net::{interfaces, sockets::Sockets},
+    net::{
+        interfaces,
+        sockets::{Ports, Sockets},
+    },
     start::Ready,
     updown,
 };
@@ -145,7 +148,13 @@ async fn serve(ready: Ready) -> io::Result<u8> {
     watch_signals(&inputs)?;
     tokio::spawn(interfaces::watch(inputs.clone()));
     let control = Control::start(tokio::net::UnixListener::from_std(control)?, inputs.clone());
-    let sockets = Sockets::new(options.ike_port, datagrams);
+    let nat = &options.engine.nat;
+    let ports = Ports {
+        ike: options.ike_port,
+        nat: nat.traversal.then_some(nat.port),
+        klips_in_kernel: !options.engine.no_klips && pfkey::client::in_kernel(),
+    };
+    let sockets = Sockets::new(ports, datagrams);
     let mut driver = Driver::new(options, inputs, sockets);
     if let Some(socket) = kernel {
         driver.kernel_found(socket).await;

@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusing_peer_is_named_with_the_icmp_behind_it() {
-        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
         let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = closed.local_addr().unwrap();
         drop(closed);

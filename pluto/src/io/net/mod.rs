@@ -1,6 +1,7 @@
 //! The network as pluto sees it: which addresses there are (`interfaces`), the IKE sockets on them
-//! (`sockets`), and what routers and peers complain about (`errors`).
+//! (`sockets`), those for NAT traversal (`encap`), and what routers and peers complain about (`errors`).
 
+pub mod encap;
 pub mod errors;
 pub mod interfaces;
 pub mod sockets;

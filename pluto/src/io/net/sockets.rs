@@ -1,18 +1,13 @@
-//! The IKE sockets: one on each address of ours, kept in step with the interfaces, datagrams in and
+//! The IKE sockets: one on each address of ours, and another there for NAT traversal, kept in step with the interfaces, datagrams in and
 //! out. What datagrams mean is the engine's business.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{io::Interest, net::UdpSocket, sync::mpsc, task::AbortHandle};
 
-use super::{super::driver::Datagram, errors};
+use super::{super::driver::Datagram, encap, errors};
 use crate::engine::Interface;
 
 /// The longest UDP payload there is.
@@ -43,19 +38,30 @@ pub struct Changes {
     pub failures: Vec<String>,
 }
 
-/// All IKE sockets, by address. An address with two devices has none, see `interfaces::pair`.
+/// The ports that sockets are bound to.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// IKE.
+    pub ike: u16,
+    /// IKE and ESP through NAT; `None` without NAT traversal.
+    pub nat: Option<u16>,
+    /// KLIPS is in the kernel, and gets its ESP from there.
+    pub klips_in_kernel: bool,
+}
+
+/// All IKE sockets, by address and port. An address with two devices has none, see `interfaces::pair`.
 #[derive(Debug)]
 pub struct Sockets {
-    port: u16,
-    endpoints: BTreeMap<IpAddr, Endpoint>,
+    ports: Ports,
+    endpoints: BTreeMap<SocketAddr, Endpoint>,
     datagrams: mpsc::Sender<Datagram>,
 }
 
 impl Sockets {
     /// None yet; what they receive will go to `datagrams`.
-    pub fn new(port: u16, datagrams: mpsc::Sender<Datagram>) -> Sockets {
+    pub fn new(ports: Ports, datagrams: mpsc::Sender<Datagram>) -> Sockets {
         Sockets {
-            port,
+            ports,
             endpoints: BTreeMap::new(),
             datagrams,
         }
@@ -64,42 +70,45 @@ impl Sockets {
     /// Opens and closes sockets until there is one for each of `wanted`.
     pub fn follow(&mut self, wanted: &[Interface]) -> Changes {
         let mut changes = Changes::default();
-        self.endpoints.retain(|_, endpoint| {
+        let ports = self.ports;
+        self.endpoints.retain(|local, endpoint| {
             let keep = wanted.contains(&endpoint.interface);
             if !keep {
-                let i = &endpoint.interface;
-                changes.news.push(format!(
-                    "shutting down interface {}/{} {}",
-                    i.virt, i.phys, i.addr
-                ));
+                let shown = shown(&endpoint.interface, *local, &ports);
+                changes
+                    .news
+                    .push(format!("shutting down interface {shown}"));
             }
             keep
         });
         for interface in wanted {
-            if self.endpoints.contains_key(&interface.addr) {
-                continue;
-            }
-            let local = SocketAddr::new(interface.addr, self.port);
-            match bind(local) {
-                Ok(socket) => {
-                    self.open(interface, socket);
-                    changes.news.push(format!(
-                        "adding interface {}/{} {}",
-                        interface.virt, interface.phys, interface.addr
-                    ));
+            for port in [Some(ports.ike), ports.nat].into_iter().flatten() {
+                let local = SocketAddr::new(interface.addr, port);
+                if self.endpoints.contains_key(&local) {
+                    continue;
                 }
-                Err(e) => changes.failures.push(bind_failure(interface, local, &e)),
+                match bind(local, self.is_nat(local).then_some(ports.klips_in_kernel)) {
+                    Ok(socket) => {
+                        self.open(interface, local, socket);
+                        let shown = shown(interface, local, &ports);
+                        changes.news.push(format!("adding interface {shown}"));
+                    }
+                    Err(e) => changes.failures.push(bind_failure(interface, local, &e)),
+                }
             }
         }
         changes
     }
 
-    fn open(&mut self, interface: &Interface, socket: UdpSocket) {
+    fn is_nat(&self, local: SocketAddr) -> bool {
+        self.ports.nat == Some(local.port())
+    }
+
+    fn open(&mut self, interface: &Interface, local: SocketAddr, socket: UdpSocket) {
         let socket = Arc::new(socket);
-        let local = SocketAddr::new(interface.addr, self.port);
         let reader = read_all(
             Arc::clone(&socket),
-            local,
+            (local, self.is_nat(local)),
             interface.phys.clone(),
             self.datagrams.clone(),
         );
@@ -108,24 +117,41 @@ impl Sockets {
             socket,
             reader: tokio::spawn(reader).abort_handle(),
         };
-        self.endpoints.insert(interface.addr, endpoint);
+        self.endpoints.insert(local, endpoint);
     }
 
     /// The interfaces that have a socket.
     pub fn interfaces(&self) -> Vec<Interface> {
-        self.endpoints
-            .values()
-            .map(|endpoint| endpoint.interface.clone())
+        let ike = self
+            .endpoints
+            .iter()
+            .filter(|(local, _)| local.port() == self.ports.ike);
+        ike.map(|(_, endpoint)| endpoint.interface.clone())
             .collect()
     }
 
     /// Sends a datagram, or says why not. IKE sends again by itself, so nothing is queued.
     pub fn send(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> Result<(), String> {
-        let Some(endpoint) = self.endpoints.get(&local.ip()) else {
-            return Err(format!(
-                "no socket on {} to send to {remote} from",
-                local.ip()
-            ));
+        if self.is_nat(local) {
+            self.transmit(local, remote, &[&encap::MARKER, bytes].concat())
+        } else {
+            self.transmit(local, remote, bytes)
+        }
+    }
+
+    /// Sends a NAT keep-alive, or says why not.
+    pub fn keep_alive(&self, local: SocketAddr, remote: SocketAddr) -> Result<(), String> {
+        self.transmit(local, remote, &encap::KEEP_ALIVE)
+    }
+
+    fn transmit(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> Result<(), String> {
+        let found = self.endpoints.get(&local).or_else(|| {
+            // A connection may name a port of its own (--ikeport), which is not one of ours.
+            let usual = SocketAddr::new(local.ip(), self.ports.ike);
+            self.endpoints.get(&usual).filter(|_| !self.is_nat(local))
+        });
+        let Some(endpoint) = found else {
+            return Err(format!("no socket on {local} to send to {remote} from"));
         };
         // Straight to the system call: tokio's readiness is not known yet on a socket just opened.
         let socket = SockRef::from(&*endpoint.socket);
@@ -152,7 +178,8 @@ impl Sockets {
 /// A nonblocking socket on one address, with error reports.
 ///
 /// Without SO_REUSEADDR: with it, UDP would let another IKE daemon share the port silently.
-pub fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
+/// `encap`: for NAT traversal, and whether KLIPS is in the kernel.
+pub fn bind(local: SocketAddr, encap: Option<bool>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     match local {
@@ -162,8 +189,20 @@ pub fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
             setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
         }
     }
+    if let Some(klips_in_kernel) = encap {
+        encap::prepare(&socket, klips_in_kernel)?;
+    }
     socket.bind(&local.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+fn shown(interface: &Interface, local: SocketAddr, ports: &Ports) -> String {
+    let Interface { virt, phys, addr } = interface;
+    if local.port() == ports.ike {
+        format!("{virt}/{phys} {addr}")
+    } else {
+        format!("{virt}/{phys} {local}")
+    }
 }
 
 fn bind_failure(interface: &Interface, local: SocketAddr, error: &io::Error) -> String {
@@ -186,7 +225,7 @@ fn bind_failure(interface: &Interface, local: SocketAddr, error: &io::Error) -> 
 
 async fn read_all(
     socket: Arc<UdpSocket>,
-    local: SocketAddr,
+    (local, marked): (SocketAddr, bool),
     device: String,
     datagrams: mpsc::Sender<Datagram>,
 ) {
@@ -201,11 +240,21 @@ async fn read_all(
         if ready.is_readable() {
             for _ in 0..BATCH {
                 let datagram = match socket.try_recv_from(&mut buffer) {
-                    Ok((len, remote)) => Datagram::Received {
-                        local,
-                        remote,
-                        bytes: buffer[..len].to_vec(),
-                    },
+                    Ok((len, remote)) => {
+                        let whole = &buffer[..len];
+                        let Some(ike) = (if marked {
+                            encap::unmark(whole)
+                        } else {
+                            Some(whole)
+                        }) else {
+                            continue;
+                        };
+                        Datagram::Received {
+                            local,
+                            remote,
+                            bytes: ike.to_vec(),
+                        }
+                    }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     // A pending error of an earlier send; the error queue tells more.
                     Err(_) => continue,
@@ -251,6 +300,14 @@ mod tests {
         }
     }
 
+    fn ports(ike: u16) -> Ports {
+        Ports {
+            ike,
+            nat: None,
+            klips_in_kernel: false,
+        }
+    }
+
     fn free_port() -> u16 {
         std::net::UdpSocket::bind("127.0.0.1:0")
             .unwrap()
@@ -262,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn sockets_follow_the_interfaces() {
         let (datagrams, mut received) = mpsc::channel(8);
-        let mut sockets = Sockets::new(free_port(), datagrams);
+        let mut sockets = Sockets::new(ports(free_port()), datagrams);
         let changes = sockets.follow(&[interface("127.0.0.1"), interface("127.0.0.2")]);
         assert_eq!(changes.news.len(), 2, "{changes:?}");
 
@@ -287,9 +344,45 @@ mod tests {
             sockets
                 .send(b, a, b"x")
                 .unwrap_err()
-                .contains("no socket on 127.0.0.2")
+                .contains(&format!("no socket on {b}"))
         );
         assert_eq!(sockets.interfaces(), [interface("127.0.0.1")]);
+    }
+
+    #[tokio::test]
+    async fn the_port_for_nat_has_ike_behind_the_marker() {
+        let (datagrams, mut received) = mpsc::channel(8);
+        let nat = free_port();
+        let ports = Ports {
+            nat: Some(nat),
+            ..ports(free_port())
+        };
+        let mut sockets = Sockets::new(ports, datagrams);
+        let changes = sockets.follow(&[interface("127.0.0.1"), interface("127.0.0.2")]);
+        assert_eq!(changes.news.len(), 4, "{changes:?}");
+        assert_eq!(
+            changes.news[1],
+            format!("adding interface ipsec0/lo 127.0.0.1:{nat}")
+        );
+        assert_eq!(sockets.interfaces().len(), 2);
+        let [a, b] = [1, 2].map(|n| SocketAddr::from(([127, 0, 0, n], nat)));
+        sockets.keep_alive(a, b).unwrap();
+        sockets.transmit(a, b, b"\x12\x34\x56\x78 ESP").unwrap();
+        sockets.send(a, b, b"IKE").unwrap();
+        let Some(Datagram::Received {
+            local,
+            remote,
+            bytes,
+        }) = received.recv().await
+        else {
+            panic!()
+        };
+        assert_eq!((local, remote, bytes.as_slice()), (b, a, &b"IKE"[..]));
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sockets.send(a, peer.local_addr().unwrap(), b"IKE").unwrap();
+        let mut buffer = [1; 16];
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 7);
+        assert_eq!(&buffer[..7], b"\0\0\0\0IKE");
     }
 
     #[tokio::test]
@@ -297,7 +390,7 @@ mod tests {
         let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let (datagrams, _received) = mpsc::channel(8);
-        let mut sockets = Sockets::new(port, datagrams);
+        let mut sockets = Sockets::new(ports(port), datagrams);
         let failures = sockets.follow(&[interface("127.0.0.1")]).failures;
         let expected = format!("ERROR: bind() for lo/ipsec0 127.0.0.1:{port} failed. Errno 98: ");
         assert!(failures[0].starts_with(&expected), "{failures:?}");
@@ -312,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn refusals_are_reported_and_do_not_stop_the_socket() {
         let (datagrams, mut received) = mpsc::channel(8);
-        let mut sockets = Sockets::new(free_port(), datagrams);
+        let mut sockets = Sockets::new(ports(free_port()), datagrams);
         sockets.follow(&[interface("127.0.0.1")]);
         let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let local = sockets.local("127.0.0.1");
@@ -336,7 +429,7 @@ mod tests {
 
     impl Sockets {
         fn local(&self, addr: &str) -> SocketAddr {
-            SocketAddr::new(addr.parse().unwrap(), self.port)
+            SocketAddr::new(addr.parse().unwrap(), self.ports.ike)
         }
     }
 }
