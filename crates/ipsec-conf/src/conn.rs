@@ -89,6 +89,8 @@ pub struct End {
     pub host: Host,
     /// Subnet behind it.
     pub subnet: Option<Subnet>,
+    /// What the peer may propose, as written (`vhost:%priv,%no`).
+    pub virtual_subnet: Option<String>,
     /// The peer may propose any subnet within this.
     pub subnet_within: Option<Subnet>,
     /// Next hop towards the other one.
@@ -134,6 +136,8 @@ pub struct Conn {
     pub rekey: bool,
     /// `disablearrivalcheck=`.
     pub disable_arrival_check: bool,
+    /// `forceencaps=`.
+    pub force_encaps: bool,
     /// Life of an IPsec SA, seconds.
     pub keylife: u32,
     /// Life of an ISAKMP SA, seconds.
@@ -274,6 +278,7 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagn
         disable_arrival_check: t
             .take("disablearrivalcheck", value::yes_no)
             .unwrap_or(false),
+        force_encaps: t.take("forceencaps", value::yes_no).unwrap_or(false),
         keylife: t.take("keylife", value::duration).unwrap_or(28_800),
         ikelifetime: t.take("ikelifetime", value::duration).unwrap_or(3600),
         rekeymargin: t.take("rekeymargin", value::duration).unwrap_or(540),
@@ -346,7 +351,11 @@ fn end(t: &mut Taker<'_>, side: Side, rsasig: bool, version: Version) -> End {
     let on_demand = (rsasig && version == Version::V2).then_some(RsaKey::DnsOnDemand);
     End {
         host: t.take(side.name(), value::host).unwrap_or(Host::Any),
-        subnet: t.take(&key("subnet"), value::subnet),
+        subnet: t.take(&key("subnet"), value::client).flatten(),
+        virtual_subnet: t
+            .text(&key("subnet"))
+            .filter(|text| value::is_virtual(text))
+            .map(str::to_string),
         subnet_within: t.take(&key("subnetwithin"), value::subnet),
         next_hop: t
             .take(&key("nexthop"), value::next_hop)
@@ -443,6 +452,17 @@ fn check_end(t: &mut Taker<'_>, conn: &Conn, side: Side, end: &End) {
             [&subnet, "type"],
             &message,
             "transport mode is for the two hosts alone: remove the subnet, or use type=tunnel",
+        );
+    }
+    if end.virtual_subnet.is_some() && end.host != Host::Any {
+        let message = format!(
+            "{subnet}=vhost: is for a road warrior, {}=%any",
+            side.name()
+        );
+        t.contradiction(
+            [&subnet, side.name()],
+            &message,
+            "give the subnet itself: where the peer's address is known, so is what is behind it",
         );
     }
     let nobody = match (&end.id, &end.host) {

@@ -32,6 +32,8 @@ pub enum Kind {
     NextHop,
     /// `10.0.0.0/8`.
     Subnet,
+    /// The same, or `vhost:%priv,%no`.
+    Client,
     /// Address, `@fqdn`, `user@fqdn`, `%myid`, `%any`.
     Id,
     /// `0s…`, `0x…`, `%dns`, `%dnsondemand`, `%dnsonload`, `%none`, `%cert`.
@@ -120,8 +122,8 @@ const fn obsolete(keyword: Keyword, why: &'static str) -> Keyword {
 }
 
 use Kind::{
-    Duration, Host, Id, Integer, NextHop, OneOf, Percent, ProtoPort, RsaKey, Section, Subnet, Text,
-    Tries, YesNo,
+    Client, Duration, Host, Id, Integer, NextHop, OneOf, Percent, ProtoPort, RsaKey, Section,
+    Subnet, Text, Tries, YesNo,
 };
 
 /// Values of `auto=`.
@@ -251,6 +253,12 @@ pub const KEYWORDS: &[Keyword] = &[
         "leave inner addresses of arriving packets unchecked",
     ),
     conn(
+        "forceencaps",
+        YesNo,
+        "no",
+        "put ESP in UDP even where there is no NAT",
+    ),
+    conn(
         "failureshunt",
         OneOf(FAILURE_SHUNT),
         "none",
@@ -270,7 +278,12 @@ pub const KEYWORDS: &[Keyword] = &[
     ),
     conn("_plutodevel", Text, "", "options for developers of pluto"),
     side("", Host, "", "public address of the participant"),
-    side("subnet", Subnet, "", "subnet behind the participant"),
+    side(
+        "subnet",
+        Client,
+        "",
+        "subnet behind the participant, or vhost:%priv,%no for a road warrior behind NAT",
+    ),
     side(
         "subnetwithin",
         Subnet,
@@ -451,6 +464,36 @@ pub const KEYWORDS: &[Keyword] = &[
         YesNo,
         "yes",
         "a new connection of an ID from another address replaces the old",
+    ),
+    setup(
+        "nat_traversal",
+        YesNo,
+        "yes",
+        "get through NAT (RFC 3947 and 3948)",
+    ),
+    setup(
+        "virtual_private",
+        Text,
+        "",
+        "addresses that road warriors may have behind NAT",
+    ),
+    setup(
+        "keep_alive",
+        Integer,
+        "20",
+        "seconds between NAT keep-alives, 0 for none",
+    ),
+    setup(
+        "force_keepalive",
+        YesNo,
+        "no",
+        "send NAT keep-alives even where the NAT is in front of the peer",
+    ),
+    setup(
+        "disable_port_floating",
+        YesNo,
+        "no",
+        "do not go over to port 4500, and hence offer no NAT traversal",
     ),
     setup("overridemtu", Integer, "", "MTU of the ipsecN devices"),
     setup("myid", Id, "", "what %myid stands for"),

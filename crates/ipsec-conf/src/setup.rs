@@ -73,6 +73,16 @@ pub struct Setup {
     pub hidetos: bool,
     /// One connection an ID.
     pub uniqueids: bool,
+    /// Get through NAT.
+    pub nat_traversal: bool,
+    /// Addresses behind NAT, as written.
+    pub virtual_private: Option<String>,
+    /// Seconds between keep-alives.
+    pub keep_alive: u32,
+    /// Keep-alives even where the NAT is in front of the peer.
+    pub force_keepalive: bool,
+    /// Stay on port 500.
+    pub disable_port_floating: bool,
     /// MTU of ipsecN.
     pub overridemtu: Option<u32>,
     /// `%myid`.
@@ -139,6 +149,14 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Setup, Vec<Diag
         hidetos: yes("hidetos", true),
         // 1.x kept every connection unless told otherwise.
         uniqueids: yes("uniqueids", version == Version::V2),
+        nat_traversal: yes("nat_traversal", true),
+        virtual_private: text("virtual_private"),
+        keep_alive: t
+            .text("keep_alive")
+            .and_then(|seconds| seconds.parse().ok())
+            .unwrap_or(20),
+        force_keepalive: yes("force_keepalive", false),
+        disable_port_floating: yes("disable_port_floating", false),
         overridemtu: t.text("overridemtu").and_then(|m| m.parse().ok()),
         myid: text("myid"),
     };

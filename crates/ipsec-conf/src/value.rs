@@ -372,10 +372,25 @@ pub fn check(kind: Kind, text: &str) -> Result<(), BadValue> {
         Kind::Host => host(text).map(drop),
         Kind::NextHop => next_hop(text).map(drop),
         Kind::Subnet => subnet(text).map(drop),
+        Kind::Client => client(text).map(drop),
         Kind::Id => id(text).map(drop),
         Kind::RsaKey => rsa_key(text).map(drop),
         Kind::ProtoPort => proto_port(text).map(drop),
     }
+}
+
+/// What is behind a participant; `None` for a virtual one, which `vhost:` or `vnet:` begins.
+pub fn client(text: &str) -> Result<Option<Subnet>, BadValue> {
+    if is_virtual(text) {
+        Ok(None)
+    } else {
+        subnet(text).map(Some)
+    }
+}
+
+/// Whether a client is one that the peer chooses (`vhost:%priv,%no`).
+pub fn is_virtual(text: &str) -> bool {
+    text.starts_with("vhost:") || text.starts_with("vnet:")
 }
 
 /// A protocol and port.

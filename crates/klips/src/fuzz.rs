@@ -35,8 +35,8 @@ const HERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 2));
 const THERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
 const KEY: [u8; 32] = *b"0123456789abcdefghijklmnopqrstuv";
 
-/// A host that is 192.0.2.2, with SAs from 192.0.2.1: ESP with and without authentication (SPI 0x1001, 0x1002), AH (0x1003)
-/// and IPCOMP (0x1004), and an eroute for all traffic. `None` if the home has no memory for it.
+/// A host that is 192.0.2.2, with SAs from 192.0.2.1: ESP with and without authentication (SPI 0x1001, 0x1002), AH (0x1003),
+/// IPCOMP (0x1004) and ESP in UDP (0x1005), and an eroute for all traffic. `None` if the home has no memory for it.
 pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
     let mut klips = Klips::new(home).ok()?;
     let physical = Physical::new(1, Name::new("eth0")?, 1500, &[HERE]);
@@ -59,9 +59,27 @@ pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
         EncAlg::AES_CBC,
         aes,
     );
+    let in_udp = SaParams {
+        said: id(SaProto::Esp, 0x1005, HERE),
+        nat_t: Some(pfkey::NatT {
+            kind: pfkey::NatT::ESP_IN_UDP,
+            sport: 61000,
+            dport: 4500,
+            oa: None,
+        }),
+        ..sa(
+            SaProto::Esp,
+            0x1002,
+            AuthAlg::NONE,
+            &[],
+            EncAlg::AES_CBC,
+            aes,
+        )
+    };
     let all = [
         SaParams::new(tunnel, THERE),
         authentic,
+        in_udp,
         sa(
             SaProto::Esp,
             0x1002,

@@ -2,6 +2,8 @@
 //!
 //! Not here: the transforms themselves (`esp`, `ah`, `ipcomp`, `ipip`).
 
+use core::net::IpAddr;
+
 use ipsec_types::{SaId, SaProto, Spi};
 
 use crate::device::{DeviceId, MAX_DEVICES, Stats};
@@ -11,7 +13,7 @@ use crate::packet::ip::protocol;
 use crate::packet::{IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Transform};
 use crate::verdict::{DropReason, Inbound};
-use crate::{ah, esp, ipcomp, ipip, notify};
+use crate::{ah, esp, ipcomp, ipip, natt, notify};
 
 /// Undoes the IPsec of a packet. See [`Klips::inbound`].
 pub(crate) fn inbound<H: Home>(
@@ -40,6 +42,7 @@ pub(crate) fn inbound<H: Home>(
                     | R::Replay
                     | R::WrongSource
                     | R::WrongGroup
+                    | R::WrongEncapsulation
                     | R::PolicyMismatch
             );
             Stats::add(
@@ -59,7 +62,14 @@ pub(crate) fn inbound<H: Home>(
 pub(crate) fn may_inflate<H: Home>(klips: &Klips<H>, packet: &[u8]) -> bool {
     let Some(sa) = IpHeader::new_checked(packet)
         .ok()
-        .and_then(|header| said(&header, packet).ok().flatten())
+        .and_then(|header| match header.protocol {
+            protocol::UDP => Some(SaId {
+                dst: header.dst,
+                spi: Spi(natt::spi(&header, packet)?),
+                proto: SaProto::Esp,
+            }),
+            _ => said(&header, packet).ok().flatten(),
+        })
         .and_then(|id| klips.sadb.get(&id))
     else {
         return false;
@@ -86,6 +96,15 @@ fn unwrap<H: Home>(
     packet: &mut Packet<'_>,
 ) -> Result<(), DropReason> {
     let mut last: Option<&Sa<H>> = None;
+    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+    let udp = match header.protocol {
+        protocol::UDP if header.fragment => return Err(DropReason::Fragment),
+        protocol::UDP => {
+            packet.truncate(header.total);
+            Some(natt::unwrap(&header, packet)?)
+        }
+        _ => None,
+    };
     for _ in 0..=MAX_TRANSFORMS {
         let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(header.total);
@@ -94,13 +113,22 @@ fn unwrap<H: Home>(
         }
         let Some(id) = said(&header, packet.bytes())? else {
             let last = last.ok_or(DropReason::WrongProtocol)?;
-            return finish(klips, cx, last, &header, packet);
+            return finish(klips, cx, last, &header, packet, udp.is_some());
         };
         let sa = klips.sadb.get(&id).ok_or(DropReason::NoSa)?;
-        check_place(klips, last, sa, &header)?;
+        // A peer behind a NAT may come from anywhere, and proves itself below.
+        check_place(klips, last, sa, udp.is_none().then_some(header.src))?;
+        if last.is_none() && sa.encap.is_some() != udp.is_some() {
+            return Err(DropReason::WrongEncapsulation);
+        }
         use_sa(cx, sa)?;
         match &sa.transform {
-            Transform::Esp { .. } => esp::open(sa, &header, packet)?,
+            Transform::Esp { .. } => {
+                esp::open(sa, &header, packet)?;
+                if let (Some(from), Some(encap)) = (udp, &sa.encap) {
+                    natt::heard(cx, sa, encap, from);
+                }
+            }
             Transform::Ah(_) => ah::open(sa, &header, packet)?,
             Transform::Comp(_) => ipcomp::decompress(cx.home, sa, &header, packet)?,
             Transform::None | Transform::IpIp => return Err(DropReason::SaNotReady),
@@ -137,18 +165,18 @@ fn use_sa<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>) -> Result<(), DropReason
     Ok(())
 }
 
-/// Whether a packet may come on this SA after `last`: from the SA's source, and in the order of its group. IPCOMP may be
+/// Whether a packet may come on this SA after `last`: from the SA's source, if `src` is to be looked at, and in the order of its group. IPCOMP may be
 /// missing between, since a packet that does not get smaller goes without.
 fn check_place<H: Home>(
     klips: &Klips<H>,
     last: Option<&Sa<H>>,
     sa: &Sa<H>,
-    header: &IpHeader,
+    src: Option<IpAddr>,
 ) -> Result<(), DropReason> {
     if !klips.sysctl().inbound_policy_check {
         return Ok(());
     }
-    if !sa.source.is_unspecified() && sa.source != header.src {
+    if !sa.source.is_unspecified() && src.is_some_and(|src| src != sa.source) {
         return Err(DropReason::WrongSource);
     }
     let expected = match last {
@@ -187,6 +215,7 @@ fn finish<H: Home>(
     last: &Sa<H>,
     header: &IpHeader,
     packet: &mut Packet<'_>,
+    udp: bool,
 ) -> Result<(), DropReason> {
     let check = klips.sysctl().inbound_policy_check;
     let mut rest = klips.sadb.inward(last);
@@ -197,7 +226,7 @@ fn finish<H: Home>(
     let (policy, inner) = match rest {
         Some(tun) if matches!(tun.transform, Transform::IpIp) && tunnelled => {
             use_sa(cx, tun)?;
-            if check && !tun.source.is_unspecified() && tun.source != header.src {
+            if check && !udp && !tun.source.is_unspecified() && tun.source != header.src {
                 return Err(DropReason::WrongSource);
             }
             let inner = ipip::unwrap(header, packet)?;
@@ -205,7 +234,12 @@ fn finish<H: Home>(
             (tun.policy, inner)
         }
         None if tunnelled && !check => (None, ipip::unwrap(header, packet)?),
-        None if !tunnelled => (last.policy, *header),
+        None if !tunnelled => {
+            if udp {
+                natt::mend(header, packet);
+            }
+            (last.policy, *header)
+        }
         _ => return Err(DropReason::WrongGroup),
     };
     let shown = inner.selector(packet.bytes());

@@ -11,6 +11,7 @@ use ipsec_types::{SaId, SaProto, Spi};
 use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Physical};
 use crate::eroute::Eroutes;
 use crate::home::{Context, Home, NoMemory, Vector};
+use crate::packet::ip::protocol;
 use crate::packet::{IpHeader, Packet};
 use crate::pfkey_seam::Socket;
 use crate::sadb::Sadb;
@@ -207,8 +208,11 @@ impl<H: Home> Klips<H> {
         let Some((header, spi)) = IpHeader::quoted(quoted) else {
             return;
         };
-        let Some(proto) = SaProto::from_number(header.protocol) else {
-            return;
+        let in_udp = header.protocol == protocol::UDP;
+        let proto = match SaProto::from_number(header.protocol) {
+            Some(proto) => proto,
+            None if in_udp => SaProto::Esp,
+            None => return,
         };
         let least = if header.is_v4() { 576 } else { 1280 };
         if let Some(sa) = self.sadb.get(&SaId {
@@ -216,6 +220,7 @@ impl<H: Home> Klips<H> {
             spi: Spi(spi),
             proto,
         }) && mtu >= least
+            && sa.encap.is_some() == in_udp
         {
             sa.learn_path_mtu(mtu);
         }

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | a packet routed to ipsecN | [`Klips::outbound`], then do what [`Outbound`] says | read |
 //! | … and the verdict was [`Outbound::Trap`] | [`Klips::trap`] with the same packet | write |
-//! | protocol 50, 51, 108, or 4/41 from a physical device | [`Klips::inbound`], then [`Inbound`] | read |
+//! | protocol 50, 51, 108, or 4/41 from a physical device, and ESP in UDP whole | [`Klips::inbound`], then [`Inbound`] | read |
 //! | a PF_KEY message | [`Klips::pfkey`] | write |
 //! | a second passed | [`Klips::tick`] | write |
 //! | an ICMP "too big" about an outer packet | [`Klips::path_mtu`] | read |
@@ -57,6 +57,7 @@ mod inbound;
 mod ipcomp;
 mod ipip;
 mod klips;
+mod natt;
 mod notify;
 mod outbound;
 mod proc;
@@ -68,6 +69,7 @@ pub use device::{DeviceError, DeviceId, Physical};
 pub use hold::{HOLD_IDLE, MAX_HOLDS};
 pub use home::{Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
 pub use klips::{DEBUG_NAMES, Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
+pub use natt::Encap;
 pub use packet::Packet;
 pub use pfkey_seam::{Audience, Socket};
 pub use proc::VERSION;

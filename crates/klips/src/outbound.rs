@@ -13,7 +13,7 @@ use crate::packet::ip::{protocol, rechecksum_v4};
 use crate::packet::{IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Sadb, Transform};
 use crate::verdict::{DropReason, Outbound};
-use crate::{ah, esp, ipcomp, ipip, notify};
+use crate::{ah, esp, ipcomp, ipip, natt, notify};
 
 /// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
 const IKE_PORTS: [u16; 2] = [500, 4500];
@@ -249,7 +249,10 @@ fn apply<H: Home>(
     let done = match &sa.transform {
         Transform::None => Err(DropReason::SaNotReady),
         Transform::IpIp => ipip::wrap(sa, &header, packet, klips.sysctl().hidetos),
-        Transform::Esp { .. } => esp::seal(sa, &header, packet),
+        Transform::Esp { .. } => esp::seal(sa, &header, packet).and_then(|()| match &sa.encap {
+            Some(encap) => natt::wrap(encap, packet),
+            None => Ok(()),
+        }),
         Transform::Ah(_) => ah::seal(sa, &header, packet),
         Transform::Comp(_) => ipcomp::compress(cx.home, sa, &header, packet),
     };

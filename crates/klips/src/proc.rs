@@ -169,6 +169,16 @@ fn spi<H: Home>(out: &mut dyn Write, sadb: &Sadb<H>, sa: &Sa<H>, now: u64) -> fm
     if plain != 0 {
         write!(out, " ratio={plain}:{packed}")?;
     }
+    if let Some(encap) = &sa.encap {
+        write!(
+            out,
+            " natencap=nonesp natsport={} natdport={}",
+            encap.sport, encap.dport
+        )?;
+        if encap.dst != sa.id.dst {
+            write!(out, " natdst={}", encap.dst)?;
+        }
+    }
     if sa.state() == State::Larval {
         write!(out, " larval")?;
     }

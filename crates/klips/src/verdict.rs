@@ -86,6 +86,8 @@ pub enum DropReason {
     WrongGroup,
     /// The addresses inside are not within the SA's policy.
     PolicyMismatch,
+    /// In UDP on an SA that is not for UDP, or the reverse.
+    WrongEncapsulation,
     /// A protocol that has no place here.
     WrongProtocol,
     /// The SA group nests deeper than [`crate::packet::MAX_TRANSFORMS`].
@@ -121,6 +123,7 @@ impl DropReason {
             Self::WrongSource => "source is not the SA's",
             Self::WrongGroup => "not through its SA group",
             Self::PolicyMismatch => "inner addresses outside the SA's policy",
+            Self::WrongEncapsulation => "in UDP where the SA has none, or the reverse",
             Self::WrongProtocol => "protocol has no place here",
             Self::TooDeep => "too many transforms",
             Self::NoRoom => "no room for headers",

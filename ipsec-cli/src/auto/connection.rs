@@ -76,8 +76,8 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
         .any(|h| matches!(h, whack::Host::Addr(IpAddr::V6(_))));
     let mut description = Connection {
         name: conn.name.clone(),
-        left: end(&conn.left, left, left_hop),
-        right: end(&conn.right, right, right_hop),
+        left: end(conn, Side::Left, left, left_hop)?,
+        right: end(conn, Side::Right, right, right_hop)?,
         policy: policy(conn),
         lifetimes: Lifetimes {
             ike: conn.ikelifetime,
@@ -120,8 +120,22 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
     Ok(all)
 }
 
-fn end(end: &End, host: whack::Host, nexthop: Option<IpAddr>) -> whack::End {
-    whack::End {
+fn end(conn: &Conn, side: Side, host: whack::Host, nexthop: Option<IpAddr>) -> Outcome<whack::End> {
+    let end = match side {
+        Side::Left => &conn.left,
+        Side::Right => &conn.right,
+    };
+    let virt = end.virtual_subnet.as_deref().map(str::parse).transpose();
+    let virt = virt.map_err(|error: whack::virtual_net::VirtualError| {
+        complain(
+            conn,
+            &format!("{}subnet", side.name()),
+            error.to_string(),
+            "write vhost:%priv,%no for one host behind NAT or none, vnet:%priv for a subnet",
+        )
+    })?;
+    Ok(whack::End {
+        virt,
         id: end.id.clone(),
         nexthop,
         client: end.subnet_within.or(end.subnet),
@@ -130,7 +144,7 @@ fn end(end: &End, host: whack::Host, nexthop: Option<IpAddr>) -> whack::End {
         updown: Some(end.updown.clone()),
         key_from_dns_on_demand: end.rsasigkey == Some(RsaKey::DnsOnDemand),
         ..whack::End::new(host)
-    }
+    })
 }
 
 fn policy(conn: &Conn) -> Policy {
@@ -145,6 +159,7 @@ fn policy(conn: &Conn) -> Policy {
         pfs: conn.pfs,
         disable_arrival_check: conn.disable_arrival_check,
         dont_rekey: !conn.rekey,
+        force_encaps: conn.force_encaps,
         shunt: match conn.conn_type {
             ConnType::Tunnel | ConnType::Transport => Shunt::Trap,
             ConnType::Passthrough => Shunt::Pass,
@@ -361,6 +376,31 @@ mod tests {
             c.policy.psk && !c.policy.rsasig && c.policy.tunnel && c.policy.encrypt && c.policy.pfs
         );
         assert_eq!(c.left.updown.as_deref(), Some("ipsec _updown"));
+    }
+
+    #[test]
+    fn road_warriors_behind_nat() {
+        let ends = "\tleft=192.0.2.1\n\tright=%any\n\tauthby=secret\n\tforceencaps=yes\n";
+        let all = build(&format!("{ends}\trightsubnet=vhost:%priv,%no\n"));
+        let [Request::Connection(c)] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!(
+            c.right.virt.as_ref().unwrap().to_string(),
+            "vhost:%no,%priv"
+        );
+        assert!(c.right.client.is_none() && c.policy.force_encaps);
+        let config = Config::parse(
+            "f",
+            &format!("version 2\nconn a\n{ends}\trightsubnet=vhost:%dhcp\n"),
+        );
+        let conn = config.conn("a").value.unwrap();
+        let mut routes = Routes::new(|| Err(NetError::NoDefaultRoute));
+        let error = requests(&conn, &mut routes).unwrap_err();
+        assert!(
+            error.message.contains("\"%dhcp\" is not supported"),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -138,6 +138,9 @@ fn describe(c: &Connection) -> String {
     if p.dont_rekey {
         out.push_str(" --dontrekey");
     }
+    if p.force_encaps {
+        out.push_str(" --forceencaps");
+    }
     if c.dpd.delay != 0 {
         let _ = write!(
             out,
@@ -163,6 +166,9 @@ fn end(end: &End) -> String {
             "client"
         };
         let _ = write!(out, " --{option} {}", quote(&client.to_string()));
+    }
+    if let Some(virt) = &end.virt {
+        let _ = write!(out, " --client {}", quote(&virt.to_string()));
     }
     if end.protoport != whack::ProtoPort::ANY {
         let _ = write!(

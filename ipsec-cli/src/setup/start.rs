@@ -156,6 +156,7 @@ fn pluto(context: &Context, setup: &Setup, info: &str) -> Result<(), String> {
     if setup.uniqueids {
         args.push("--uniqueids".into());
     }
+    args.extend(nat_options(setup)?);
     for class in &setup.plutodebug {
         args.push(format!("--debug-{class}"));
     }
@@ -175,6 +176,31 @@ fn pluto(context: &Context, setup: &Setup, info: &str) -> Result<(), String> {
         env: &env,
     };
     Daemon::Pluto.start(context.paths, &how)
+}
+
+/// Pluto's options about NAT.
+fn nat_options(setup: &Setup) -> Result<Vec<String>, String> {
+    if !setup.nat_traversal {
+        return Ok(Vec::new());
+    }
+    let mut args = vec![
+        "--nat_traversal".to_string(),
+        "--keep_alive".to_string(),
+        setup.keep_alive.to_string(),
+    ];
+    for (on, option) in [
+        (setup.force_keepalive, "--force_keepalive"),
+        (setup.disable_port_floating, "--disable_port_floating"),
+    ] {
+        args.extend(on.then(|| option.to_string()));
+    }
+    if let Some(nets) = &setup.virtual_private {
+        let nets: whack::Nets = nets.parse().map_err(|error| {
+            format!("virtual_private: {error}; write nets such as %v4:10.0.0.0/8,%v4:!10.1.0.0/16")
+        })?;
+        args.extend(["--virtual_private".to_string(), nets.to_string()]);
+    }
+    Ok(args)
 }
 
 /// Runs `prepluto=` or `postpluto=`.

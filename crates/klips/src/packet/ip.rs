@@ -201,7 +201,7 @@ impl IpHeader {
         Err(Malformed::Extensions)
     }
 
-    /// The header and SPI of an ESP or AH packet of which an ICMP error quotes only the start. Extension headers end the search.
+    /// The header and SPI of an ESP (in UDP too) or AH packet of which an ICMP error quotes only the start. Extension headers end the search.
     pub fn quoted(bytes: &[u8]) -> Option<(Self, u32)> {
         let version = bytes.first()? >> 4;
         let mut whole = [0; 128];
@@ -217,10 +217,10 @@ impl IpHeader {
         let protocol = whole[protocol_at];
         patch(whole.get_mut(..len)?, protocol_at, protocol);
         let header = Self::new_checked(whole.get(..len)?).ok()?;
-        let at = if protocol == protocol::AH {
-            start + 4
-        } else {
-            start
+        let at = match protocol {
+            protocol::AH => start + 4,
+            protocol::UDP => start + 8,
+            _ => start,
         };
         let spi = bytes
             .get(at..)?
@@ -309,6 +309,16 @@ pub fn emit(packet: &mut [u8], src: IpAddr, dst: IpAddr, protocol: u8, tos: u8, 
             set(packet, 24, &dst.octets());
         }
         // An SA with addresses of two families is refused when it is added.
+        _ => {}
+    }
+}
+
+/// Writes the destination into the packet's header, if it is of the header's family. Checksums are the caller's.
+pub(crate) fn emit_dst(packet: &mut [u8], dst: IpAddr) {
+    let v4 = packet.first().is_some_and(|b| b >> 4 == 4);
+    match dst {
+        IpAddr::V4(dst) if v4 => set(packet, 16, &dst.octets()),
+        IpAddr::V6(dst) if !v4 => set(packet, 24, &dst.octets()),
         _ => {}
     }
 }

@@ -75,9 +75,8 @@ fn dispatch<H: Home>(
         }
         // A daemon that gives up on an ACQUIRE; what becomes of the hold it says by DELFLOW or ADDFLOW.
         MsgType::Acquire if message.errno() != 0 => Ok(()),
-        MsgType::Acquire | MsgType::Expire | MsgType::PChange | MsgType::NatTNewMapping => {
-            Err(Errno(errno::EOPNOTSUPP))
-        }
+        MsgType::NatTNewMapping => sa::remap(klips, cx, message),
+        MsgType::Acquire | MsgType::Expire | MsgType::PChange => Err(Errno(errno::EOPNOTSUPP)),
     }
 }
 

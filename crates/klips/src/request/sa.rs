@@ -11,6 +11,7 @@ use crate::home::{Context, CryptoError, Home};
 use crate::ident::Ident;
 use crate::klips::Klips;
 use crate::lifetime::{Lifetime, Limits};
+use crate::natt::Encap;
 use crate::notify;
 use crate::pfkey_seam::Audience;
 use crate::sadb::{Auth, Crypt, Sa, State, Transform};
@@ -181,9 +182,10 @@ fn build<H: Home>(
     if proto == SaProto::IpIp && src.is_unspecified() {
         return Err(INVALID);
     }
-    if message.nat_t().is_some() {
-        return Err(Errno(errno::EOPNOTSUPP));
-    }
+    let encap = message
+        .nat_t()
+        .map(|nat_t| encap_of(&nat_t, proto, dst))
+        .transpose()?;
     let limits = |l: Option<pfkey::Lifetime>| l.map_or(Limits::default(), of_pfkey);
     let life = Lifetime::new(
         limits(message.lifetime_soft()),
@@ -192,6 +194,7 @@ fn build<H: Home>(
     );
     let mut sa = Sa::new(cx.home, id, src, asked.replay.into(), life)?;
     sa.transform = transform_of(cx.home, message, proto)?;
+    sa.encap = encap;
     sa.policy = message.selector();
     sa.inbound = sa.policy.is_some() || is_ours(klips, dst);
     sa.flags = asked.flags.0;
@@ -202,6 +205,49 @@ fn build<H: Home>(
     sa.ident_dst = ident(message.ident_dst())?;
     sa.advance(State::Mature);
     Ok(sa)
+}
+
+fn encap_of(nat_t: &pfkey::NatT, proto: SaProto, dst: IpAddr) -> Result<Encap, Errno> {
+    // The drafts' form, on port 500 behind a marker, is of peers that are no more.
+    if nat_t.kind != pfkey::NatT::ESP_IN_UDP {
+        return Err(Errno(errno::EOPNOTSUPP));
+    }
+    if proto != SaProto::Esp || nat_t.sport == 0 || nat_t.dport == 0 {
+        return Err(INVALID);
+    }
+    Ok(Encap {
+        sport: nat_t.sport,
+        dport: nat_t.dport,
+        dst,
+        original: nat_t.oa,
+    })
+}
+
+/// NAT_T_NEW_MAPPING: what goes out on an SA in UDP goes elsewhere from now on. An UPDATE would begin its sequence numbers anew,
+/// and the peer take its packets for old ones.
+pub(super) fn remap<H: Home>(
+    klips: &mut Klips<H>,
+    cx: &mut Context<'_, H>,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    let spi = message.sa().ok_or(INVALID)?.spi;
+    let (old, new) = (
+        message.src().ok_or(INVALID)?.addr,
+        message.dst().ok_or(INVALID)?.addr,
+    );
+    let port = message.nat_t().ok_or(INVALID)?.dport;
+    if port == 0 || new.is_unspecified() || new.is_multicast() || new.is_ipv4() != old.is_ipv4() {
+        return Err(INVALID);
+    }
+    let id = SaId {
+        dst: old,
+        spi,
+        proto: sa_proto(message)?,
+    };
+    let sa = klips.sadb.get_mut(&id).ok_or(Errno(errno::ENOENT))?;
+    let encap = sa.encap.as_mut().ok_or(INVALID)?;
+    (encap.dst, encap.dport) = (new, port);
+    echo(cx, Audience::All, message)
 }
 
 fn of_pfkey(l: pfkey::Lifetime) -> Limits {
@@ -315,6 +361,14 @@ fn tell<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, header: pfkey::Header) -> 
     }
     if let Some(policy) = &sa.policy {
         reply = reply.flow(policy);
+    }
+    if let Some(encap) = &sa.encap {
+        reply = reply.nat_t(&pfkey::NatT {
+            kind: pfkey::NatT::ESP_IN_UDP,
+            sport: encap.sport,
+            dport: encap.dport,
+            oa: encap.original,
+        });
     }
     say(cx, Audience::Sender, reply.finish()?);
     Ok(())

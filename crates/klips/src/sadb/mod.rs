@@ -12,6 +12,7 @@ use ipsec_types::{SaId, Selector};
 use crate::home::{Home, Lock, NoMemory};
 use crate::ident::Ident;
 use crate::lifetime::Lifetime;
+use crate::natt::{Encap, UDP_HEADER};
 use crate::replay::Replay;
 use crate::transform::{Authentication, Compression, Encryption, MAX_IV};
 
@@ -124,6 +125,10 @@ pub struct Sa<H: Home> {
     pub ident_dst: Ident<H>,
     /// What went wrong.
     pub errors: SaErrors,
+    /// ESP goes in UDP.
+    pub encap: Option<Encap>,
+    /// Whence the last authentic packet in UDP came, as a number; 0 none yet.
+    pub(crate) heard_from: AtomicU64,
     /// Bytes before and after compression.
     pub ratio: [AtomicU64; 2],
     /// A random number that IVs are made from.
@@ -163,6 +168,8 @@ impl<H: Home> Sa<H> {
             ident_src: Ident::none(),
             ident_dst: Ident::none(),
             errors: SaErrors::default(),
+            encap: None,
+            heard_from: AtomicU64::new(0),
             ratio: Default::default(),
             iv_seed,
             reference: 0,
@@ -237,7 +244,8 @@ impl<H: Home> Sa<H> {
                 let iv = crypt.as_ref().map_or(0, |c| c.row.iv);
                 let icv = auth.as_ref().map_or(0, |a| a.row.icv);
                 let payload = (total.saturating_sub(header) + 2).next_multiple_of(block);
-                (header + 8 + iv + payload + icv, header)
+                let udp = if self.encap.is_some() { UDP_HEADER } else { 0 };
+                (header + udp + 8 + iv + payload + icv, header)
             }
             Transform::Ah(auth) => (total + 12 + auth.row.icv, header),
         }

@@ -187,6 +187,8 @@ impl Connections {
                     && conn.this.protoport == clients.our_protoport
                     && conn.that.protoport == clients.their_protoport
                     && match &conn.that.virt {
+                        // In transport mode the peer speaks for itself, wherever it is seen.
+                        Some(_) if !conn.policy.tunnel => clients.theirs == Subnet::host(peer),
                         Some(virt) => virt.accepts(&clients.theirs, peer, self.virtual_private()),
                         None => conn
                             .that
