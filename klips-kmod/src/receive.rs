@@ -25,6 +25,25 @@ pub(crate) fn receive(host: &Host, physical: u32, mut packet: Skb) {
     }
 }
 
+/// Octets of a UDP header.
+const UDP_HEADER: u16 = 8;
+
+/// The same for ESP in UDP, whose UDP header the stack has taken out of the IP header's length: puts it back, since the core looks
+/// at the packet as it came.
+pub(crate) fn receive_from_udp(host: &Host, physical: u32, mut packet: Skb) {
+    if !packet.prepare(0, 0) {
+        return;
+    }
+    packet.with_packet(|packet| {
+        let bytes = packet.bytes_mut();
+        let at = if bytes.first().is_some_and(|b| b >> 4 == 4) { 2 } else { 4 };
+        if let Some(length) = bytes.get_mut(at..).and_then(|b| b.first_chunk_mut::<2>()) {
+            *length = u16::from_be_bytes(*length).saturating_add(UDP_HEADER).to_be_bytes();
+        }
+    });
+    receive(host, physical, packet);
+}
+
 /// The same for a packet that may hold compressed data: in a big buffer of this CPU, because how big it gets shows only when it
 /// is too late to make room.
 fn receive_growing(host: &Host, physical: u32, packet: &Skb) {

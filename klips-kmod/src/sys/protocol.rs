@@ -74,9 +74,16 @@ unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
     0
 }
 
-/// ESP in UDP is the kernel's own IPsec's alone.
-unsafe extern "C" fn receive_encapsulated(_: *mut c::sk_buff, _: c_int, _: c::__be32, _: c_int) -> c_int {
-    NOT_OURS
+/// ESP in UDP, from a socket that its owner made one of UDP encapsulation. The packet begins behind its UDP header, which is still
+/// there, but is counted in the IP header's length no more. In softirq context under RCU.
+unsafe extern "C" fn receive_encapsulated(skb: *mut c::sk_buff, _: c_int, _: c::__be32, _: c_int) -> c_int {
+    // SAFETY: the stack calls this with a packet it received, under RCU.
+    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OURS };
+    // SAFETY: unless we answer NOT_OURS the packet is ours, and the stack has made it unshared.
+    let mut packet = unsafe { Skb::from_raw(skb) };
+    packet.to_network_header();
+    crate::receive::receive_from_udp(host, index, packet);
+    0
 }
 
 /// For handlers that decrypt later; positive: ask the next one.

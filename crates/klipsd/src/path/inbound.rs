@@ -29,7 +29,7 @@ impl Receivers {
         let mut groups = vec![Vec::new(), Vec::new(), Vec::new()];
         for v6 in [false, true] {
             for protocol in Protocol::ALL {
-                let group = if protocol == Protocol::Esp {
+                let group = if matches!(protocol, Protocol::Esp | Protocol::EspInUdp) {
                     usize::from(v6)
                 } else {
                     2

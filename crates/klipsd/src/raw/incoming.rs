@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::header6::{self, Header6};
 use super::{RawError, enlarge_buffers, raw_error};
@@ -16,6 +16,38 @@ const BATCH: usize = 64;
 /// Largest IP packet.
 const MAX_PACKET: usize = 65_535;
 
+/// The port of NAT traversal (RFC 3948 section 2.1).
+const NAT_PORT: u32 = 4500;
+/// Instructions of the classic Berkeley packet filter: load a word or half a word, at a place or behind the IPv4 header, whose
+/// length X gets; compare with a constant; return a constant.
+const WORD: u16 = 0x20;
+const HALF: u16 = 0x28;
+const WORD_BEHIND: u16 = 0x40;
+const HALF_BEHIND: u16 = 0x48;
+const HEADER_LENGTH: u16 = 0xb1;
+const EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// To that port, and an SPI where IKE has its marker of zeros. A packet too short to tell is dropped, and so a keep-alive.
+const ESP_IN_UDP_4: [SockFilter; 7] = [
+    SockFilter::new(HEADER_LENGTH, 0, 0, 0),
+    SockFilter::new(HALF_BEHIND, 0, 0, 2),
+    SockFilter::new(EQUAL, 0, 3, NAT_PORT),
+    SockFilter::new(WORD_BEHIND, 0, 0, 8),
+    SockFilter::new(EQUAL, 1, 0, 0),
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+/// The same where the kernel keeps the IP header to itself.
+const ESP_IN_UDP_6: [SockFilter; 6] = [
+    SockFilter::new(HALF, 0, 0, 2),
+    SockFilter::new(EQUAL, 0, 3, NAT_PORT),
+    SockFilter::new(WORD, 0, 0, 8),
+    SockFilter::new(EQUAL, 1, 0, 0),
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+
 /// What a raw socket is to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -25,13 +57,15 @@ pub enum Protocol {
     Ah,
     /// IPCOMP, 108.
     Comp,
+    /// ESP in UDP: what comes to UDP port 4500 and is not IKE. pluto has the port, and this a copy.
+    EspInUdp,
     /// ICMP 1, or ICMPv6 58, as the family wants.
     Icmp,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Esp, Self::Ah, Self::Comp, Self::Icmp];
+    pub const ALL: [Self; 5] = [Self::Esp, Self::EspInUdp, Self::Ah, Self::Comp, Self::Icmp];
 
     /// The IP protocol number in IPv4 or IPv6.
     #[must_use]
@@ -40,6 +74,7 @@ impl Protocol {
             (Self::Esp, _) => 50,
             (Self::Ah, _) => 51,
             (Self::Comp, _) => 108,
+            (Self::EspInUdp, _) => 17,
             (Self::Icmp, false) => 1,
             (Self::Icmp, true) => 58,
         }
@@ -86,6 +121,9 @@ impl Incoming {
         let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
         let number = i32::from(protocol.number(v6));
         let sock = Socket::new_raw(domain, Type::RAW, Some(number.into()))?;
+        if protocol == Protocol::EspInUdp {
+            sock.attach_filter(if v6 { &ESP_IN_UDP_6 } else { &ESP_IN_UDP_4 })?;
+        }
         sock.bind_device(Some(device.as_bytes()))?;
         sock.set_nonblocking(true)?;
         enlarge_buffers(&sock);

@@ -1,4 +1,4 @@
-//! The physical side: raw sockets for what arrives (ESP, AH, IPCOMP, ICMP "too big") and what leaves.
+//! The physical side: raw sockets for what arrives (ESP, ESP in UDP, AH, IPCOMP, ICMP "too big") and what leaves.
 
 pub mod header6;
 pub mod icmp;
