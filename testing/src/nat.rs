@@ -1,0 +1,85 @@
+//! A router that hides a net behind its own address, as every home has one.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::{Host, Segment, Testbed};
+
+/// How long a mapping without traffic lives, in seconds, until [`Router::lifetime`] says otherwise.
+const LIFETIME: u32 = 30;
+
+/// The router and the net behind it.
+pub struct Router<'a> {
+    /// The router itself; eth1 is outside, eth0 inside.
+    pub host: Host,
+    /// The net behind it.
+    pub inside: Segment<'a>,
+    first_port: AtomicU32,
+    lifetime: AtomicU32,
+}
+
+impl<'a> Router<'a> {
+    /// A router between `public`, where it has the address `outside` (`192.1.2.99/24`), and a net of its own, where it has
+    /// `inside` (`10.0.0.254/24`). No port outside is the one inside.
+    pub fn new(
+        testbed: &'a Testbed,
+        name: &str,
+        public: &Segment<'_>,
+        outside: &str,
+        inside: &str,
+    ) -> Router<'a> {
+        let net = testbed.segment(name, "");
+        let host = testbed.host(name);
+        host.attach(public, "eth1", outside)
+            .gateway("192.1.2.254")
+            .attach(&net, "eth0", inside);
+        host.run(
+            "nft add table ip nat && nft 'add chain ip nat post { type nat hook postrouting priority 100; }' \
+             && nft add table ip gate && nft 'add chain ip gate forward { type filter hook forward priority 0; }'",
+        )
+        .ok();
+        let router = Router {
+            host,
+            inside: net,
+            first_port: AtomicU32::new(61000),
+            lifetime: AtomicU32::new(LIFETIME),
+        };
+        router.lifetime(LIFETIME);
+        router.masquerade();
+        router
+    }
+
+    fn masquerade(&self) {
+        let first = self.first_port.load(Ordering::Relaxed);
+        self.host
+            .run(&format!(
+                "nft flush chain ip nat post \
+                 && nft add rule ip nat post oifname eth1 ip protocol udp masquerade to :{first}-{} \
+                 && nft add rule ip nat post oifname eth1 masquerade",
+                first + 99
+            ))
+            .ok();
+    }
+
+    /// How long a mapping without traffic lives.
+    pub fn lifetime(&self, seconds: u32) {
+        self.lifetime.store(seconds, Ordering::Relaxed);
+        self.host
+            .run(&format!(
+                "cd /proc/sys/net/netfilter && echo {seconds} >nf_conntrack_udp_timeout \
+                 && echo {seconds} >nf_conntrack_udp_timeout_stream"
+            ))
+            .ok();
+    }
+
+    /// Loses all mappings, as a router does that is switched off for a while; new ones get ports of another range. Takes the
+    /// lifetime of a mapping.
+    pub fn forget(&self) {
+        self.host.run("nft add rule ip gate forward drop").ok();
+        let lifetime = self.lifetime.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs(u64::from(lifetime) + 2));
+        self.first_port.fetch_add(100, Ordering::Relaxed);
+        self.masquerade();
+        self.host.run("nft flush chain ip gate forward").ok();
+    }
+}
