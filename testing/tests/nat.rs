@@ -123,11 +123,11 @@ fn a_road_warrior_behind_nat() {
     pings(&road, "192.0.2.1", &net);
     pings(&net.sunrise, "10.0.0.9", &net);
     // In fragments, and with DF, which learns what fits.
-    road.run("ping -n -q -c 3 -i 0.1 -M dont -s 3000 192.0.2.1")
+    road.run("ping -n -q -c 3 -i 0.1 -W 2 -M dont -s 3000 192.0.2.1")
         .ok()
         .says(" 0% packet loss");
     road.run(
-        "ping -n -q -c 1 -s 1472 -M do 192.0.2.1; ping -n -q -c 3 -i 0.1 -s 1300 -M do 192.0.2.1",
+        "ping -n -q -c 1 -s 1472 -M do 192.0.2.1; ping -n -q -c 3 -i 0.1 -W 2 -s 1300 -M do 192.0.2.1",
     )
     .ok()
     .says(" 0% packet loss");
