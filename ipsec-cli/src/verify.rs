@@ -89,6 +89,13 @@ fn checks() -> Vec<(String, Finding)> {
         "Checking that pluto listens on UDP port 500".into(),
         listening(),
     ));
+    let setup = ipsec_conf::Config::load(&paths.conf()).setup().value;
+    if setup.is_some_and(|setup| setup.nat_traversal) {
+        all.push((
+            "Checking that pluto listens on UDP port 4500 (NAT traversal)".into(),
+            nat_port(),
+        ));
+    }
     if net::devices().is_ok_and(|d| {
         d.iter()
             .filter(|d| d.ifname != "lo" && !d.ifname.starts_with("ipsec"))
@@ -202,19 +209,31 @@ fn pluto() -> Finding {
     }
 }
 
-/// 500 as /proc/net/udp writes it.
+/// 500 and 4500 as /proc/net/udp writes them.
 const IKE_PORT: &str = ":01F4";
+const NAT_PORT: &str = ":1194";
 
-fn listening() -> Finding {
-    let bound = ["/proc/net/udp", "/proc/net/udp6"].iter().any(|path| {
+fn is_bound(port: &str) -> bool {
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|path| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.lines().skip(1).any(|l| {
             l.split_whitespace()
                 .nth(1)
-                .is_some_and(|local| local.ends_with(IKE_PORT))
+                .is_some_and(|local| local.ends_with(port))
         })
-    });
-    if bound {
+    })
+}
+
+fn nat_port() -> Finding {
+    if is_bound(NAT_PORT) {
+        Ok(None)
+    } else {
+        Err("nothing listens on UDP port 4500, so no peer can be behind NAT: ipsec auto --ready tells why, or nat_traversal=no in config setup does without".into())
+    }
+}
+
+fn listening() -> Finding {
+    if is_bound(IKE_PORT) {
         Ok(None)
     } else {
         Err("nothing listens on UDP port 500: check interfaces= in ipsec.conf, then ipsec auto --ready".into())
@@ -264,10 +283,11 @@ fn firewall() -> Finding {
     let drops = rules
         .lines()
         .any(|l| l.contains("hook input") && l.contains("policy drop"));
-    let opened = (rules.contains("dport 500") || rules.contains("isakmp"))
-        && (rules.contains("esp") || rules.contains("protocol 50"));
+    let opened =
+        (rules.contains("dport 500") || rules.contains("dport { 500") || rules.contains("isakmp"))
+            && (rules.contains("esp") || rules.contains("protocol 50"));
     if drops && !opened {
-        return Err("input is dropped by default and no rule names IKE or ESP: nft add rule inet filter input udp dport 500 accept, and meta l4proto { esp, ah } accept".into());
+        return Err("input is dropped by default and no rule names IKE or ESP: nft add rule inet filter input udp dport { 500, 4500 } accept, and meta l4proto { esp, ah } accept".into());
     }
     Ok(None)
 }

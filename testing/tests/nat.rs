@@ -135,6 +135,7 @@ fn a_road_warrior_behind_nat() {
         .run("ipsec auto --status")
         .ok()
         .says("NAT-Traversal: on, port 4500")
+        .says("- allowed 2 subnets: 10.0.0.0/8, 172.16.0.0/12")
         .says("[@road]===10.0.0.9/32; erouted");
     net.east
         .run("cat /run/pluto/pluto.log")
@@ -144,6 +145,7 @@ fn a_road_warrior_behind_nat() {
     road.run("ipsec spi")
         .ok()
         .says("natencap=nonesp natsport=4500 natdport=4500");
+    road.run("ipsec verify --nocolour | grep 4500").says("[OK]");
     // Each side renews the keys, which the other takes.
     up(&road, &net);
     let renewed = net

@@ -1,4 +1,4 @@
-//! Packets from the wire (ESP, AH, IPCOMP, IPIP) and packets to send, against SAs of every kind.
+//! Packets from the wire (ESP, in UDP too, AH, IPCOMP, IPIP) and packets to send, against SAs of every kind.
 #![no_main]
 
 use std::sync::Mutex;

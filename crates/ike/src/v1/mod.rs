@@ -28,5 +28,5 @@ pub use ident::{Client, Identity, IdentityError, Span};
 pub use isakmp::{IsakmpSa, Role};
 pub use job::{Job, JobResult};
 pub use message::VENDOR_ID;
-pub use nat::{Nat, NatMethod, NatOffer};
+pub use nat::{Nat, NatMethod, NatOffer, fuzz_nat};
 pub use seen::Seen;

@@ -259,6 +259,26 @@ impl fmt::Display for Nat {
     }
 }
 
+/// Reads what a message says about NAT; for the fuzzer.
+pub fn fuzz_nat(data: &[u8]) {
+    let Ok(message) = Message::new_checked(data) else {
+        return;
+    };
+    let at = SocketAddr::from(([192, 0, 2, 1], 500));
+    let offer = NatOffer {
+        enabled: true,
+        force: false,
+        local: at,
+        remote: at,
+    };
+    let cookies = (message.header().initiator, message.header().responder);
+    let mut nat = Nat::agreed(NatMethod::of(&message));
+    nat.find_out(&Nat::discoveries(&message), Hash::SHA1, cookies, &offer);
+    for initiator in [false, true] {
+        let _ = Nat::peer_original(&message, initiator);
+    }
+}
+
 /// HASH(CKY-I | CKY-R | IP | Port).
 fn digest(hash: Hash, (initiator, responder): (Cookie, Cookie), at: SocketAddr) -> Vec<u8> {
     let port = at.port().to_be_bytes();
