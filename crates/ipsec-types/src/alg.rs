@@ -22,14 +22,18 @@ impl AuthAlg {
     pub const MD5_HMAC: Self = Self(2);
     /// HMAC-SHA1-96 (RFC 2404), 160-bit key.
     pub const SHA1_HMAC: Self = Self(3);
-    /// HMAC-SHA2-256 (RFC 4868).
+    /// HMAC-SHA2-256-128 (RFC 4868), 256-bit key.
     pub const SHA2_256_HMAC: Self = Self(5);
-    /// HMAC-SHA2-384 (RFC 4868).
+    /// HMAC-SHA2-384-192 (RFC 4868), 384-bit key.
     pub const SHA2_384_HMAC: Self = Self(6);
-    /// HMAC-SHA2-512 (RFC 4868).
+    /// HMAC-SHA2-512-256 (RFC 4868), 512-bit key.
     pub const SHA2_512_HMAC: Self = Self(7);
-    /// HMAC-RIPEMD160-96 (RFC 2857).
+    /// HMAC-RIPEMD160-96 (RFC 2857); KLIPS does not have it.
     pub const RIPEMD160_HMAC: Self = Self(8);
+    /// AES-XCBC-MAC-96 (RFC 3566), 128-bit key.
+    pub const AES_XCBC_MAC: Self = Self(9);
+    /// AES-CMAC-96 (RFC 4494), 128-bit key. IKEv1 has no number for it; 250 is the one that libreswan uses.
+    pub const AES_CMAC: Self = Self(250);
 
     const NAMES: &[(Self, &str, u16)] = &[
         (Self::MD5_HMAC, "hmac-md5-96", 128),
@@ -38,6 +42,8 @@ impl AuthAlg {
         (Self::SHA2_384_HMAC, "hmac-sha2-384-192", 384),
         (Self::SHA2_512_HMAC, "hmac-sha2-512-256", 512),
         (Self::RIPEMD160_HMAC, "hmac-ripemd160-96", 160),
+        (Self::AES_XCBC_MAC, "aes-xcbc-96", 128),
+        (Self::AES_CMAC, "aes-cmac-96", 128),
     ];
 
     /// The name of `ipsec spi --ah`, `hmac-md5-96`.
@@ -76,6 +82,8 @@ impl AuthAlg {
             6 => Some(Self::SHA2_384_HMAC),
             7 => Some(Self::SHA2_512_HMAC),
             8 => Some(Self::RIPEMD160_HMAC),
+            9 => Some(Self::AES_XCBC_MAC),
+            250 => Some(Self::AES_CMAC),
             _ => None,
         }
     }
@@ -85,7 +93,7 @@ impl AuthAlg {
         match self {
             Self::MD5_HMAC => Some(1),
             Self::SHA1_HMAC => Some(2),
-            Self(n @ 5..=8) => Some(n as u16),
+            Self(n @ (5..=9 | 250)) => Some(n as u16),
             _ => None,
         }
     }
@@ -103,10 +111,29 @@ impl EncAlg {
     /// AES-CBC (RFC 3602), 128-, 192- or 256-bit key.
     pub const AES_CBC: Self = Self(12);
 
+    /// AES-CTR (RFC 3686), 128-, 192- or 256-bit key and a nonce of 32 bits behind it.
+    pub const AES_CTR: Self = Self(13);
+    /// AES-GCM with an ICV of 8 octets (RFC 4106), 128-, 192- or 256-bit key and a salt of 32 bits behind it.
+    pub const AES_GCM_8: Self = Self(18);
+    /// AES-GCM with an ICV of 12 octets.
+    pub const AES_GCM_12: Self = Self(19);
+    /// AES-GCM with an ICV of 16 octets.
+    pub const AES_GCM_16: Self = Self(20);
+    /// Camellia-CBC (RFC 4312), 128-, 192- or 256-bit key.
+    pub const CAMELLIA_CBC: Self = Self(22);
+    /// ChaCha20-Poly1305 (RFC 7634), 256-bit key and a salt of 32 bits behind it.
+    pub const CHACHA20_POLY1305: Self = Self(28);
+
     const NAMES: &[(Self, &str, &[u16])] = &[
         (Self::TRIPLE_DES_CBC, "3des", &[192]),
         (Self::NULL, "null", &[0]),
         (Self::AES_CBC, "aes", &[128, 192, 256]),
+        (Self::AES_CTR, "aes_ctr", &[160, 224, 288]),
+        (Self::AES_GCM_8, "aes_gcm_8", &[160, 224, 288]),
+        (Self::AES_GCM_12, "aes_gcm_12", &[160, 224, 288]),
+        (Self::AES_GCM_16, "aes_gcm_16", &[160, 224, 288]),
+        (Self::CAMELLIA_CBC, "camellia", &[128, 192, 256]),
+        (Self::CHACHA20_POLY1305, "chacha20_poly1305", &[288]),
     ];
 
     /// The short name, `3des` or `aes`.
@@ -125,12 +152,40 @@ impl EncAlg {
             .map(|(alg, ..)| *alg)
     }
 
-    /// The key lengths in bits it takes; empty when unknown.
+    /// The key lengths in bits it takes in PF_KEY's key extension, a salt or nonce included; empty when unknown.
     pub fn key_bits(self) -> &'static [u16] {
         Self::NAMES
             .iter()
             .find(|(alg, ..)| *alg == self)
             .map_or(&[], |(.., bits)| bits)
+    }
+
+    /// Whether it authenticates too, and so goes without an [`AuthAlg`].
+    pub const fn is_aead(self) -> bool {
+        matches!(
+            self,
+            Self::AES_GCM_8 | Self::AES_GCM_12 | Self::AES_GCM_16 | Self::CHACHA20_POLY1305
+        )
+    }
+
+    /// How many of the bits of [`EncAlg::key_bits`] are salt or nonce, at the key's end.
+    pub const fn salt_bits(self) -> u16 {
+        if self.is_aead() || matches!(self, Self::AES_CTR) {
+            32
+        } else {
+            0
+        }
+    }
+
+    /// Whether the same IV under the same key gives it away, so that keys must be fresh for each SA and not come from a file (RFC
+    /// 3686 section 7, RFC 4106 section 10, RFC 7634 section 4).
+    pub const fn needs_fresh_key(self) -> bool {
+        self.salt_bits() != 0
+    }
+
+    /// Whether it may be used with an [`AuthAlg`] only (RFC 2410, RFC 3686).
+    pub const fn needs_auth(self) -> bool {
+        matches!(self, Self::NULL | Self::AES_CTR)
     }
 }
 
@@ -179,64 +234,22 @@ pub mod doi {
     pub const ESP_NULL: u8 = 11;
     /// AES-CBC.
     pub const ESP_AES: u8 = 12;
+    /// AES-CTR (RFC 3686).
+    pub const ESP_AES_CTR: u8 = 13;
+    /// AES-GCM with an ICV of 8 octets (RFC 4106).
+    pub const ESP_AES_GCM_8: u8 = 18;
+    /// AES-GCM with an ICV of 12 octets.
+    pub const ESP_AES_GCM_12: u8 = 19;
+    /// AES-GCM with an ICV of 16 octets.
+    pub const ESP_AES_GCM_16: u8 = 20;
+    /// Camellia-CBC (RFC 4312).
+    pub const ESP_CAMELLIA: u8 = 22;
+    /// ChaCha20-Poly1305 (RFC 7634).
+    pub const ESP_CHACHA20_POLY1305: u8 = 28;
     /// IPCOMP with DEFLATE.
     pub const IPCOMP_DEFLATE: u8 = 2;
     /// IPCOMP with LZS.
     pub const IPCOMP_LZS: u8 = 3;
-}
-
-/// An ESP cipher with its authenticator as `ipsec spi --esp` names it: `3des-md5-96`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct EspSuite {
-    /// The cipher.
-    pub enc: EncAlg,
-    /// The authenticator; [`AuthAlg::NONE`] for none.
-    pub auth: AuthAlg,
-    /// The cipher's key length in bits where the name fixes it, else 0.
-    pub enc_bits: u16,
-    /// The name.
-    pub name: &'static str,
-}
-
-const fn suite(name: &'static str, enc: EncAlg, enc_bits: u16, auth: AuthAlg) -> EspSuite {
-    EspSuite {
-        enc,
-        auth,
-        enc_bits,
-        name,
-    }
-}
-
-/// Every suite that has a name.
-pub const ESP_SUITES: &[EspSuite] = &[
-    suite("3des", EncAlg::TRIPLE_DES_CBC, 192, AuthAlg::NONE),
-    suite(
-        "3des-md5-96",
-        EncAlg::TRIPLE_DES_CBC,
-        192,
-        AuthAlg::MD5_HMAC,
-    ),
-    suite(
-        "3des-sha1-96",
-        EncAlg::TRIPLE_DES_CBC,
-        192,
-        AuthAlg::SHA1_HMAC,
-    ),
-    suite("aes-md5-96", EncAlg::AES_CBC, 0, AuthAlg::MD5_HMAC),
-    suite("aes-sha1-96", EncAlg::AES_CBC, 0, AuthAlg::SHA1_HMAC),
-    suite("aes128-md5-96", EncAlg::AES_CBC, 128, AuthAlg::MD5_HMAC),
-    suite("aes128-sha1-96", EncAlg::AES_CBC, 128, AuthAlg::SHA1_HMAC),
-    suite("aes192-md5-96", EncAlg::AES_CBC, 192, AuthAlg::MD5_HMAC),
-    suite("aes192-sha1-96", EncAlg::AES_CBC, 192, AuthAlg::SHA1_HMAC),
-    suite("aes256-md5-96", EncAlg::AES_CBC, 256, AuthAlg::MD5_HMAC),
-    suite("aes256-sha1-96", EncAlg::AES_CBC, 256, AuthAlg::SHA1_HMAC),
-];
-
-impl EspSuite {
-    /// The suite of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        ESP_SUITES.iter().find(|s| s.name == name).copied()
-    }
 }
 
 /// The transform as `/proc/net/ipsec_spi` prints it: `ESP_3DES_HMAC_MD5`, `AH_HMAC_SHA1`, `COMP_DEFLATE`, `IPIP`.
@@ -272,6 +285,12 @@ impl fmt::Display for XformName {
             EncAlg::TRIPLE_DES_CBC => "_3DES",
             EncAlg::AES_CBC => "_AES",
             EncAlg::NULL => "_NULL",
+            EncAlg::AES_CTR => "_AES_CTR",
+            EncAlg::AES_GCM_8 => "_AES_GCM_8",
+            EncAlg::AES_GCM_12 => "_AES_GCM_12",
+            EncAlg::AES_GCM_16 => "_AES_GCM_16",
+            EncAlg::CAMELLIA_CBC => "_CAMELLIA",
+            EncAlg::CHACHA20_POLY1305 => "_CHACHA20_POLY1305",
             _ => "_UNKNOWN_encr",
         })?;
         f.write_str(match self.auth {
@@ -281,6 +300,8 @@ impl fmt::Display for XformName {
             AuthAlg::SHA2_256_HMAC => "_HMAC_SHA2_256",
             AuthAlg::SHA2_384_HMAC => "_HMAC_SHA2_384",
             AuthAlg::SHA2_512_HMAC => "_HMAC_SHA2_512",
+            AuthAlg::AES_XCBC_MAC => "_AES_XCBC",
+            AuthAlg::AES_CMAC => "_AES_CMAC",
             _ => "_UNKNOWN_auth",
         })
     }
@@ -294,11 +315,6 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for suite in ESP_SUITES {
-            assert_eq!(EspSuite::from_name(suite.name), Some(*suite));
-            assert!(suite.enc_bits == 0 || suite.enc.key_bits().contains(&suite.enc_bits));
-            assert!(suite.auth.key_bits().is_some());
-        }
         for n in 0..=255 {
             if let Some(name) = AuthAlg(n).name() {
                 assert_eq!(AuthAlg::from_name(name), Some(AuthAlg(n)));
@@ -326,5 +342,11 @@ mod tests {
         assert_eq!(name(SaProto::Ah, 0, AuthAlg::SHA1_HMAC), "AH_HMAC_SHA1");
         assert_eq!(name(SaProto::Comp, 2, AuthAlg::NONE), "COMP_DEFLATE");
         assert_eq!(name(SaProto::IpIp, 0, AuthAlg::NONE), "IPIP");
+        assert_eq!(
+            name(SaProto::Esp, 20, AuthAlg::NONE),
+            "ESP_AES_GCM_16",
+            "an AEAD has no authenticator beside it"
+        );
+        assert_eq!(name(SaProto::Ah, 0, AuthAlg::AES_CMAC), "AH_AES_CMAC");
     }
 }

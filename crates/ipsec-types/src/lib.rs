@@ -28,14 +28,16 @@ pub mod range;
 pub mod said;
 pub mod selector;
 pub mod subnet;
+pub mod suite;
 
-pub use alg::{AuthAlg, CompAlg, EncAlg, EspSuite};
+pub use alg::{AuthAlg, CompAlg, EncAlg};
 pub use data::{DataError, DataFormat};
 pub use port::{Port, ProtoPort, ProtoPortError};
 pub use range::{AddrRange, RangeError};
 pub use said::{MagicSpi, SaId, SaIdError, SaProto, Spi};
 pub use selector::{Packet, Selector};
 pub use subnet::{Subnet, SubnetError};
+pub use suite::{EspSuite, SuiteError};
 
 /// The unspecified address (`0.0.0.0` or `::`) of the family that `like` has.
 pub const fn unspecified(like: core::net::IpAddr) -> core::net::IpAddr {

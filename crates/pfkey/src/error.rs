@@ -177,7 +177,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "SPI range {min:#x} to {max:#x} is empty or starts below 0x100")
             }
             Self::Algorithms => f.write_str(
-                "algorithms do not fit the SA type: AH needs authentication only, ESP a cipher (and authentication if it is null), IPCOMP a compression only",
+                "algorithms do not fit the SA type: AH needs authentication only, ESP a cipher (with authentication if it is null or in counter mode, without if it authenticates itself), IPCOMP a compression only",
             ),
             Self::IdentType(n) => write!(f, "identity type {n} is unknown, 0 to 4 are"),
             Self::IdentString => f.write_str("an identity's text must be UTF-8, ended and padded by zero octets"),

@@ -185,7 +185,8 @@ impl<'a> Message<'a> {
         let (auth, enc) = (sa.auth.0 != 0, sa.encrypt.0 != 0);
         let fits = match self.satype() {
             SaType::Ah => auth && !enc,
-            SaType::Esp => enc && (auth || sa.encrypt != ipsec_types::EncAlg::NULL),
+            SaType::Esp if auth => enc && !sa.encrypt.is_aead(),
+            SaType::Esp => enc && !sa.encrypt.needs_auth(),
             SaType::Comp => enc && !auth,
             SaType::IpIp | SaType::Int | SaType::Unspec => !auth && !enc,
         };

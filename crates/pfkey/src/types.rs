@@ -241,8 +241,10 @@ impl SaFlags {
     pub const CLEARFLOW: Self = Self(4);
     /// ADDFLOW: no eroute, but the inbound policy of the SA.
     pub const INFLOW: Self = Self(8);
+    /// Sequence numbers of 64 bits (RFC 4303 section 2.2.1): `SADB_X_SAFLAGS_ESN`, the bit that the BSDs use.
+    pub const ESN: Self = Self(0x400);
 
-    const KNOWN: u32 = 15;
+    const KNOWN: u32 = 15 | Self::ESN.0;
 
     /// Whether all of `other` is set.
     pub const fn contains(self, other: Self) -> bool {

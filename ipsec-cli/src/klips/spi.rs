@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
-use ipsec_types::{AuthAlg, CompAlg, EncAlg, EspSuite, SaId, SaProto, data, unspecified};
+use ipsec_types::{
+    AuthAlg, CompAlg, EncAlg, EspSuite, SaId, SaProto, SuiteError, data, unspecified,
+};
 use pfkey::client::{Client, Reply, Table};
 use pfkey::request::{self, SaParams};
-use pfkey::{SaType, errno};
+use pfkey::{SaFlags, SaType, errno};
 use zeroize::Zeroizing;
 
 use super::common::{self, Common, Failure, SaOptions};
@@ -17,10 +19,10 @@ use super::life::Limits;
 #[derive(Parser, Debug)]
 #[command(group(ArgGroup::new("action").args(["ah", "esp", "comp", "ip4", "ip6", "del", "clear"])))]
 struct Options {
-    /// Make an AH SA: hmac-md5-96 or hmac-sha1-96
+    /// Make an AH SA: hmac-sha1-96, hmac-sha2-256-128, aes-xcbc-96, ...
     #[arg(long, value_name = "algorithm")]
     ah: Option<String>,
-    /// Make an ESP SA: 3des-md5-96, 3des-sha1-96, aes128-sha1-96, ...
+    /// Make an ESP SA: 3des-md5-96, aes128-sha1-96, aes256-sha2-256-128, aes_gcm128, ...
     #[arg(long, value_name = "algorithm")]
     esp: Option<String>,
     /// Make an IPCOMP SA: deflate
@@ -47,6 +49,12 @@ struct Options {
     /// Replay window in packets
     #[arg(long = "replay_window", alias = "replay-window", value_name = "packets", value_parser = clap::value_parser!(u8).range(1..))]
     replay_window: Option<u8>,
+    /// Sequence numbers of 64 bits; both ends must have it, and a replay window
+    #[arg(long)]
+    esn: bool,
+    /// The key was made for this SA alone and is used nowhere else, ever: what AES-CTR, AES-GCM and ChaCha20-Poly1305 need
+    #[arg(long)]
+    freshkey: bool,
     /// Limits: (soft|hard)-(allocations|bytes|addtime|usetime|packets)=N[,...]
     #[arg(long, value_name = "limits")]
     life: Vec<String>,
@@ -121,7 +129,9 @@ fn act(options: &Options) -> Result<(), Failure> {
         errno::EINVAL if !keys.enc.is_empty() => Some(format!(
             "KLIPS refuses a key of {said}: the parts of a 3DES key must differ, and none be a weak DES key"
         )),
-        errno::EPROTONOSUPPORT => Some(format!("KLIPS has no such algorithm for {said}")),
+        errno::EPROTONOSUPPORT => Some(format!(
+            "KLIPS has no such algorithm for {said}: klips.ko takes its algorithms from the running kernel"
+        )),
         _ => None,
     };
     let mut client = common::connect()?;
@@ -203,25 +213,40 @@ fn params<'k>(
             "{said} has an address of the other kind than --ip4 or --ip6 says"
         ));
     }
+    let esp = options
+        .esp
+        .as_deref()
+        .and_then(|name| EspSuite::from_name(name).ok());
     check_key(
         "--authkey",
         auth.name().unwrap_or_default(),
         keys.auth.len(),
         &[auth.key_bits().unwrap_or(0)],
+        0,
     )?;
-    let enc_bits = match (&options.esp, encrypt) {
-        (Some(name), _) => match EspSuite::from_name(name).map_or(0, |suite| suite.enc_bits) {
-            0 => encrypt.key_bits().to_vec(),
-            bits => vec![bits],
-        },
-        _ => vec![0],
-    };
+    let enc_bits: Vec<u16> = esp.map_or(vec![0], |suite| suite.key_bits().collect());
+    let cipher = options.esp.as_deref().unwrap_or_default();
     check_key(
         "--enckey",
-        options.esp.as_deref().unwrap_or_default(),
+        cipher,
         keys.enc.len(),
         &enc_bits,
+        encrypt.salt_bits(),
     )?;
+    if encrypt.needs_fresh_key() && esp.is_some() && !options.freshkey {
+        return Err(format!(
+            "--esp {cipher}: a key that is used again after a restart would give itself away. Use a cipher in CBC, or pluto, which \
+             makes keys; or say with --freshkey that this key was made for this SA alone"
+        ));
+    }
+    if options.esn && !matches!(proto, SaProto::Esp | SaProto::Ah) {
+        return Err(format!(
+            "--esn has no use here: {said} has no sequence numbers"
+        ));
+    }
+    if options.esn && options.replay_window.is_none() {
+        return Err("--esn needs --replay_window: the half of a sequence number that is not sent is told by the window".into());
+    }
     let mut limits = Limits::default();
     options.life.iter().try_for_each(|text| limits.add(text))?;
     Ok(SaParams {
@@ -232,25 +257,28 @@ fn params<'k>(
         enc_key: &keys.enc,
         hard: limits.hard,
         soft: limits.soft,
+        flags: if options.esn {
+            SaFlags::ESN
+        } else {
+            SaFlags::NONE
+        },
         ..SaParams::new(said, src)
     })
 }
 
 fn algorithms(options: &Options) -> Result<(SaProto, AuthAlg, EncAlg), Failure> {
     if let Some(name) = &options.ah {
-        let auth = AuthAlg::from_name(name).ok_or_else(|| {
-            format!("--ah {name}: unknown; known are hmac-md5-96 and hmac-sha1-96")
-        })?;
+        let auth = EspSuite::auths()
+            .find(|alg| alg.name() == Some(name))
+            .ok_or_else(|| {
+                let known: Vec<_> = EspSuite::auths().filter_map(AuthAlg::name).collect();
+                format!("--ah {name}: unknown; known are {}", known.join(", "))
+            })?;
         return Ok((SaProto::Ah, auth, EncAlg::NONE));
     }
     if let Some(name) = &options.esp {
-        let suite = EspSuite::from_name(name).ok_or_else(|| {
-            let known: Vec<_> = ipsec_types::alg::ESP_SUITES
-                .iter()
-                .map(|s| s.name)
-                .collect();
-            format!("--esp {name}: unknown; known are {}", known.join(", "))
-        })?;
+        let suite =
+            EspSuite::from_name(name).map_err(|e: SuiteError| format!("--esp {name}: {e}"))?;
         return Ok((SaProto::Esp, suite.auth, suite.enc));
     }
     if let Some(name) = &options.comp {
@@ -262,13 +290,22 @@ fn algorithms(options: &Options) -> Result<(SaProto, AuthAlg, EncAlg), Failure> 
     Ok((SaProto::IpIp, AuthAlg::NONE, EncAlg::NONE))
 }
 
-fn check_key(option: &str, algorithm: &str, octets: usize, bits: &[u16]) -> Result<(), Failure> {
+/// `salt` of the bits are salt or nonce.
+fn check_key(
+    option: &str,
+    algorithm: &str,
+    octets: usize,
+    bits: &[u16],
+    salt: u16,
+) -> Result<(), Failure> {
     let fits = bits.iter().any(|b| usize::from(*b) == octets * 8);
     let wanted = || {
-        bits.iter()
-            .map(u16::to_string)
-            .collect::<Vec<_>>()
-            .join(" or ")
+        let all: Vec<_> = bits.iter().map(u16::to_string).collect();
+        let behind = match salt {
+            0 => String::new(),
+            salt => format!(", of which the last {salt} are the salt"),
+        };
+        format!("{}{behind}", all.join(" or "))
     };
     match (fits, octets) {
         (true, _) => Ok(()),
@@ -338,6 +375,18 @@ mod tests {
             try_params("spi --said comp:1000@::1 --comp deflate").unwrap(),
             "comp0x1000@::1 0 2 0"
         );
+        let keys = format!("--enckey {MD5}01020304 --freshkey --esn --replay_window 64");
+        for (name, numbers) in [("aes_gcm128", "0 20 64"), ("aes_gcm_8", "0 18 64")] {
+            let line = format!("spi --said esp.200@192.0.2.1 --esp {name} {keys}");
+            assert_eq!(
+                try_params(&line).unwrap(),
+                format!("esp0x200@192.0.2.1 {numbers}")
+            );
+        }
+        let null = format!("spi --said esp.200@192.0.2.1 --esp null-aes-cmac-96 --authkey {MD5}");
+        assert_eq!(try_params(&null).unwrap(), "esp0x200@192.0.2.1 250 11 0");
+        let ah = format!("spi --said ah.200@192.0.2.1 --ah aes-xcbc-96 --authkey {MD5}");
+        assert_eq!(try_params(&ah).unwrap(), "ah0x200@192.0.2.1 9 0 0");
         let tun = "spi --said tun.113@192.0.2.1 --ip4 --src 192.0.2.2 --dst 192.0.2.1";
         assert_eq!(try_params(tun).unwrap(), "tun0x113@192.0.2.1 0 0 0");
     }
@@ -365,7 +414,47 @@ mod tests {
             ),
             (
                 "--said esp.125@192.0.2.1 --esp des-md5-96".into(),
-                "unknown; known are 3des",
+                "--esp des-md5-96: unknown cipher; known are 3des",
+            ),
+            (
+                "--said esp.125@192.0.2.1 --esp aes-md4-96".into(),
+                "unknown authenticator; known are md5-96",
+            ),
+            (
+                "--said ah.125@192.0.2.1 --ah hmac-ripemd160-96".into(),
+                "known are hmac-md5-96, hmac-sha1-96, hmac-sha2-256-128",
+            ),
+            (
+                "--said esp.125@192.0.2.1 --esp null".into(),
+                "never used without authentication",
+            ),
+            (
+                format!("--said esp.125@192.0.2.1 --esp aes_gcm-sha1-96 --enckey {MD5}"),
+                "authenticates by itself",
+            ),
+            (
+                format!("--said esp.125@192.0.2.1 --esp aes_gcm128 --enckey {MD5} --freshkey"),
+                "--enckey has 128 bits, aes_gcm128 needs 160, of which the last 32 are the salt",
+            ),
+            (
+                format!("--said esp.125@192.0.2.1 --esp aes_gcm --enckey {MD5}01020304"),
+                "--freshkey",
+            ),
+            (
+                format!(
+                    "--said esp.125@192.0.2.1 --esp aes_ctr-md5-96 --enckey {MD5}01020304 --authkey {MD5}"
+                ),
+                "--freshkey",
+            ),
+            (
+                format!(
+                    "--said esp.125@192.0.2.1 --esp aes_gcm --freshkey --esn --enckey {MD5}01020304"
+                ),
+                "--esn needs --replay_window",
+            ),
+            (
+                "--said tun.125@192.0.2.1 --ip4 --src 192.0.2.2 --esn --replay_window 3".into(),
+                "has no sequence numbers",
             ),
             ("--said esp.99@192.0.2.1 --esp 3des".into(), "reserved"),
             ("--said tun.125@192.0.2.1 --ip4".into(), "--src is missing"),

@@ -3,7 +3,7 @@
 use super::step::{Step, Undo, Verb};
 use crate::auto::connection::{Gateway, complain};
 use ipsec_conf::{Conn, ConnType, Diagnostic, Side};
-use ipsec_types::{SaId, SaProto, Spi, Subnet};
+use ipsec_types::{EspSuite, SaId, SaProto, Spi, Subnet};
 use std::net::IpAddr;
 
 /// Which address on which ipsecN this host has.
@@ -323,6 +323,16 @@ impl<'c> Keys<'c> {
             add(next(SaProto::IpIp), &[ip, "--src", &src, "--dst", &dst]);
         }
         if let Some(esp) = self.text("esp") {
+            if EspSuite::from_name(esp).is_ok_and(|suite| suite.enc.needs_fresh_key()) {
+                return Err(complain(
+                    self.conn,
+                    "esp",
+                    format!(
+                        "esp={esp} is not for keys from a file: a key that is used again gives itself away"
+                    ),
+                    "use a cipher in CBC, such as aes256-sha2-256-128, or let pluto negotiate keys: auto=start in the place of auto=manual",
+                ));
+            }
             let mut words = vec!["--esp", esp, "--src", &src];
             self.window("espreplay_window", &mut words);
             for (option, key) in [("--enckey", "espenckey"), ("--authkey", "espauthkey")] {
@@ -472,6 +482,10 @@ mod tests {
             (
                 "\ttype=passthrough\n\tesp=3des\n".to_owned(),
                 "a shunt has no esp=",
+            ),
+            (
+                "\tspi=0x300\n\tesp=aes_gcm128\n\tespenckey=0x1\n".to_owned(),
+                "is not for keys from a file",
             ),
         ] {
             let said = plan(&body, "192.0.2.1").unwrap_err();
