@@ -7,10 +7,11 @@
 #include <linux/zlib.h>
 #include "crypto.h"
 
-struct crypto_sync_skcipher *klips_h_cipher_new(const char *name)
+struct crypto_sync_skcipher *klips_h_cipher_new(const char *name, int *error)
 {
 	struct crypto_sync_skcipher *cipher = crypto_alloc_sync_skcipher(name, 0, 0);
 
+	*error = PTR_ERR_OR_ZERO(cipher);
 	return IS_ERR(cipher) ? NULL : cipher;
 }
 
@@ -27,27 +28,40 @@ int klips_h_cipher_key(struct crypto_sync_skcipher *cipher, const u8 *key, unsig
 /* A packet of 64 kilobytes that begins in the middle of a page. */
 #define MOST_PAGES (65536 / PAGE_SIZE + 2)
 
-/* Pages from vmalloc lie apart in memory; everything else is one piece. */
+/* Adds data to the list of sg[] from *n on. Pages from vmalloc lie apart in memory; everything else is one piece. */
+static int add_pieces(struct scatterlist *sg, unsigned int *n, unsigned int most, u8 *data, unsigned int len)
+{
+	while (len) {
+		unsigned int part = len;
+
+		if (*n == most)
+			return -EMSGSIZE;
+		if (is_vmalloc_addr(data)) {
+			part = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(data));
+			sg_set_page(&sg[(*n)++], vmalloc_to_page(data), part, offset_in_page(data));
+		} else {
+			sg_set_buf(&sg[(*n)++], data, part);
+		}
+		data += part;
+		len -= part;
+	}
+	return 0;
+}
+
 static int pieces(struct scatterlist *sg, u8 *data, unsigned int len)
 {
 	unsigned int n = 0;
+	int error;
 
 	if (!is_vmalloc_addr(data)) {
 		sg_init_one(sg, data, len);
 		return 0;
 	}
 	sg_init_table(sg, MOST_PAGES);
-	while (len) {
-		unsigned int part = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(data));
-
-		if (n == MOST_PAGES)
-			return -EMSGSIZE;
-		sg_set_page(&sg[n++], vmalloc_to_page(data), part, offset_in_page(data));
-		data += part;
-		len -= part;
-	}
-	sg_mark_end(&sg[n - 1]);
-	return 0;
+	error = add_pieces(sg, &n, MOST_PAGES, data, len);
+	if (!error)
+		sg_mark_end(&sg[n - 1]);
+	return error;
 }
 
 int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 *data, unsigned int len)
@@ -69,10 +83,85 @@ int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 
 	return error;
 }
 
-struct crypto_shash *klips_h_mac_new(const char *name)
+/* Salt and IV of RFC 4106 and RFC 7634. */
+#define NONCE 12
+/* Room for a request of any AEAD with what its parts want; one a CPU, since it is too much for the stack. */
+#define REQUEST 2048
+
+static void __percpu *requests;
+
+int klips_h_aead_init(void)
+{
+	requests = __alloc_percpu(REQUEST, CRYPTO_MINALIGN);
+	return requests ? 0 : -ENOMEM;
+}
+
+void klips_h_aead_exit(void)
+{
+	free_percpu(requests);
+	requests = NULL;
+}
+
+struct crypto_aead *klips_h_aead_new(const char *name, unsigned int icv, int *error)
+{
+	struct crypto_aead *aead = crypto_alloc_aead(name, 0, CRYPTO_ALG_ASYNC);
+
+	*error = PTR_ERR_OR_ZERO(aead);
+	if (*error)
+		return NULL;
+	if (crypto_aead_ivsize(aead) != NONCE || sizeof(struct aead_request) + crypto_aead_reqsize(aead) > REQUEST)
+		*error = -EOPNOTSUPP;
+	else
+		*error = crypto_aead_setauthsize(aead, icv);
+	if (!*error)
+		return aead;
+	crypto_free_aead(aead);
+	return NULL;
+}
+
+void klips_h_aead_free(struct crypto_aead *aead)
+{
+	crypto_free_aead(aead);
+}
+
+int klips_h_aead_key(struct crypto_aead *aead, const u8 *key, unsigned int len)
+{
+	return crypto_aead_setkey(aead, key, len);
+}
+
+/* data holds, or has room for, the ICV at its end; softirqs are off. */
+int klips_h_aead_crypt(struct crypto_aead *aead, bool encrypt, u8 *nonce, u8 *aad, unsigned int aad_len, u8 *data,
+		       unsigned int len)
+{
+	struct aead_request *request = this_cpu_ptr(requests);
+	/* What is authenticated only may lie across two pages. */
+	struct scatterlist sg[MOST_PAGES + 2];
+	unsigned int n = 0, icv = crypto_aead_authsize(aead);
+	int error;
+
+	if (len < icv)
+		return -EMSGSIZE;
+	sg_init_table(sg, ARRAY_SIZE(sg));
+	error = add_pieces(sg, &n, ARRAY_SIZE(sg), aad, aad_len);
+	if (!error)
+		error = add_pieces(sg, &n, ARRAY_SIZE(sg), data, len);
+	if (error)
+		return error;
+	sg_mark_end(&sg[n - 1]);
+	aead_request_set_tfm(request, aead);
+	aead_request_set_callback(request, 0, NULL, NULL);
+	aead_request_set_ad(request, aad_len);
+	aead_request_set_crypt(request, sg, sg, encrypt ? len - icv : len, nonce);
+	error = encrypt ? crypto_aead_encrypt(request) : crypto_aead_decrypt(request);
+	memzero_explicit(request, sizeof(*request) + crypto_aead_reqsize(aead));
+	return error;
+}
+
+struct crypto_shash *klips_h_mac_new(const char *name, int *error)
 {
 	struct crypto_shash *mac = crypto_alloc_shash(name, 0, 0);
 
+	*error = PTR_ERR_OR_ZERO(mac);
 	return IS_ERR(mac) ? NULL : mac;
 }
 

@@ -232,7 +232,7 @@ static void setup(struct net_device *dev)
 	dev->mtu = 0;
 	dev->min_mtu = 0;
 	dev->max_mtu = IP_MAX_MTU;
-	dev->needed_headroom = LL_MAX_HEADER + 160;
+	dev->needed_headroom = LL_MAX_HEADER + 192;
 	dev->needed_tailroom = 128;
 	/* No offloads: the stack hands over packets that are whole, in one piece, and summed, and does so best itself. */
 	dev->features = 0;

@@ -16,6 +16,16 @@ const HEADER: usize = 12;
 /// The longest IP header, with options or extension headers, that is taken.
 const MAX_IP: usize = 512;
 
+/// How long an AH is: IPv6 wants a multiple of 8 bytes, IPv4 of 4, which every ICV is (RFC 4302 section 2.2).
+pub(crate) fn length(icv: usize, v4: bool) -> usize {
+    let length = HEADER + icv;
+    if v4 {
+        length
+    } else {
+        length.next_multiple_of(8)
+    }
+}
+
 fn auth<H: Home>(sa: &Sa<H>) -> Result<&Auth<H>, DropReason> {
     match &sa.transform {
         Transform::Ah(auth) => Ok(auth),
@@ -34,18 +44,19 @@ pub(crate) fn seal<H: Home>(
         return Err(DropReason::Fragment);
     }
     let sequence = sa.next_sequence().ok_or(DropReason::SequenceWrapped)?;
-    let (at, ah) = (header.payload, HEADER + auth.row.icv);
+    let at = header.payload;
+    let ah = length(auth.row.icv, header.is_v4());
     packet.insert(at, ah).map_err(|_| DropReason::NoRoom)?;
     let bytes = packet.bytes_mut();
     set(bytes, at, &[header.protocol, (ah / 4 - 2) as u8, 0, 0]);
     set(bytes, at + 4, &sa.id.spi.to_be_bytes());
-    set(bytes, at + 8, &sequence.to_be_bytes());
+    set(bytes, at + 8, &(sequence as u32).to_be_bytes());
     bytes
         .get_mut(at + HEADER..at + ah)
         .ok_or(DropReason::NoRoom)?
         .fill(0);
     patch(bytes, header.protocol_at, protocol::AH);
-    let mac = compute(auth, header, bytes)?;
+    let mac = compute(sa, auth, header, bytes, sequence)?;
     set(
         bytes,
         at + HEADER,
@@ -69,26 +80,27 @@ pub(crate) fn open<H: Home>(
     packet: &mut Packet<'_>,
 ) -> Result<(), DropReason> {
     let auth = auth(sa)?;
-    let (at, ah) = (header.payload, HEADER + auth.row.icv);
+    let at = header.payload;
     let bytes = packet.bytes_mut();
-    let (inner, len) = match bytes.get(at..at + ah) {
-        Some([inner, len, ..]) => (*inner, usize::from(*len)),
+    let (inner, ah) = match bytes.get(at..at + HEADER) {
+        Some([inner, units, ..]) => (*inner, (usize::from(*units) + 2) * 4),
         _ => return Err(DropReason::Malformed),
     };
-    if (len + 2) * 4 != ah {
+    // Linux pads to 8 bytes under IPv4 too, unless it is told otherwise.
+    let right = [header.is_v4(), false].map(|v4| length(auth.row.icv, v4));
+    if !right.contains(&ah) || at + ah > bytes.len() {
         SaErrors::add(&sa.errors.size);
         return Err(DropReason::BadCiphertext);
     }
-    let sequence = sequence_at(bytes, at + 8)?;
-    check_replay(sa, sequence)?;
+    let sequence = check_replay(sa, sequence_at(bytes, at + 8)?)?;
     let mut icv = [0; MAX_ICV];
     let icv = icv.get_mut(..auth.row.icv).ok_or(DropReason::Home)?;
     let place = bytes
-        .get_mut(at + HEADER..at + ah)
+        .get_mut(at + HEADER..at + HEADER + auth.row.icv)
         .ok_or(DropReason::Malformed)?;
     icv.copy_from_slice(place);
     place.fill(0);
-    let mac = compute(auth, header, bytes)?;
+    let mac = compute(sa, auth, header, bytes, sequence)?;
     if !mac
         .get(..icv.len())
         .is_some_and(|m| bool::from(m.ct_eq(icv)))
@@ -102,11 +114,14 @@ pub(crate) fn open<H: Home>(
     Ok(())
 }
 
-/// The MAC over `bytes`, in which the AH's own authenticator is zero already.
+/// The MAC over `bytes`, in which the AH's own authenticator is zero already, and the half of the sequence number that is not sent
+/// (RFC 4302 section 2.5.1).
 fn compute<H: Home>(
+    sa: &Sa<H>,
     auth: &Auth<H>,
     header: &IpHeader,
     bytes: &[u8],
+    sequence: u64,
 ) -> Result<[u8; MAX_MAC], DropReason> {
     let mut copy = [0; MAX_IP];
     let ip = copy
@@ -122,10 +137,11 @@ fn compute<H: Home>(
         zero_mutable_v6(ip)?
     }
     let mut mac = [0; MAX_MAC];
-    auth.mac
-        .mac(&[ip, rest], &mut mac)
-        .map_err(|_| DropReason::Home)?;
-    Ok(mac)
+    let done = match sa.unsent(sequence) {
+        Some(unsent) => auth.mac.mac(&[ip, rest, &unsent], &mut mac),
+        None => auth.mac.mac(&[ip, rest], &mut mac),
+    };
+    done.map(|()| mac).map_err(|_| DropReason::Home)
 }
 
 /// RFC 4302 section 3.3.3.1.1 and appendix A.

@@ -36,7 +36,8 @@ const THERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
 const KEY: [u8; 32] = *b"0123456789abcdefghijklmnopqrstuv";
 
 /// A host that is 192.0.2.2, with SAs from 192.0.2.1: ESP with and without authentication (SPI 0x1001, 0x1002), AH (0x1003),
-/// IPCOMP (0x1004) and ESP in UDP (0x1005), and an eroute for all traffic. `None` if the home has no memory for it.
+/// IPCOMP (0x1004), ESP in UDP (0x1005), AES-GCM with ESN (0x1006) and NULL with SHA2 (0x1007), and an eroute for all traffic. `None`
+/// if the home has no memory for it.
 pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
     let mut klips = Klips::new(home).ok()?;
     let physical = Physical::new(1, Name::new("eth0")?, 1500, &[HERE]);
@@ -102,6 +103,26 @@ pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
             AuthAlg::NONE,
             &[],
             EncAlg(CompAlg::DEFLATE.0),
+            &[],
+        ),
+        SaParams {
+            replay: 64,
+            flags: pfkey::SaFlags::ESN,
+            ..sa(
+                SaProto::Esp,
+                0x1006,
+                AuthAlg::NONE,
+                &[],
+                EncAlg::AES_GCM_8,
+                KEY.get(..20)?,
+            )
+        },
+        sa(
+            SaProto::Esp,
+            0x1007,
+            AuthAlg::SHA2_256_HMAC,
+            &KEY,
+            EncAlg::NULL,
             &[],
         ),
     ];

@@ -48,6 +48,8 @@ pub trait Lock<T>: Sized {
 pub enum CryptoError {
     /// The home has no implementation of this transform.
     Unsupported,
+    /// The authenticator does not match: the data is not to be used.
+    BadTag,
     /// The key has a length the transform does not take, or is a weak key.
     BadKey,
     /// The data is no whole number of blocks, or the IV has the wrong length.
@@ -62,6 +64,7 @@ impl fmt::Display for CryptoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unsupported => "transform not implemented here",
+            Self::BadTag => "authenticator does not match",
             Self::BadKey => "key of a wrong length, or weak",
             Self::BadLength => "data not a whole number of blocks, or wrong IV length",
             Self::BadData => "data does not decompress",
@@ -74,10 +77,24 @@ impl core::error::Error for CryptoError {}
 
 /// One key of one cipher, ready for use by any thread. Must wipe its key when dropped.
 pub trait Cipher {
-    /// Encrypts `data` in place. `iv` has the transform's IV length; `data` is a whole number of its blocks.
+    /// Encrypts `data` in place. CBC: `iv` has the transform's IV length, `data` is a whole number of its blocks. Counter mode:
+    /// `iv` is the first counter block, 16 bytes, and `data` has any length.
     fn encrypt(&self, iv: &[u8], data: &mut [u8]) -> Result<(), CryptoError>;
     /// Decrypts `data` in place.
     fn decrypt(&self, iv: &[u8], data: &mut [u8]) -> Result<(), CryptoError>;
+}
+
+/// Salt and IV of an AEAD, in bytes.
+pub const NONCE: usize = crate::transform::SALT + crate::transform::COUNTER_IV;
+
+/// One key of one AEAD, ready for use by any thread. Must wipe its key when dropped.
+pub trait Aead {
+    /// Encrypts in place all of `data` but its last [`Encryption::icv`] bytes, and writes the ICV over it and `aad` there.
+    fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> Result<(), CryptoError>;
+
+    /// Compares the ICV, which `data` ends with, in constant time, and decrypts in place what is before it. `BadTag` when it is
+    /// not right; what `data` holds then is worth nothing.
+    fn open(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> Result<(), CryptoError>;
 }
 
 /// The longest output any MAC writes, before truncation, in bytes.
@@ -100,9 +117,21 @@ pub trait Home: Sized + 'static {
     type Cipher: Cipher + Send + Sync + 'static;
     /// A keyed MAC.
     type Mac: Mac + Send + Sync + 'static;
+    /// A keyed AEAD.
+    type Aead: Aead + Send + Sync + 'static;
 
-    /// Keys the cipher that `transform` describes; tell them apart by [`Encryption::id`] (and `key.len()`).
-    /// The core has checked the key's length against the table.
+    /// Whether this host has an implementation of the cipher; what it has not is not told to key daemons.
+    fn has_encryption(&self, _transform: &Encryption) -> bool {
+        true
+    }
+
+    /// Whether this host has an implementation of the MAC.
+    fn has_authentication(&self, _transform: &Authentication) -> bool {
+        true
+    }
+
+    /// Keys the cipher that `transform` describes, one in mode `Cbc` or `Ctr`; tell them apart by [`Encryption::id`] (and
+    /// `key.len()`). The core has checked the key's length against the table; a nonce is not part of it.
     fn cipher(
         &self,
         transform: &'static Encryption,
@@ -112,6 +141,9 @@ pub trait Home: Sized + 'static {
     /// Keys the MAC that `transform` describes; tell them apart by [`Authentication::id`].
     fn mac(&self, transform: &'static Authentication, key: &[u8])
     -> Result<Self::Mac, CryptoError>;
+
+    /// Keys the AEAD that `transform` describes. The core has checked the key's length; the salt is not part of it.
+    fn aead(&self, transform: &'static Encryption, key: &[u8]) -> Result<Self::Aead, CryptoError>;
 
     /// Deflates `buffer[..len]` in place (raw deflate, RFC 1951, window at most 2^15, no zlib header) and answers the new length.
     /// `Err(BadData)` when the result would not be shorter than `len`; `buffer` is then unchanged.

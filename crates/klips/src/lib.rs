@@ -67,7 +67,7 @@ mod tick;
 
 pub use device::{DeviceError, DeviceId, Physical};
 pub use hold::{HOLD_IDLE, MAX_HOLDS};
-pub use home::{Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
+pub use home::{Aead, Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
 pub use klips::{DEBUG_NAMES, Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
 pub use natt::Encap;
 pub use packet::Packet;

@@ -10,15 +10,15 @@ use crate::ident::Ident;
 use crate::lifetime::{Lifetime, Limits, Standing};
 use crate::pfkey_seam::Audience;
 use crate::sadb::{Sa, State, Transform};
-use crate::transform::{AUTHENTICATIONS, ENCRYPTIONS};
+use crate::transform;
 
 /// The replay window that ACQUIRE proposes, in packets.
 const PROPOSED_WINDOW: u8 = 64;
 /// The lifetimes that ACQUIRE proposes, in seconds, as KLIPS does.
 const PROPOSED_SOFT: u64 = 57_600;
 const PROPOSED_HARD: u64 = 86_400;
-/// More combinations than the transform table makes.
-const MAX_COMBS: usize = 8;
+/// Combinations that ACQUIRE proposes.
+const MAX_COMBS: usize = 6;
 
 /// What is used up of an SA, as PF_KEY tells it.
 pub(crate) fn current(life: &Lifetime) -> pfkey::Lifetime {
@@ -78,7 +78,7 @@ pub(crate) fn algorithms<H: Home>(sa: &Sa<H>) -> (u8, u8) {
 
 /// Looks at an SA's lifetimes, moves its state on, and says so to those who registered for its type. True: it may be used.
 pub(crate) fn age<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>) -> bool {
-    match sa.life.standing(cx.now) {
+    match sa.standing(cx.now) {
         Standing::Fresh => true,
         Standing::Soft => {
             if sa.advance(State::Dying) {
@@ -154,7 +154,7 @@ pub(crate) fn acquire<H: Home>(
         },
         ..*packet
     };
-    let (combs, count) = proposal();
+    let (combs, count) = proposal(cx.home);
     let params = AcquireParams {
         satype: SaType::Esp,
         packet: wanted,
@@ -171,18 +171,31 @@ pub(crate) fn acquire<H: Home>(
     }
 }
 
-/// Every cipher with every MAC, the strongest first.
-fn proposal() -> ([Comb; MAX_COMBS], usize) {
+/// What ACQUIRE proposes, the best first: a cipher and a MAC, 0 for an AEAD's.
+const PREFERENCE: [(u8, u8); MAX_COMBS] = [
+    (transform::EALG_AES_GCM_16, 0),
+    (transform::EALG_CHACHA20_POLY1305, 0),
+    (transform::EALG_AES_CBC, transform::AALG_SHA2_256_HMAC),
+    (transform::EALG_AES_CBC, transform::AALG_SHA2_512_HMAC),
+    (transform::EALG_AES_CBC, transform::AALG_SHA1_HMAC),
+    (transform::EALG_3DES_CBC, transform::AALG_SHA1_HMAC),
+];
+
+/// Those of the combinations that this host has.
+fn proposal<H: Home>(home: &H) -> ([Comb; MAX_COMBS], usize) {
     let limits = |seconds| pfkey::Lifetime {
         addtime: seconds,
         usetime: seconds,
         ..pfkey::Lifetime::NONE
     };
-    let bits = |bytes: Option<&usize>| bytes.map_or(0, |b| *b as u16 * 8);
-    let all = ENCRYPTIONS
-        .iter()
-        .rev()
-        .flat_map(|e| AUTHENTICATIONS.iter().rev().map(move |a| (e, a)));
+    let had = PREFERENCE.iter().filter_map(|(encrypt, auth)| {
+        let encrypt = transform::encryption(*encrypt).filter(|e| home.has_encryption(e))?;
+        let auth = match auth {
+            0 => None,
+            id => Some(transform::authentication(*id).filter(|a| home.has_authentication(a))?),
+        };
+        Some((encrypt, auth))
+    });
     let empty = Comb {
         auth: 0,
         encrypt: 0,
@@ -194,11 +207,12 @@ fn proposal() -> ([Comb; MAX_COMBS], usize) {
     };
     let mut combs = [empty; MAX_COMBS];
     let mut count = 0;
-    for (comb, (encrypt, auth)) in combs.iter_mut().zip(all) {
-        comb.auth = auth.id;
+    for (comb, (encrypt, auth)) in combs.iter_mut().zip(had) {
+        let bits = auth.map_or(0, |a| a.key_bits());
+        comb.auth = auth.map_or(0, |a| a.id);
         comb.encrypt = encrypt.id;
-        comb.auth_bits = (auth.key as u16 * 8, auth.key as u16 * 8);
-        comb.encrypt_bits = (bits(encrypt.keys.first()), bits(encrypt.keys.last()));
+        comb.auth_bits = (bits, bits);
+        comb.encrypt_bits = encrypt.key_bits();
         count += 1;
     }
     (combs, count)

@@ -156,7 +156,8 @@ fn spi<H: Home>(out: &mut dyn Write, sadb: &Sadb<H>, sa: &Sa<H>, now: u64) -> fm
         window(out, sa)?;
     }
     if sa.flags != 0 {
-        write!(out, " flags=0x{:x}<>", sa.flags)?;
+        let names = if sa.is_esn() { "ESN" } else { "" };
+        write!(out, " flags=0x{:x}<{names}>", sa.flags)?;
     }
     keys(out, sa)?;
     write!(out, " life(c,s,h)=")?;
@@ -199,11 +200,11 @@ fn window<H: Home>(out: &mut dyn Write, sa: &Sa<H>) -> fmt::Result {
         "ooo_errs",
         sa.errors.replay.load(Ordering::Relaxed).into(),
     )?;
-    nonzero(out, "seq", sa.last_sequence().into())?;
+    nonzero(out, "seq", sa.last_sequence())?;
     if recent != 0 {
         write!(out, " bit=0x{recent:x}")?;
     }
-    nonzero(out, "max_seq_diff", difference.into())
+    nonzero(out, "max_seq_diff", difference)
 }
 
 fn keys<H: Home>(out: &mut dyn Write, sa: &Sa<H>) -> fmt::Result {

@@ -2,6 +2,19 @@
 //!
 //! Not here: the implementations (the home's), or how packets carry them (`esp`, `ah`, `ipcomp`).
 
+/// How a cipher is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The data goes as it is (RFC 2410).
+    Null,
+    /// Cipher block chaining: the IV goes before the data, and must be unpredictable.
+    Cbc,
+    /// Counter mode (RFC 3686): the counter block is nonce, IV, and a counter of 32 bits from 1. No IV may come twice.
+    Ctr,
+    /// Authenticated encryption with a nonce of salt and IV (RFC 4106, RFC 7634). No IV may come twice.
+    Aead,
+}
+
 /// A cipher for ESP.
 #[derive(Debug)]
 pub struct Encryption {
@@ -9,14 +22,33 @@ pub struct Encryption {
     pub id: u8,
     /// KLIPS' name, as `/proc/net/ipsec_spi` shows it.
     pub name: &'static str,
-    /// Key lengths it takes, in bytes.
+    /// How it is used.
+    pub mode: Mode,
+    /// Key lengths it takes, in bytes, without the salt.
     pub keys: &'static [usize],
-    /// Block length, in bytes.
+    /// Length of the salt (AEAD) or nonce (counter mode), in bytes. PF_KEY has it behind the key.
+    pub salt: usize,
+    /// What the padded data is a multiple of, in bytes.
     pub block: usize,
     /// IV length on the wire, in bytes.
     pub iv: usize,
+    /// Length of an AEAD's own ICV, in bytes; 0 for what does not authenticate.
+    pub icv: usize,
     /// Whether a key of a right length is one not to be used.
     pub weak: fn(&[u8]) -> bool,
+}
+
+impl Encryption {
+    /// Whether no ESP may go without a MAC beside it (RFC 2410 section 4, RFC 3686 section 5.1).
+    pub fn needs_mac(&self) -> bool {
+        matches!(self.mode, Mode::Null | Mode::Ctr)
+    }
+
+    /// The shortest and the longest key in PF_KEY, in bits, salt included.
+    pub fn key_bits(&self) -> (u16, u16) {
+        let bits = |key: Option<&usize>| key.map_or(0, |key| (key + self.salt) as u16 * 8);
+        (bits(self.keys.first()), bits(self.keys.last()))
+    }
 }
 
 /// A MAC for ESP and AH.
@@ -34,6 +66,13 @@ pub struct Authentication {
     pub icv: usize,
 }
 
+impl Authentication {
+    /// Its key in PF_KEY, in bits.
+    pub fn key_bits(&self) -> u16 {
+        self.key as u16 * 8
+    }
+}
+
 /// A compression for IPCOMP.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Compression {
@@ -45,35 +84,107 @@ pub struct Compression {
 
 /// `SADB_EALG_3DESCBC`.
 pub const EALG_3DES_CBC: u8 = 3;
+/// `SADB_EALG_NULL`.
+pub const EALG_NULL: u8 = 11;
 /// `SADB_EALG_AESCBC` (ESP_AES of RFC 3602).
 pub const EALG_AES_CBC: u8 = 12;
+/// `SADB_X_EALG_AESCTR`.
+pub const EALG_AES_CTR: u8 = 13;
+/// `SADB_X_EALG_AES_GCM_ICV8`.
+pub const EALG_AES_GCM_8: u8 = 18;
+/// `SADB_X_EALG_AES_GCM_ICV12`.
+pub const EALG_AES_GCM_12: u8 = 19;
+/// `SADB_X_EALG_AES_GCM_ICV16`.
+pub const EALG_AES_GCM_16: u8 = 20;
+/// `SADB_X_EALG_CAMELLIACBC`.
+pub const EALG_CAMELLIA_CBC: u8 = 22;
+/// ENCR_CHACHA20_POLY1305; PF_KEY has no number for it elsewhere, this is IKE's.
+pub const EALG_CHACHA20_POLY1305: u8 = 28;
 /// `SADB_AALG_MD5HMAC`.
 pub const AALG_MD5_HMAC: u8 = 2;
 /// `SADB_AALG_SHA1HMAC`.
 pub const AALG_SHA1_HMAC: u8 = 3;
+/// `SADB_X_AALG_SHA2_256HMAC`.
+pub const AALG_SHA2_256_HMAC: u8 = 5;
+/// `SADB_X_AALG_SHA2_384HMAC`.
+pub const AALG_SHA2_384_HMAC: u8 = 6;
+/// `SADB_X_AALG_SHA2_512HMAC`.
+pub const AALG_SHA2_512_HMAC: u8 = 7;
+/// `SADB_X_AALG_AES_XCBC_MAC`.
+pub const AALG_AES_XCBC: u8 = 9;
+/// AES-CMAC, which Linux' PF_KEY and IKEv1 have no number for; libreswan's.
+pub const AALG_AES_CMAC: u8 = 250;
 /// `SADB_X_CALG_DEFLATE`.
 pub const CALG_DEFLATE: u8 = 2;
+
+const AES_KEYS: &[usize] = &[16, 24, 32];
+
+const fn cbc(id: u8, name: &'static str, keys: &'static [usize], block: usize) -> Encryption {
+    Encryption {
+        id,
+        name,
+        mode: Mode::Cbc,
+        keys,
+        salt: 0,
+        block,
+        iv: block,
+        icv: 0,
+        weak: |_| false,
+    }
+}
+
+/// Counter mode and what is built on it: an IV of 8 bytes that a salt of 4 goes before, data of any length (padded to 4 by ESP).
+const fn counter(
+    id: u8,
+    name: &'static str,
+    mode: Mode,
+    keys: &'static [usize],
+    icv: usize,
+) -> Encryption {
+    Encryption {
+        id,
+        name,
+        mode,
+        keys,
+        salt: 4,
+        block: 4,
+        iv: 8,
+        icv,
+        weak: |_| false,
+    }
+}
 
 /// The ciphers. Single DES (2) is not among them and never will be.
 pub static ENCRYPTIONS: &[Encryption] = &[
     // RFC 2451
     Encryption {
-        id: EALG_3DES_CBC,
-        name: "3DES",
-        keys: &[24],
-        block: 8,
-        iv: 8,
         weak: is_single_des,
+        ..cbc(EALG_3DES_CBC, "3DES", &[24], 8)
+    },
+    // RFC 2410
+    Encryption {
+        mode: Mode::Null,
+        iv: 0,
+        ..cbc(EALG_NULL, "NULL", &[0], 4)
     },
     // RFC 3602
-    Encryption {
-        id: EALG_AES_CBC,
-        name: "AES",
-        keys: &[16, 24, 32],
-        block: 16,
-        iv: 16,
-        weak: |_| false,
-    },
+    cbc(EALG_AES_CBC, "AES", AES_KEYS, 16),
+    // RFC 3686
+    counter(EALG_AES_CTR, "AES_CTR", Mode::Ctr, AES_KEYS, 0),
+    // RFC 4106
+    counter(EALG_AES_GCM_8, "AES_GCM_8", Mode::Aead, AES_KEYS, 8),
+    counter(EALG_AES_GCM_12, "AES_GCM_12", Mode::Aead, AES_KEYS, 12),
+    counter(EALG_AES_GCM_16, "AES_GCM_16", Mode::Aead, AES_KEYS, 16),
+    // RFC 4312
+    cbc(EALG_CAMELLIA_CBC, "CAMELLIA", AES_KEYS, 16),
+    // RFC 7634
+    counter(
+        EALG_CHACHA20_POLY1305,
+        "CHACHA20_POLY1305",
+        Mode::Aead,
+        &[32],
+        16,
+    ),
 ];
 
 /// Triple DES with two equal keys in a row is single DES (RFC 2451 section 2.3). Parity bits do not count.
@@ -85,24 +196,30 @@ fn is_single_des(key: &[u8]) -> bool {
     equal(0, 8) || equal(8, 16)
 }
 
+const fn mac(id: u8, name: &'static str, key: usize, mac: usize, icv: usize) -> Authentication {
+    Authentication {
+        id,
+        name,
+        key,
+        mac,
+        icv,
+    }
+}
+
 /// The MACs.
 pub static AUTHENTICATIONS: &[Authentication] = &[
     // RFC 2403
-    Authentication {
-        id: AALG_MD5_HMAC,
-        name: "HMAC_MD5",
-        key: 16,
-        mac: 16,
-        icv: 12,
-    },
+    mac(AALG_MD5_HMAC, "HMAC_MD5", 16, 16, 12),
     // RFC 2404
-    Authentication {
-        id: AALG_SHA1_HMAC,
-        name: "HMAC_SHA1",
-        key: 20,
-        mac: 20,
-        icv: 12,
-    },
+    mac(AALG_SHA1_HMAC, "HMAC_SHA1", 20, 20, 12),
+    // RFC 4868
+    mac(AALG_SHA2_256_HMAC, "HMAC_SHA2_256", 32, 32, 16),
+    mac(AALG_SHA2_384_HMAC, "HMAC_SHA2_384", 48, 48, 24),
+    mac(AALG_SHA2_512_HMAC, "HMAC_SHA2_512", 64, 64, 32),
+    // RFC 3566
+    mac(AALG_AES_XCBC, "AES_XCBC", 16, 16, 12),
+    // RFC 4494
+    mac(AALG_AES_CMAC, "AES_CMAC", 16, 16, 12),
 ];
 
 /// The compressions.
@@ -117,9 +234,14 @@ pub static COMPRESSIONS: &[Compression] = &[
 /// The longest IV of the table, in bytes.
 pub const MAX_IV: usize = 16;
 /// The longest ICV of the table, in bytes.
-pub const MAX_ICV: usize = 12;
+pub const MAX_ICV: usize = 32;
 /// The longest block of the table, in bytes.
 pub const MAX_BLOCK: usize = 16;
+
+/// The length of a salt or nonce, in bytes, for those that have one.
+pub const SALT: usize = 4;
+/// The IV of counter mode and of the AEADs, in bytes.
+pub const COUNTER_IV: usize = 8;
 
 /// The cipher of this PF_KEY number.
 pub fn encryption(id: u8) -> Option<&'static Encryption> {
@@ -142,16 +264,61 @@ mod tests {
 
     #[test]
     fn bounds_hold() {
-        assert!(
-            ENCRYPTIONS
-                .iter()
-                .all(|t| t.iv <= MAX_IV && t.block <= MAX_BLOCK && t.block.is_power_of_two())
-        );
-        assert!(
-            AUTHENTICATIONS
-                .iter()
-                .all(|t| t.icv <= MAX_ICV && t.icv <= t.mac && t.mac <= crate::home::MAX_MAC)
-        );
+        for t in ENCRYPTIONS {
+            assert!(
+                t.iv <= MAX_IV && t.icv <= MAX_ICV && t.block <= MAX_BLOCK,
+                "{t:?}"
+            );
+            assert!(t.block.is_power_of_two() && t.block >= 4, "{t:?}");
+            let counts = matches!(t.mode, Mode::Ctr | Mode::Aead);
+            assert_eq!(
+                (t.salt == SALT, t.iv == COUNTER_IV && t.block == 4),
+                (counts, counts),
+                "{t:?}"
+            );
+            assert_eq!(t.icv != 0, t.mode == Mode::Aead, "{t:?}");
+            assert!(t.keys.is_sorted(), "{t:?}");
+            let known = ipsec_types::EncAlg(t.id);
+            let bits = t.keys.iter().map(|key| (key + t.salt) as u16 * 8);
+            assert!(bits.eq(known.key_bits().iter().copied()), "{t:?}");
+            assert_eq!(
+                (known.is_aead(), known.needs_auth()),
+                (t.mode == Mode::Aead, t.needs_mac())
+            );
+        }
+        for t in AUTHENTICATIONS {
+            assert!(
+                t.icv <= MAX_ICV && t.icv <= t.mac && t.mac <= crate::home::MAX_MAC,
+                "{t:?}"
+            );
+            assert_eq!(
+                ipsec_types::AuthAlg(t.id).key_bits(),
+                Some(t.key_bits()),
+                "{t:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_texts() {
+        use ipsec_types::{AuthAlg, SaProto, alg::XformName};
+        use std::{format, string::ToString};
+        for t in ENCRYPTIONS {
+            let name = XformName {
+                proto: SaProto::Esp,
+                enc: t.id,
+                auth: AuthAlg::NONE,
+            };
+            assert_eq!(name.to_string(), format!("ESP_{}", t.name));
+        }
+        for t in AUTHENTICATIONS {
+            let name = XformName {
+                proto: SaProto::Ah,
+                enc: 0,
+                auth: AuthAlg(t.id),
+            };
+            assert_eq!(name.to_string(), format!("AH_{}", t.name));
+        }
     }
 
     #[test]

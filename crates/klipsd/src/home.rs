@@ -7,7 +7,7 @@ use klips::transform::{Authentication, Encryption};
 use klips::{Audience, CryptoError, DeviceId, Home, NoMemory};
 use rand::Rng as _;
 
-use crate::crypto::{KeyedCipher, KeyedMac, deflate};
+use crate::crypto::{KeyedAead, KeyedCipher, KeyedMac, deflate};
 use crate::sys::huge;
 
 /// A host in user space.
@@ -79,6 +79,7 @@ impl Home for UserHome {
     type Lock<T: Send + 'static> = Guarded<T>;
     type Cipher = KeyedCipher;
     type Mac = KeyedMac;
+    type Aead = KeyedAead;
 
     fn cipher(
         &self,
@@ -90,6 +91,10 @@ impl Home for UserHome {
 
     fn mac(&self, transform: &'static Authentication, key: &[u8]) -> Result<KeyedMac, CryptoError> {
         KeyedMac::new(transform.id, key)
+    }
+
+    fn aead(&self, transform: &'static Encryption, key: &[u8]) -> Result<KeyedAead, CryptoError> {
+        KeyedAead::new(transform.id, key)
     }
 
     fn deflate(&self, buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {

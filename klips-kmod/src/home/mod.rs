@@ -19,6 +19,15 @@ impl Home for KernelHome {
     type Lock<T: Send + 'static> = SpinLock<T>;
     type Cipher = crypto::KernelCipher;
     type Mac = crypto::KernelMac;
+    type Aead = crypto::KernelAead;
+
+    fn has_encryption(&self, row: &Encryption) -> bool {
+        crypto::has_encryption(row)
+    }
+
+    fn has_authentication(&self, row: &Authentication) -> bool {
+        crypto::has_authentication(row)
+    }
 
     fn cipher(&self, row: &'static Encryption, key: &[u8]) -> Result<Self::Cipher, CryptoError> {
         crypto::KernelCipher::new(row, key)
@@ -26,6 +35,10 @@ impl Home for KernelHome {
 
     fn mac(&self, row: &'static Authentication, key: &[u8]) -> Result<Self::Mac, CryptoError> {
         crypto::KernelMac::new(row, key)
+    }
+
+    fn aead(&self, row: &'static Encryption, key: &[u8]) -> Result<Self::Aead, CryptoError> {
+        crypto::KernelAead::new(row, key)
     }
 
     fn deflate(&self, buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {

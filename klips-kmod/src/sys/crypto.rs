@@ -3,13 +3,13 @@
 //! Only synchronous implementations: the core transforms a packet in one call, softirqs off, and has nowhere to put one that is
 //! half done. What hardware behind a queue would win is less than what the queue costs for a packet.
 //!
-//! Making a transform sleeps; everything else here does not, keys included.
+//! Making a transform sleeps, and so does setting an AEAD's key; everything else here does not.
 
 use core::ffi::CStr;
 use core::ptr::NonNull;
 
 use klips::CryptoError;
-use klips::home::MAX_MAC;
+use klips::home::{MAX_MAC, NONCE};
 
 use super::c;
 
@@ -17,6 +17,17 @@ use super::c;
 const MAX_IV: usize = klips::transform::MAX_IV;
 /// The most segments one MAC is taken over.
 const MAX_SEGMENTS: usize = 16;
+
+/// The kernel's -ENOMEM and -EBADMSG.
+const ENOMEM: i32 = -12;
+const EBADMSG: i32 = -74;
+
+/// What `make` made, or why it made nothing.
+fn made<T>(make: impl FnOnce(*mut i32) -> *mut T) -> Result<NonNull<T>, CryptoError> {
+    let mut error = 0;
+    let made = make(&raw mut error);
+    NonNull::new(made).ok_or(if error == ENOMEM { CryptoError::NoMemory } else { CryptoError::Unsupported })
+}
 
 /// A cipher. The crypto API wipes its key when it is freed.
 pub(crate) struct Skcipher(NonNull<c::crypto_sync_skcipher>);
@@ -29,9 +40,8 @@ unsafe impl Sync for Skcipher {}
 impl Skcipher {
     /// The cipher of this name, without a key yet. May sleep.
     pub(crate) fn new(name: &CStr) -> Result<Self, CryptoError> {
-        // SAFETY: the name ends in a zero byte; the caller may sleep.
-        let made = unsafe { c::klips_h_cipher_new(name.as_ptr().cast()) };
-        NonNull::new(made).map(Self).ok_or(CryptoError::Unsupported)
+        // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
+        made(|error| unsafe { c::klips_h_cipher_new(name.as_ptr().cast(), error) }).map(Self)
     }
 
     /// Sets the key.
@@ -64,6 +74,51 @@ impl Drop for Skcipher {
     }
 }
 
+/// An AEAD. The crypto API wipes its key when it is freed.
+pub(crate) struct Aead(NonNull<c::crypto_aead>);
+
+// SAFETY: as for Skcipher; a request is the CPU's own.
+unsafe impl Send for Aead {}
+// SAFETY: as above.
+unsafe impl Sync for Aead {}
+
+impl Aead {
+    /// The AEAD of this name, with an ICV of `icv` bytes and this key. May sleep.
+    pub(crate) fn new(name: &CStr, icv: usize, key: &[u8]) -> Result<Self, CryptoError> {
+        // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
+        let aead = made(|error| unsafe { c::klips_h_aead_new(name.as_ptr().cast(), icv as u32, error) }).map(Self)?;
+        // SAFETY: the transform is ours alone, the key readable for its length; the caller may sleep.
+        match unsafe { c::klips_h_aead_key(aead.0.as_ptr(), key.as_ptr(), key.len() as u32) } {
+            0 => Ok(aead),
+            ENOMEM => Err(CryptoError::NoMemory),
+            _ => Err(CryptoError::BadKey),
+        }
+    }
+
+    /// Encrypts and authenticates, or checks and decrypts, `data` in place, at whose end the ICV is. Inside the gate only.
+    pub(crate) fn crypt(&self, encrypt: bool, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> Result<(), CryptoError> {
+        let mut own = *nonce;
+        let len = u32::try_from(data.len()).map_err(|_| CryptoError::BadLength)?;
+        let aad_len = u32::try_from(aad.len()).map_err(|_| CryptoError::BadLength)?;
+        let (iv, aad, data) = (own.as_mut_ptr(), aad.as_ptr().cast_mut(), data.as_mut_ptr());
+        // SAFETY: the transform has its key, and nonces of this length; `aad` is readable for its length and not written to, since
+        // it is passed on as it is where source and destination are one; `data` is writable for its length. Inside the gate nothing
+        // else on this CPU uses its request.
+        match unsafe { c::klips_h_aead_crypt(self.0.as_ptr(), encrypt, iv, aad, aad_len, data, len) } {
+            0 => Ok(()),
+            EBADMSG => Err(CryptoError::BadTag),
+            _ => Err(CryptoError::BadLength),
+        }
+    }
+}
+
+impl Drop for Aead {
+    fn drop(&mut self) {
+        // SAFETY: ours, and not used afterwards; works with softirqs off.
+        unsafe { c::klips_h_aead_free(self.0.as_ptr()) }
+    }
+}
+
 /// A keyed hash. The crypto API wipes its key when it is freed.
 pub(crate) struct Shash(NonNull<c::crypto_shash>);
 
@@ -75,9 +130,8 @@ unsafe impl Sync for Shash {}
 impl Shash {
     /// The hash of this name, without a key yet. May sleep.
     pub(crate) fn new(name: &CStr) -> Result<Self, CryptoError> {
-        // SAFETY: the name ends in a zero byte; the caller may sleep.
-        let made = unsafe { c::klips_h_mac_new(name.as_ptr().cast()) };
-        NonNull::new(made).map(Self).ok_or(CryptoError::Unsupported)
+        // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
+        made(|error| unsafe { c::klips_h_mac_new(name.as_ptr().cast(), error) }).map(Self)
     }
 
     /// Sets the key.
@@ -112,19 +166,34 @@ impl Drop for Shash {
     }
 }
 
-/// Makes deflate's workspaces, one a CPU. May sleep.
+/// Makes deflate's workspaces and requests for AEADs, one a CPU, and finds out which transforms the kernel has. May sleep.
 pub(crate) fn init() -> Result<(), i32> {
     // SAFETY: called once, at load, where sleeping is allowed.
     match unsafe { c::klips_h_deflate_init() } {
-        0 => Ok(()),
-        error => Err(error),
+        0 => {}
+        error => return Err(error),
+    }
+    // SAFETY: as above.
+    match unsafe { c::klips_h_aead_init() } {
+        0 => {
+            crate::home::crypto::probe();
+            Ok(())
+        }
+        error => {
+            // SAFETY: nothing can have used them yet.
+            unsafe { c::klips_h_deflate_exit() };
+            Err(error)
+        }
     }
 }
 
 /// Gives them back, once nothing of the module runs.
 pub(crate) fn exit() {
-    // SAFETY: called last of all, when no packet can be in `deflate` or `inflate`.
-    unsafe { c::klips_h_deflate_exit() }
+    // SAFETY: called last of all, when no packet can be in `deflate`, `inflate` or an AEAD.
+    unsafe {
+        c::klips_h_deflate_exit();
+        c::klips_h_aead_exit();
+    }
 }
 
 /// Compresses `buffer[..len]` in place. Inside the gate only.

@@ -14,7 +14,7 @@ use crate::home::crypto::{Kind, Object};
 const MOST: usize = 12;
 
 /// A thing that can only be made asleep.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Want {
     Memory(usize),
     Transform(Kind),
@@ -23,6 +23,8 @@ enum Want {
 enum Thing {
     Memory(Block),
     Transform(Object),
+    /// The kernel would not make it, whoever asks.
+    Refused(CryptoError),
 }
 
 /// Memory from kvmalloc that nobody uses yet.
@@ -61,26 +63,33 @@ impl Stash {
             return Err(NoMemory);
         }
         for slot in &mut self.slots {
-            let (Some(want), None) = (slot.want, &slot.thing) else { continue };
+            let (Some(want), None) = (&slot.want, &slot.thing) else { continue };
             slot.thing = Some(match want {
                 Want::Memory(bytes) => {
                     // SAFETY: the caller may sleep.
-                    let at = unsafe { c::klips_h_kvmalloc(bytes) };
+                    let at = unsafe { c::klips_h_kvmalloc(*bytes) };
                     if at.is_null() {
                         return Err(NoMemory);
                     }
                     Thing::Memory(Block(at))
                 }
-                Want::Transform(kind) => Thing::Transform(kind.make().map_err(|_: CryptoError| NoMemory)?),
+                Want::Transform(kind) => match kind.make() {
+                    Ok(object) => Thing::Transform(object),
+                    Err(CryptoError::NoMemory) => return Err(NoMemory),
+                    Err(error) => Thing::Refused(error),
+                },
             });
         }
         Ok(true)
     }
 
     fn take(&mut self, want: Want) -> Option<Thing> {
-        let same = |slot: &&mut Slot| slot.want == Some(want) && slot.thing.is_some();
+        let same = |slot: &&mut Slot| slot.want.as_ref() == Some(&want) && slot.thing.is_some();
         if let Some(slot) = self.slots.iter_mut().find(same) {
-            return slot.thing.take();
+            return match slot.thing {
+                Some(Thing::Refused(error)) => Some(Thing::Refused(error)),
+                _ => slot.thing.take(),
+            };
         }
         self.lacked = true;
         match self.slots.iter_mut().find(|slot| slot.want.is_none()) {
@@ -116,14 +125,17 @@ pub(super) fn is_open() -> bool {
 pub(super) fn take_memory(bytes: usize) -> Option<*mut core::ffi::c_void> {
     match current()?.borrow_mut().take(Want::Memory(bytes))? {
         Thing::Memory(block) => Some(core::mem::ManuallyDrop::new(block).0),
-        Thing::Transform(_) => None,
+        Thing::Transform(_) | Thing::Refused(_) => None,
     }
 }
 
-/// A transform object of this kind that the writer brought; `None` when it has to bring it yet.
-pub(crate) fn take_transform(kind: Kind) -> Option<Object> {
-    match current()?.borrow_mut().take(Want::Transform(kind))? {
-        Thing::Transform(object) => Some(object),
-        Thing::Memory(_) => None,
+/// A transform object of this kind that the writer brought; `NoMemory` when it has to bring it yet, another error when there is none
+/// to be had.
+pub(crate) fn take_transform(kind: Kind) -> Result<Object, CryptoError> {
+    let stash = current().ok_or(CryptoError::NoMemory)?;
+    match stash.borrow_mut().take(Want::Transform(kind)) {
+        Some(Thing::Transform(object)) => Ok(object),
+        Some(Thing::Refused(error)) => Err(error),
+        Some(Thing::Memory(_)) | None => Err(CryptoError::NoMemory),
     }
 }

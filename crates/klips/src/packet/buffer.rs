@@ -3,9 +3,9 @@
 /// The most transforms one SA group may hold.
 pub const MAX_TRANSFORMS: usize = 4;
 /// Head room that is enough for any SA group, in bytes: outer IPv6 headers, three IPsec headers with IVs, a fragment header.
-pub const HEADROOM: usize = 160;
+pub const HEADROOM: usize = 192;
 /// Tail room that is enough for any SA group, in bytes: padding and authenticators.
-pub const TAILROOM: usize = 128;
+pub const TAILROOM: usize = 160;
 /// The longest packet that the core makes, in bytes; some below 2^16, as KLIPS does.
 pub const MAX_PACKET: usize = 0xfff0;
 

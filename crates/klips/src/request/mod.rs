@@ -107,19 +107,29 @@ fn register<H: Home>(
     message: &Message<'_>,
 ) -> Result<(), Errno> {
     let satype = message.satype();
-    let bits = |bytes: usize| bytes as u16 * 8;
-    let auth = AUTHENTICATIONS.iter().map(|a| pfkey::Alg {
-        id: a.id,
-        ivlen: 0,
-        min_bits: bits(a.key),
-        max_bits: bits(a.key),
-    });
-    let encrypt = ENCRYPTIONS.iter().map(|e| pfkey::Alg {
-        id: e.id,
-        ivlen: e.iv as u8,
-        min_bits: bits(e.keys.first().copied().unwrap_or(0)),
-        max_bits: bits(e.keys.last().copied().unwrap_or(0)),
-    });
+    let home = cx.home;
+    let auth = AUTHENTICATIONS
+        .iter()
+        .filter(|a| home.has_authentication(a))
+        .map(|a| pfkey::Alg {
+            id: a.id,
+            ivlen: 0,
+            min_bits: a.key_bits(),
+            max_bits: a.key_bits(),
+        });
+    let encrypt = ENCRYPTIONS
+        .iter()
+        .filter(|e| home.has_encryption(e))
+        .map(|e| {
+            let (min_bits, max_bits) = e.key_bits();
+            let (id, ivlen) = (e.id, e.iv as u8);
+            pfkey::Alg {
+                id,
+                ivlen,
+                min_bits,
+                max_bits,
+            }
+        });
     let compress = COMPRESSIONS.iter().map(|c| pfkey::Alg {
         id: c.id,
         ivlen: 0,

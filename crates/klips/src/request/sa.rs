@@ -14,10 +14,11 @@ use crate::lifetime::{Lifetime, Limits};
 use crate::natt::Encap;
 use crate::notify;
 use crate::pfkey_seam::Audience;
-use crate::sadb::{Auth, Crypt, Sa, State, Transform};
-use crate::transform::{self, authentication, encryption};
+use crate::sadb::{Auth, Crypt, Keyed, Sa, Salt, State, Transform};
+use crate::transform::{self, Encryption, Mode, SALT, authentication, encryption};
 
 const INVALID: Errno = Errno(errno::EINVAL);
+const UNKNOWN: Errno = Errno(errno::EPROTONOSUPPORT);
 /// How many SPIs are tried at random, and then in a row, before there is none to be had.
 const RANDOM_TRIES: usize = 64;
 const ROW_TRIES: u32 = 4096;
@@ -29,7 +30,10 @@ impl From<CryptoError> for Errno {
         Self(match error {
             CryptoError::NoMemory => errno::ENOMEM,
             CryptoError::Unsupported => errno::EPROTONOSUPPORT,
-            CryptoError::BadKey | CryptoError::BadLength | CryptoError::BadData => errno::EINVAL,
+            CryptoError::BadKey
+            | CryptoError::BadLength
+            | CryptoError::BadData
+            | CryptoError::BadTag => errno::EINVAL,
         })
     }
 }
@@ -155,12 +159,11 @@ pub(super) fn update<H: Home>(
     message: &Message<'_>,
 ) -> Result<(), Errno> {
     let id = message.said().ok_or(INVALID)?;
-    let added = klips
-        .sadb
-        .get(&id)
-        .map(|sa| sa.life.added)
-        .ok_or(Errno(errno::ENOENT))?;
-    let sa = build(klips, cx, message, id, added)?;
+    let old = klips.sadb.get(&id).ok_or(Errno(errno::ENOENT))?;
+    let mut sa = build(klips, cx, message, id, old.life.added)?;
+    if old.state() != State::Larval {
+        sa.continue_from(old);
+    }
     klips.sadb.replace(sa).map_err(|_| Errno(errno::ENOENT))?;
     echo(cx, Audience::All, message)
 }
@@ -180,6 +183,12 @@ fn build<H: Home>(
         return Err(INVALID);
     }
     if proto == SaProto::IpIp && src.is_unspecified() {
+        return Err(INVALID);
+    }
+    if asked.flags.contains(SaFlags::ESN)
+        && (asked.replay == 0 || !matches!(proto, SaProto::Esp | SaProto::Ah))
+    {
+        // Only the window tells the half of a sequence number that is not sent.
         return Err(INVALID);
     }
     let encap = message
@@ -273,49 +282,77 @@ fn transform_of<H: Home>(
     message: &Message<'_>,
     proto: SaProto,
 ) -> Result<Transform<H>, Errno> {
-    const UNKNOWN: Errno = Errno(errno::EPROTONOSUPPORT);
     let asked = message.sa().ok_or(INVALID)?;
-    let auth = || -> Result<Option<Auth<H>>, Errno> {
-        if asked.auth.0 == 0 {
-            return Ok(None);
-        }
-        let row = authentication(asked.auth.0).ok_or(UNKNOWN)?;
-        let key = message.key_auth().ok_or(INVALID)?.bytes;
-        if key.len() != row.key {
-            return Err(INVALID);
-        }
-        Ok(Some(Auth {
-            row,
-            mac: home.mac(row, key)?,
-        }))
-    };
-    let crypt = || -> Result<Option<Crypt<H>>, Errno> {
-        if asked.encrypt.0 == 0 {
-            return Ok(None);
-        }
-        let row = encryption(asked.encrypt.0).ok_or(UNKNOWN)?;
-        let key = message.key_encrypt().ok_or(INVALID)?.bytes;
-        if !row.keys.contains(&key.len()) || (row.weak)(key) {
-            return Err(INVALID);
-        }
-        Ok(Some(Crypt {
-            row,
-            cipher: home.cipher(row, key)?,
-            key_bits: key.len() * 8,
-        }))
-    };
     match proto {
         SaProto::IpIp => Ok(Transform::IpIp),
-        SaProto::Ah => auth()?.map(Transform::Ah).ok_or(INVALID),
-        SaProto::Esp => match (crypt()?, auth()?) {
-            (None, None) => Err(INVALID),
-            (crypt, auth) => Ok(Transform::Esp { crypt, auth }),
-        },
+        SaProto::Ah => auth_of(home, message)?.map(Transform::Ah).ok_or(INVALID),
+        SaProto::Esp => {
+            let row = match asked.encrypt.0 {
+                0 => None,
+                id => Some(encryption(id).ok_or(UNKNOWN)?),
+            };
+            let fits = match (row, asked.auth.0 != 0) {
+                (None, authentic) => authentic,
+                (Some(row), false) => !row.needs_mac(),
+                (Some(row), true) => row.mode != Mode::Aead,
+            };
+            if !fits {
+                return Err(INVALID);
+            }
+            let crypt = row.map(|row| crypt_of(home, message, row)).transpose()?;
+            let auth = auth_of(home, message)?;
+            Ok(Transform::Esp { crypt, auth })
+        }
         SaProto::Comp => transform::compression(asked.encrypt.0)
             .map(Transform::Comp)
             .ok_or(UNKNOWN),
         SaProto::Int => Err(INVALID),
     }
+}
+
+fn auth_of<H: Home>(home: &H, message: &Message<'_>) -> Result<Option<Auth<H>>, Errno> {
+    let asked = message.sa().ok_or(INVALID)?.auth.0;
+    if asked == 0 {
+        return Ok(None);
+    }
+    let row = authentication(asked).ok_or(UNKNOWN)?;
+    let key = message.key_auth().ok_or(INVALID)?.bytes;
+    if key.len() != row.key {
+        return Err(INVALID);
+    }
+    let mac = home.mac(row, key)?;
+    Ok(Some(Auth { row, mac }))
+}
+
+fn crypt_of<H: Home>(
+    home: &H,
+    message: &Message<'_>,
+    row: &'static Encryption,
+) -> Result<Crypt<H>, Errno> {
+    let given = message.key_encrypt().map_or(&[][..], |key| key.bytes);
+    let (key, behind) = given
+        .len()
+        .checked_sub(row.salt)
+        .and_then(|len| given.split_at_checked(len))
+        .ok_or(INVALID)?;
+    if !row.keys.contains(&key.len()) || (row.weak)(key) {
+        return Err(INVALID);
+    }
+    let mut salt = Salt([0; SALT]);
+    if !behind.is_empty() {
+        salt.0 = behind.try_into().map_err(|_| INVALID)?;
+    }
+    let keyed = match row.mode {
+        Mode::Null => Keyed::Null,
+        Mode::Cbc | Mode::Ctr => Keyed::Cipher(home.cipher(row, key)?),
+        Mode::Aead => Keyed::Aead(home.aead(row, key)?),
+    };
+    Ok(Crypt {
+        row,
+        keyed,
+        salt,
+        key_bits: key.len() * 8,
+    })
 }
 
 /// DELETE: takes the SA and its whole group away.

@@ -9,14 +9,21 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use ipsec_types::{SaId, Selector};
 
+use crate::ah;
+use crate::esp::Layout;
 use crate::home::{Home, Lock, NoMemory};
 use crate::ident::Ident;
-use crate::lifetime::Lifetime;
+use crate::lifetime::{Lifetime, Standing};
 use crate::natt::{Encap, UDP_HEADER};
 use crate::replay::Replay;
-use crate::transform::{Authentication, Compression, Encryption, MAX_IV};
+use crate::transform::{Authentication, COUNTER_IV, Compression, Encryption, MAX_IV, SALT};
 
 pub use table::{DeleteError, GroupError, Sadb};
+
+/// The last sequence number of 32 bits.
+const MAX_SEQUENCE: u64 = u32::MAX as u64;
+/// Where an SA without ESN asks to be replaced: 2^28 packets before its end.
+const SOFT_SEQUENCE: u64 = MAX_SEQUENCE - (1 << 28);
 
 /// Where an SA stands (RFC 2367 section 2.3.1). Numbers as `sadb_sa_state` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +50,35 @@ impl State {
     }
 }
 
+/// The home's implementation of a cipher, keyed.
+pub enum Keyed<H: Home> {
+    /// NULL has none.
+    Null,
+    /// CBC or counter mode.
+    Cipher(H::Cipher),
+    /// Encryption and authentication in one.
+    Aead(H::Aead),
+}
+
+/// The part of an AEAD's or counter mode's key that goes before the IV. Wiped when dropped.
+pub struct Salt(pub [u8; SALT]);
+
+impl Drop for Salt {
+    fn drop(&mut self) {
+        self.0 = [0; SALT];
+        core::hint::black_box(&self.0);
+    }
+}
+
 /// A keyed cipher with its row in the table.
 pub struct Crypt<H: Home> {
     /// The row.
     pub row: &'static Encryption,
     /// The home's implementation, keyed.
-    pub cipher: H::Cipher,
-    /// Key length, in bits, for `/proc/net/ipsec_spi`.
+    pub keyed: Keyed<H>,
+    /// Zeros for what has no salt.
+    pub salt: Salt,
+    /// Key length, in bits, without the salt, for `/proc/net/ipsec_spi`.
     pub key_bits: usize,
 }
 
@@ -196,10 +225,60 @@ impl<H: Home> Sa<H> {
         self.state.fetch_max(to as u8, Ordering::Relaxed) < to as u8
     }
 
-    /// The next outgoing sequence number; `None` when 2^32 - 1 packets were sent (RFC 4303 section 3.3.3).
-    pub fn next_sequence(&self) -> Option<u32> {
+    /// Whether sequence numbers have 64 bits, of which the lower half is sent (RFC 4303 section 2.2.1).
+    pub fn is_esn(&self) -> bool {
+        pfkey::SaFlags(self.flags).contains(pfkey::SaFlags::ESN)
+    }
+
+    /// The half of a sequence number that is not sent but authenticated; none without ESN.
+    pub(crate) fn unsent(&self, sequence: u64) -> Option<[u8; 4]> {
+        self.is_esn()
+            .then(|| ((sequence >> 32) as u32).to_be_bytes())
+    }
+
+    /// The next outgoing sequence number; `None` when all 2^32 - 1 are used up (RFC 4303 section 3.3.3). 2^64 never are.
+    pub fn next_sequence(&self) -> Option<u64> {
         let next = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        u32::try_from(next).ok()
+        (self.is_esn() || next <= MAX_SEQUENCE).then_some(next)
+    }
+
+    /// Whether the sequence numbers come to their end, where no lifetime says so: time to negotiate a new SA.
+    pub(crate) fn standing(&self, now: u64) -> Standing {
+        let counts = matches!(self.transform, Transform::Esp { .. } | Transform::Ah(_));
+        let sent = self.sequence.load(Ordering::Relaxed);
+        let ends = counts && !self.is_esn() && sent >= SOFT_SEQUENCE;
+        let by_number = if ends {
+            Standing::Soft
+        } else {
+            Standing::Fresh
+        };
+        self.life.standing(now).max(by_number)
+    }
+
+    /// Goes on after this sequence number, both ways: for a host that takes an SA over from another.
+    pub fn resume(&self, sequence: u64) {
+        self.sequence.store(sequence, Ordering::Relaxed);
+        self.replay.with(|r| r.resume(sequence));
+    }
+
+    /// Takes over what packets have used up of the SA that this one replaces: under the same key no IV may come again, and no
+    /// packet be taken twice.
+    pub(crate) fn continue_from(&mut self, old: &Self) {
+        self.iv_seed = old.iv_seed;
+        self.resume_window(old);
+        *self.sequence.get_mut() = old.sequence.load(Ordering::Relaxed);
+    }
+
+    fn resume_window(&self, old: &Self) {
+        let seen = old.replay.with(|r| r.clone());
+        self.replay.with(|r| *r = seen.with_window(self.window));
+    }
+
+    /// The IV of a counter mode's packet: no two of an SA are the same, and those of an SA with the same key (which ought not to be)
+    /// begin elsewhere.
+    pub(crate) fn counter_iv(&self, sequence: u64) -> [u8; COUNTER_IV] {
+        let seed = self.iv_seed.first_chunk().copied().unwrap_or_default();
+        (u64::from_be_bytes(seed) ^ sequence).to_be_bytes()
     }
 
     /// The next identification for an outer IPv4 header. Tunnel SAs have no sequence numbers, so it is the same counter.
@@ -209,11 +288,15 @@ impl<H: Home> Sa<H> {
     }
 
     /// The last sequence number sent or accepted.
-    pub fn last_sequence(&self) -> u32 {
+    pub fn last_sequence(&self) -> u64 {
         if self.inbound {
-            self.replay.with(|r| r.highest())
+            return self.replay.with(|r| r.highest());
+        }
+        let sent = self.sequence.load(Ordering::Relaxed);
+        if self.is_esn() {
+            sent
         } else {
-            self.sequence.load(Ordering::Relaxed).min(u32::MAX.into()) as u32
+            sent.min(MAX_SEQUENCE)
         }
     }
 
@@ -240,14 +323,15 @@ impl<H: Home> Sa<H> {
                 (total + outer, outer)
             }
             Transform::Esp { crypt, auth } => {
-                let block = crypt.as_ref().map_or(4, |c| c.row.block.max(4));
-                let iv = crypt.as_ref().map_or(0, |c| c.row.iv);
-                let icv = auth.as_ref().map_or(0, |a| a.row.icv);
-                let payload = (total.saturating_sub(header) + 2).next_multiple_of(block);
+                let layout = Layout::of(crypt.as_ref(), auth.as_ref());
+                let payload = (total.saturating_sub(header) + 2).next_multiple_of(layout.block);
                 let udp = if self.encap.is_some() { UDP_HEADER } else { 0 };
-                (header + udp + 8 + iv + payload + icv, header)
+                (header + udp + 8 + layout.iv + payload + layout.icv, header)
             }
-            Transform::Ah(auth) => (total + 12 + auth.row.icv, header),
+            Transform::Ah(auth) => (
+                total + ah::length(auth.row.icv, self.id.dst.is_ipv4()),
+                header,
+            ),
         }
     }
 }

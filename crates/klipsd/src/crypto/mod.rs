@@ -1,8 +1,11 @@
-//! The ciphers, MACs and compression that the core's `Home` asks for, by RustCrypto and miniz_oxide.
+//! The ciphers, MACs and compression that the core's `Home` asks for, by ring, RustCrypto and miniz_oxide.
 
-pub mod cbc;
+pub mod aead;
+pub mod cbc_mac;
+pub mod cipher;
 pub mod deflate;
 pub mod mac;
 
-pub use cbc::KeyedCipher;
+pub use aead::KeyedAead;
+pub use cipher::KeyedCipher;
 pub use mac::KeyedMac;

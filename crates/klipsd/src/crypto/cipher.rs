@@ -1,14 +1,19 @@
-//! CBC ciphers for ESP: 3DES (RFC 2451) and AES (RFC 3602). Key schedules are made once per SA.
+//! Ciphers for ESP that do not authenticate: 3DES (RFC 2451), AES (RFC 3602) and Camellia (RFC 4312) in CBC, AES in counter mode
+//! (RFC 3686). Key schedules are made once per SA.
 
 use ::cbc::{Decryptor, Encryptor};
-use aes::{Aes128, Aes192, Aes256};
+use aes::{Aes128, Aes128Enc, Aes192, Aes192Enc, Aes256, Aes256Enc};
+use camellia::{Camellia128, Camellia192, Camellia256};
+use cipher::consts::U16;
 use cipher::{
-    BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit,
-    KeyInit,
+    BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, BlockSizeUser,
+    InnerIvInit, KeyInit, StreamCipherCore,
 };
+use ctr::CtrCore;
+use ctr::flavors::Ctr32BE;
 use des::TdesEde3;
 use klips::CryptoError;
-use klips::transform::{EALG_3DES_CBC, EALG_AES_CBC};
+use klips::transform::{EALG_3DES_CBC, EALG_AES_CBC, EALG_AES_CTR, EALG_CAMELLIA_CBC};
 
 /// A keyed cipher; its key schedule is wiped when dropped.
 pub enum KeyedCipher {
@@ -20,6 +25,24 @@ pub enum KeyedCipher {
     Aes192(Box<Aes192>),
     /// AES with 256-bit key.
     Aes256(Box<Aes256>),
+    /// Camellia with 128-bit key.
+    Camellia128(Box<Camellia128>),
+    /// Camellia with 192-bit key.
+    Camellia192(Box<Camellia192>),
+    /// Camellia with 256-bit key.
+    Camellia256(Box<Camellia256>),
+    /// AES in counter mode with 128-bit key.
+    Ctr128(Box<Aes128Enc>),
+    /// AES in counter mode with 192-bit key.
+    Ctr192(Box<Aes192Enc>),
+    /// AES in counter mode with 256-bit key.
+    Ctr256(Box<Aes256Enc>),
+}
+
+/// A key schedule on the heap.
+pub(super) fn boxed<C: KeyInit>(key: &[u8]) -> Result<Box<C>, CryptoError> {
+    let keyed = C::new_from_slice(key).map_err(|_| CryptoError::BadKey)?;
+    Ok(Box::new(keyed))
 }
 
 impl KeyedCipher {
@@ -29,26 +52,21 @@ impl KeyedCipher {
     /// `Unsupported` for another number, `BadKey` for a length it does not take, or for 3DES keys of which two
     /// neighbours are the same, which make it single DES.
     pub fn new(id: u8, key: &[u8]) -> Result<Self, CryptoError> {
-        let bad = |_| CryptoError::BadKey;
         match (id, key.len()) {
-            (EALG_3DES_CBC, 24) => {
-                if degenerates(key) {
-                    return Err(CryptoError::BadKey);
-                }
-                Ok(Self::TripleDes(Box::new(
-                    TdesEde3::new_from_slice(key).map_err(bad)?,
-                )))
+            (EALG_3DES_CBC, 24) if degenerates(key) => Err(CryptoError::BadKey),
+            (EALG_3DES_CBC, 24) => boxed(key).map(Self::TripleDes),
+            (EALG_AES_CBC, 16) => boxed(key).map(Self::Aes128),
+            (EALG_AES_CBC, 24) => boxed(key).map(Self::Aes192),
+            (EALG_AES_CBC, 32) => boxed(key).map(Self::Aes256),
+            (EALG_CAMELLIA_CBC, 16) => boxed(key).map(Self::Camellia128),
+            (EALG_CAMELLIA_CBC, 24) => boxed(key).map(Self::Camellia192),
+            (EALG_CAMELLIA_CBC, 32) => boxed(key).map(Self::Camellia256),
+            (EALG_AES_CTR, 16) => boxed(key).map(Self::Ctr128),
+            (EALG_AES_CTR, 24) => boxed(key).map(Self::Ctr192),
+            (EALG_AES_CTR, 32) => boxed(key).map(Self::Ctr256),
+            (EALG_3DES_CBC | EALG_AES_CBC | EALG_CAMELLIA_CBC | EALG_AES_CTR, _) => {
+                Err(CryptoError::BadKey)
             }
-            (EALG_AES_CBC, 16) => Ok(Self::Aes128(Box::new(
-                Aes128::new_from_slice(key).map_err(bad)?,
-            ))),
-            (EALG_AES_CBC, 24) => Ok(Self::Aes192(Box::new(
-                Aes192::new_from_slice(key).map_err(bad)?,
-            ))),
-            (EALG_AES_CBC, 32) => Ok(Self::Aes256(Box::new(
-                Aes256::new_from_slice(key).map_err(bad)?,
-            ))),
-            (EALG_3DES_CBC | EALG_AES_CBC, _) => Err(CryptoError::BadKey),
             _ => Err(CryptoError::Unsupported),
         }
     }
@@ -95,6 +113,17 @@ fn decrypt<C: BlockCipherDecrypt>(
     Ok(())
 }
 
+/// Counter mode from this counter block on, of which the last 32 bits count; the same both ways.
+pub(super) fn count<C>(cipher: &C, block: &[u8], data: &mut [u8]) -> Result<(), CryptoError>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16>,
+{
+    let core = CtrCore::<_, Ctr32BE>::inner_iv_slice_init(cipher, block)
+        .map_err(|_| CryptoError::BadLength)?;
+    core.try_apply_keystream_partial(data.into())
+        .map_err(|_| CryptoError::BadLength)
+}
+
 impl klips::Cipher for KeyedCipher {
     fn encrypt(&self, iv: &[u8], data: &mut [u8]) -> Result<(), CryptoError> {
         match self {
@@ -102,6 +131,12 @@ impl klips::Cipher for KeyedCipher {
             Self::Aes128(c) => encrypt(c.as_ref(), iv, data),
             Self::Aes192(c) => encrypt(c.as_ref(), iv, data),
             Self::Aes256(c) => encrypt(c.as_ref(), iv, data),
+            Self::Camellia128(c) => encrypt(c.as_ref(), iv, data),
+            Self::Camellia192(c) => encrypt(c.as_ref(), iv, data),
+            Self::Camellia256(c) => encrypt(c.as_ref(), iv, data),
+            Self::Ctr128(c) => count(c.as_ref(), iv, data),
+            Self::Ctr192(c) => count(c.as_ref(), iv, data),
+            Self::Ctr256(c) => count(c.as_ref(), iv, data),
         }
     }
 
@@ -111,6 +146,10 @@ impl klips::Cipher for KeyedCipher {
             Self::Aes128(c) => decrypt(c.as_ref(), iv, data),
             Self::Aes192(c) => decrypt(c.as_ref(), iv, data),
             Self::Aes256(c) => decrypt(c.as_ref(), iv, data),
+            Self::Camellia128(c) => decrypt(c.as_ref(), iv, data),
+            Self::Camellia192(c) => decrypt(c.as_ref(), iv, data),
+            Self::Camellia256(c) => decrypt(c.as_ref(), iv, data),
+            Self::Ctr128(_) | Self::Ctr192(_) | Self::Ctr256(_) => self.encrypt(iv, data),
         }
     }
 }
@@ -168,6 +207,48 @@ mod tests {
              c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf",
             "c30e32ffedc0774e6aff6af0869f71aa0f3af07a9a31a9c684db207eb0ef8e4e\
              35907aa632c3ffdf868bb7b29d3d46ad83ce9f9a102ee99d49a53e87f4c3da55",
+        );
+    }
+
+    /// RFC 3713 appendix A, in ECB; the same under CBC with a zero IV.
+    #[test]
+    fn camellia_rfc3713() {
+        let iv = "00000000000000000000000000000000";
+        let plain = "0123456789abcdeffedcba9876543210";
+        let key = format!("{plain}00112233445566778899aabbccddeeff");
+        for (bits, coded) in [
+            (128, "67673138549669730857065648eabe43"),
+            (192, "b4993401b3e996f84ee5cee7d79b09b9"),
+            (256, "9acc237dff16d76c20ef7c919e3a7509"),
+        ] {
+            both_ways(EALG_CAMELLIA_CBC, &key[..bits / 4], iv, plain, coded);
+        }
+    }
+
+    /// RFC 3686 section 6, cases 2, 5 and 9: keys of 128, 192 and 256 bits, the last with an odd block.
+    #[test]
+    fn aes_ctr_rfc3686() {
+        let plain: String = (0..36).map(|n| format!("{n:02x}")).collect();
+        both_ways(
+            EALG_AES_CTR,
+            "7e24067817fae0d743d6ce1f32539163",
+            "006cb6dbc0543b59da48d90b00000001",
+            &plain[..64],
+            "5104a106168a72d9790d41ee8edad388eb2e1efc46da57c8fce630df9141be28",
+        );
+        both_ways(
+            EALG_AES_CTR,
+            "7c5cb2401b3dc33c19e7340819e0f69c678c3db8e6f6a91a",
+            "0096b03b020c6eadc2cb500d00000001",
+            &plain[..64],
+            "453243fc609b23327edfaafa7131cd9f8490701c5ad4a79cfc1fe0ff42f4fb00",
+        );
+        both_ways(
+            EALG_AES_CTR,
+            "ff7a617ce69148e4f1726e2f43581de2aa62d9f805532edff1eed687fb54153d",
+            "001cc5b751a51d70a1c1114800000001",
+            &plain,
+            "eb6c52821d0bbbf7ce7594462aca4faab407df866569fd07f48cc0b583d6071f1ec0e6b8",
         );
     }
 
