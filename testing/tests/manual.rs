@@ -1,5 +1,7 @@
 //! A tunnel keyed by hand: every SA, group, eroute and policy made by the commands that work on KLIPS, no key daemon.
 
+use std::time::Duration;
+
 use testing::{Gateways, Host, Keys, Testbed};
 
 testing::on_both_data_paths!(
@@ -8,6 +10,8 @@ testing::on_both_data_paths!(
     ipsec_manual_in_transport_mode_with_ah_and_shown_commands,
     auto_manual_is_up_from_start_to_stop,
     a_manual_connection_that_fails_leaves_nothing,
+    every_algorithm_carries_packets,
+    keys_for_counter_modes_must_be_fresh,
 );
 
 const WEST: &str = "192.1.2.45";
@@ -305,4 +309,161 @@ fn a_manual_connection_that_fails_leaves_nothing() {
         .run("ipsec manual --iam 10.9.9.9@ipsec0 --up sites")
         .exits(1)
         .says("neither left 192.1.2.45 nor right 192.1.2.23");
+}
+
+/// What `ipsec spi --esp` names, with the octets of the keys for cipher (salt included) and authenticator.
+const ESP: [(&str, usize, usize); 24] = [
+    ("3des-md5-96", 24, 16),
+    ("3des-sha1-96", 24, 20),
+    ("aes128-sha2-256-128", 16, 32),
+    ("aes192-sha2-384-192", 24, 48),
+    ("aes256-sha2-512-256", 32, 64),
+    ("aes128-aes-xcbc-96", 16, 16),
+    ("aes128-aes-cmac-96", 16, 16),
+    ("aes_ctr128-sha2-256-128", 20, 32),
+    ("aes_ctr192-sha1-96", 28, 20),
+    ("aes_ctr256-aes-xcbc-96", 36, 16),
+    ("camellia128-sha1-96", 16, 20),
+    ("camellia192-sha2-256-128", 24, 32),
+    ("camellia256-sha2-512-256", 32, 64),
+    ("null-sha2-256-128", 0, 32),
+    ("null-md5-96", 0, 16),
+    ("aes_gcm128", 20, 0),
+    ("aes_gcm192", 28, 0),
+    ("aes_gcm256", 36, 0),
+    ("aes_gcm_12_128", 20, 0),
+    ("aes_gcm_12_256", 36, 0),
+    ("aes_gcm_8_128", 20, 0),
+    ("aes_gcm_8_192", 28, 0),
+    ("aes_gcm_8_256", 36, 0),
+    ("chacha20_poly1305", 36, 0),
+];
+
+/// What `ipsec spi --ah` names, with the octets of the key.
+const AH: [(&str, usize); 7] = [
+    ("hmac-md5-96", 16),
+    ("hmac-sha1-96", 20),
+    ("hmac-sha2-256-128", 32),
+    ("hmac-sha2-384-192", 48),
+    ("hmac-sha2-512-256", 64),
+    ("aes-xcbc-96", 16),
+    ("aes-cmac-96", 16),
+];
+
+/// `option` with a key of this many octets, no two of which are the same; nothing for none.
+fn key_option(option: &str, octets: usize, first: usize) -> String {
+    let digits: String = (first..first + octets)
+        .map(|n| format!("{n:02x}"))
+        .collect();
+    if octets == 0 {
+        String::new()
+    } else {
+        format!("{option} 0x{digits}")
+    }
+}
+
+/// The options of `ipsec spi` for each algorithm, the protocol first; every other SA has sequence numbers of 64 bits.
+fn algorithms() -> Vec<(&'static str, String)> {
+    let esp = ESP.iter().map(|(name, enc, auth)| {
+        let (enc, auth) = (
+            key_option("--enckey", *enc, 1),
+            key_option("--authkey", *auth, 100),
+        );
+        ("esp", format!("--esp {name} {enc} {auth} --freshkey"))
+    });
+    let ah = AH.iter().map(|(name, octets)| {
+        (
+            "ah",
+            format!("--ah {name} {}", key_option("--authkey", *octets, 50)),
+        )
+    });
+    let esn = |(n, (proto, options)): (usize, (_, String))| {
+        let esn = if n % 2 == 0 { "" } else { "--esn" };
+        (proto, format!("{options} --replay_window 64 {esn}"))
+    };
+    esp.chain(ah).enumerate().map(esn).collect()
+}
+
+/// In transport mode between the gateways, each algorithm with an SPI of its own.
+fn every_algorithm_carries_packets() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let ends = [(&net.west, WEST, EAST), (&net.east, EAST, WEST)];
+    let all: Vec<_> = (0x1000..).zip(algorithms()).collect();
+    for (gateway, me, peer) in ends {
+        let sas: String = all
+            .iter()
+            .map(|(spi, (proto, options))| {
+                format!(
+                    "ipsec spi --said {proto}.{spi:x}@{peer} --src {me} {options}
+                     ipsec spi --said {proto}.{spi:x}@{me} --src {peer} {options}\n"
+                )
+            })
+            .collect();
+        let script = format!(
+            "set -e
+             \"$IPSEC_EXECDIR\"/klipsd
+             ipsec tncfg --attach --virtual ipsec0 --physical eth1
+             for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >$f; done
+             ip link set ipsec0 up
+             {sas}
+             ip route add {peer} dev ipsec0 src {me}"
+        );
+        gateway.run_for(&script, Duration::from_secs(240)).ok();
+    }
+    let capture = net.public.capture("not arp and not icmp6");
+    for (spi, (proto, options)) in &all {
+        for (gateway, me, peer) in ends {
+            let said = format!("{proto}.{spi:x}@{peer}");
+            gateway
+                .run(&format!(
+                    "ipsec eroute --replace --src {me}/32 --dst {peer}/32 --said {said}"
+                ))
+                .ok();
+        }
+        let ping = net
+            .west
+            .run(&format!("ping -n -q -c 3 -i 0.1 -s 1300 -p c0ffee {EAST}"));
+        assert!(
+            ping.stdout.contains(" 0% packet loss"),
+            "{options}\n{ping}\n{}",
+            net.east.run("ipsec spi")
+        );
+    }
+    let captured = capture.stop();
+    for (spi, (proto, options)) in &all {
+        let said = match *proto {
+            "esp" => "ip proto 50 and ip[20:4]",
+            _ => "ip proto 51 and ip[24:4]",
+        };
+        let packets = captured.packets(&format!("{said} = {spi}"));
+        assert_eq!(packets.len(), 6, "{options}");
+    }
+    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+    net.west
+        .run("ipsec spi")
+        .ok()
+        .says("AH_AES_CMAC")
+        .says("ESP_AES_GCM_8:")
+        .says("<ESN>");
+}
+
+fn keys_for_counter_modes_must_be_fresh() {
+    let testbed = Testbed::new();
+    let net = keyed(
+        &testbed,
+        &CONNS.replace("esp=aes128-sha1-96", "esp=aes_gcm128"),
+    );
+    net.west
+        .run("ipsec manual --up sites")
+        .exits(1)
+        .says("esp=aes_gcm128 is not for keys from a file");
+    net.west
+        .run(&format!(
+            "ipsec spi --said esp.300@{EAST} --esp aes_gcm128 {}",
+            key_option("--enckey", 20, 0)
+        ))
+        .exits(1)
+        .says("--freshkey");
+    net.west.run("ipsec spi").ok().never_says("@192.1.2.");
 }

@@ -38,7 +38,7 @@ fn trap_holds_and_releases_the_last_packet() {
         (wanted.src, wanted.dst, wanted.proto),
         (a("192.0.2.1"), a("192.0.1.1"), 0)
     );
-    assert!(acquire.proposal().is_some_and(|p| p.combs().count() == 4));
+    assert!(acquire.proposal().is_some_and(|p| p.combs().count() == 6));
     let eroutes = host.proc(klips::ProcFile::Eroute);
     assert!(
         eroutes.contains("192.0.2.1/32       -> 192.0.1.1/32       => %hold\n"),

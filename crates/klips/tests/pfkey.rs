@@ -43,7 +43,7 @@ fn register_tells_the_algorithms() {
     assert_eq!((reply.seq(), reply.pid(), reply.errno()), (1, 99, 0));
     assert_eq!(
         reply.supported_auth().map(|a| a.id).collect::<Vec<_>>(),
-        [2, 3]
+        [2, 3, 5, 6, 7, 9, 250]
     );
     let ciphers: Vec<_> = reply
         .supported_encrypt()
@@ -51,8 +51,18 @@ fn register_tells_the_algorithms() {
         .collect();
     assert_eq!(
         ciphers,
-        [(3, 192, 192), (12, 128, 256)],
-        "and no single DES"
+        [
+            (3, 192, 192),
+            (11, 0, 0),
+            (12, 128, 256),
+            (13, 160, 288),
+            (18, 160, 288),
+            (19, 160, 288),
+            (20, 160, 288),
+            (22, 128, 256),
+            (28, 288, 288),
+        ],
+        "salts are counted, and no single DES"
     );
     assert!(host.socket.is_registered(3) && !host.socket.is_registered(2));
     assert!(host.socket.hears(Audience::Registered(3), false));
@@ -181,7 +191,7 @@ fn bad_sas_are_refused() {
         ..aes(0x1000)
     };
     let single_des_thrice = [[7; 8]; 3].concat();
-    let bad: [(&str, SaParams<'_>, u8); 9] = [
+    let bad: [(&str, SaParams<'_>, u8); 8] = [
         (
             "single DES",
             with(EncAlg::DES_CBC, &AES_KEY[..8]),
@@ -192,7 +202,6 @@ fn bad_sas_are_refused() {
             with(EncAlg::TRIPLE_DES_CBC, &single_des_thrice),
             errno::EINVAL,
         ),
-        ("NULL", with(EncAlg::NULL, &[]), errno::EPROTONOSUPPORT),
         (
             "a short key",
             with(EncAlg::AES_CBC, &AES_KEY[..15]),
@@ -433,4 +442,127 @@ fn long_texts_resume() {
     let text = host.proc(ProcFile::Eroute);
     let lines: std::collections::BTreeSet<_> = text.lines().collect();
     assert_eq!((text.lines().count(), lines.len()), (500, 500));
+}
+
+/// What does not go together is refused: by its errno, and without an SA left behind.
+#[test]
+fn algorithms_that_do_not_fit_are_refused() {
+    let mut host = Host::new(&[DST]);
+    let id = said(SaProto::Esp, 0x300, DST);
+    let (none, key) = (AuthAlg::NONE, &LONG_KEY);
+    let good = esp(id, SRC, EncAlg::AES_GCM_16, &key[..20], none, &[]);
+    let esn = SaFlags::ESN;
+    let cases = [
+        (
+            "no such cipher",
+            SaParams {
+                encrypt: EncAlg(200),
+                ..good
+            },
+            errno::EPROTONOSUPPORT,
+        ),
+        (
+            "single DES",
+            esp(id, SRC, EncAlg(2), &key[..8], none, &[]),
+            errno::EPROTONOSUPPORT,
+        ),
+        (
+            "no such MAC",
+            esp(id, SRC, EncAlg::AES_CBC, &key[..16], AuthAlg(77), key),
+            errno::EPROTONOSUPPORT,
+        ),
+        (
+            "a key without salt",
+            SaParams {
+                enc_key: &key[..16],
+                ..good
+            },
+            errno::EINVAL,
+        ),
+        (
+            "a key of a wrong length",
+            SaParams {
+                enc_key: &key[..24],
+                ..good
+            },
+            errno::EINVAL,
+        ),
+        (
+            "an AEAD and a MAC",
+            esp(
+                id,
+                SRC,
+                EncAlg::AES_GCM_16,
+                &key[..20],
+                AuthAlg::AES_CMAC,
+                &key[..16],
+            ),
+            errno::EINVAL,
+        ),
+        (
+            "counter mode alone",
+            esp(id, SRC, EncAlg::AES_CTR, &key[..20], none, &[]),
+            errno::EINVAL,
+        ),
+        (
+            "NULL alone",
+            esp(id, SRC, EncAlg::NULL, &[], none, &[]),
+            errno::EINVAL,
+        ),
+        (
+            "NULL with a key",
+            esp(
+                id,
+                SRC,
+                EncAlg::NULL,
+                &key[..16],
+                AuthAlg::AES_CMAC,
+                &key[..16],
+            ),
+            errno::EINVAL,
+        ),
+        (
+            "ESN without a window",
+            SaParams {
+                flags: esn,
+                replay: 0,
+                ..good
+            },
+            errno::EINVAL,
+        ),
+        (
+            "ESN on a tunnel",
+            SaParams {
+                flags: esn,
+                replay: 64,
+                ..tun(said(SaProto::IpIp, 0x300, DST), SRC)
+            },
+            errno::EINVAL,
+        ),
+        (
+            "a flag nobody knows",
+            SaParams {
+                flags: SaFlags(0x800),
+                ..good
+            },
+            errno::EINVAL,
+        ),
+    ];
+    for (what, sa, want) in cases {
+        let mut buffer = [0; MAX_MESSAGE_LEN];
+        let message = request::add(&mut buffer, IDS, &sa).expect("built");
+        assert_eq!(host.errno(message), want, "{what}");
+    }
+    assert!(host.klips.sadb().is_empty());
+    assert_eq!(added(&mut host, &SaParams { flags: esn, ..good }), 0);
+    let text = host.proc(ProcFile::Spi);
+    for part in [
+        "ESP_AES_GCM_16:",
+        " iv_bits=64bits ",
+        " flags=0x400<ESN>",
+        " eklen=128",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("aklen"), "{text}");
 }

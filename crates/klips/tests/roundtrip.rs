@@ -1,11 +1,12 @@
-//! Every transform, mode and family, from one host to another; and the published ESP packets of RFC 3602.
+//! Every transform, mode and family, from one host to another; and published ESP packets.
 
 mod common;
 
 use common::*;
-use ipsec_types::{AuthAlg, EncAlg, SaId, SaProto};
+use ipsec_types::{AuthAlg, EncAlg, SaProto};
 use klips::packet::{IpHeader, transmit};
 use klips::{Inbound, Outbound};
+use pfkey::SaFlags;
 use pfkey::request::SaParams;
 
 const ADDRESSES: [[&str; 2]; 2] = [["192.0.2.1", "192.0.2.2"], ["2001:db8::1", "2001:db8::2"]];
@@ -18,31 +19,74 @@ const NETS: [[&str; 2]; 2] = [
 /// Everything that can stand between the inner packet and the wire, for gateways of one family.
 fn groups<'k>(src: &str, dst: &str) -> Vec<Vec<SaParams<'k>>> {
     let id = |proto, spi| said(proto, spi, dst);
-    let macs: [(AuthAlg, &'static [u8]); 2] = [
+    let macs: [(AuthAlg, &'static [u8]); 7] = [
         (AuthAlg::MD5_HMAC, &MD5_KEY),
         (AuthAlg::SHA1_HMAC, &SHA1_KEY),
+        (AuthAlg::SHA2_256_HMAC, &LONG_KEY[..32]),
+        (AuthAlg::SHA2_384_HMAC, &LONG_KEY[..48]),
+        (AuthAlg::SHA2_512_HMAC, &LONG_KEY),
+        (AuthAlg::AES_XCBC_MAC, &LONG_KEY[..16]),
+        (AuthAlg::AES_CMAC, &LONG_KEY[..16]),
     ];
-    let ciphers: [(EncAlg, &'static [u8]); 4] = [
+    let ciphers: [(EncAlg, &'static [u8]); 11] = [
         (EncAlg::TRIPLE_DES_CBC, &DES3_KEY),
+        (EncAlg::NULL, &[]),
         (EncAlg::AES_CBC, &AES_KEY[..16]),
         (EncAlg::AES_CBC, &AES_KEY[..24]),
         (EncAlg::AES_CBC, &AES_KEY),
+        (EncAlg::AES_CTR, &LONG_KEY[..20]),
+        (EncAlg::AES_CTR, &LONG_KEY[..28]),
+        (EncAlg::AES_CTR, &LONG_KEY[..36]),
+        (EncAlg::CAMELLIA_CBC, &AES_KEY[..16]),
+        (EncAlg::CAMELLIA_CBC, &AES_KEY[..24]),
+        (EncAlg::CAMELLIA_CBC, &AES_KEY),
+    ];
+    let aeads: [(EncAlg, &'static [u8]); 10] = [
+        (EncAlg::AES_GCM_8, &LONG_KEY[..20]),
+        (EncAlg::AES_GCM_8, &LONG_KEY[..28]),
+        (EncAlg::AES_GCM_8, &LONG_KEY[..36]),
+        (EncAlg::AES_GCM_12, &LONG_KEY[..20]),
+        (EncAlg::AES_GCM_12, &LONG_KEY[..28]),
+        (EncAlg::AES_GCM_12, &LONG_KEY[..36]),
+        (EncAlg::AES_GCM_16, &LONG_KEY[..20]),
+        (EncAlg::AES_GCM_16, &LONG_KEY[..28]),
+        (EncAlg::AES_GCM_16, &LONG_KEY[..36]),
+        (EncAlg::CHACHA20_POLY1305, &LONG_KEY[..36]),
     ];
     let mut all = Vec::new();
     for (mac, mac_key) in macs {
-        all.push(vec![ah(id(SaProto::Ah, 0x301), src, mac, mac_key)]);
+        let ah = ah(id(SaProto::Ah, 0x303), src, mac, mac_key);
+        all.push(vec![ah]);
         for (cipher, key) in ciphers {
             let esp = esp(id(SaProto::Esp, 0x302), src, cipher, key, mac, mac_key);
-            let ah = ah(id(SaProto::Ah, 0x303), src, mac, mac_key);
             let comp = comp(id(SaProto::Comp, 0x304), src);
-            all.extend([
-                vec![esp],
-                vec![comp, esp],
-                vec![esp, ah],
-                vec![comp, esp, ah],
-            ]);
+            all.push(vec![esp]);
+            if cipher == EncAlg::AES_CBC || mac == AuthAlg::SHA1_HMAC {
+                all.extend([vec![comp, esp], vec![esp, ah], vec![comp, esp, ah]]);
+            }
         }
     }
+    for (aead, key) in aeads {
+        let esp = esp(id(SaProto::Esp, 0x302), src, aead, key, AuthAlg::NONE, &[]);
+        let ah = ah(id(SaProto::Ah, 0x303), src, macs[4].0, macs[4].1);
+        all.extend([
+            vec![esp],
+            vec![comp(id(SaProto::Comp, 0x304), src), esp],
+            vec![esp, ah],
+        ]);
+    }
+    // Every transform once more with sequence numbers of 64 bits.
+    let esn = |group: &Vec<SaParams<'k>>| {
+        let wide = |sa: &SaParams<'k>| match sa.said.proto {
+            SaProto::Esp | SaProto::Ah => SaParams {
+                flags: SaFlags::ESN,
+                ..*sa
+            },
+            _ => *sa,
+        };
+        group.iter().map(wide).collect()
+    };
+    all.extend(all.iter().map(esn).collect::<Vec<_>>());
     all.push(vec![esp(
         id(SaProto::Esp, 0x305),
         src,
@@ -63,7 +107,7 @@ fn exchange(group: &[SaParams<'_>], gateways: [&str; 2], inner: [&str; 2], nets:
     let (first, last) = (group[0].said, group[group.len() - 1].said);
     east.eroute(&nets, first);
     west.ok(|b| pfkey::request::set_inflow(b, IDS, &nets, last));
-    for len in (0..40).chain([100, 333, 1000, 1300]) {
+    for len in (0..20).chain([50, 333, 1200]) {
         let packet = udp(inner[0], inner[1], (1000, 2000), len);
         let sealed = east.sealed(&packet);
         let header = IpHeader::new_checked(&sealed).expect("an IP packet");
@@ -78,7 +122,7 @@ fn exchange(group: &[SaParams<'_>], gateways: [&str; 2], inner: [&str; 2], nets:
                 "IPv4 checksum"
             );
         }
-        let hidden = matches!(group.last(), Some(sa) if sa.said.proto == SaProto::Esp);
+        let hidden = matches!(group.last(), Some(sa) if sa.said.proto == SaProto::Esp && sa.encrypt != EncAlg::NULL);
         if len > 40 && hidden {
             assert!(
                 !sealed.windows(9).any(|w| w == b"quick bro"),
@@ -192,70 +236,6 @@ fn ah_and_mutable_fields() {
             }
         }
         west.opened(&east.sealed(&packet));
-    }
-}
-
-/// RFC 3602 section 4, cases 5 and 7: a ping in transport mode and one in tunnel mode, without authentication.
-#[test]
-fn rfc_3602_packets() {
-    let pattern: String = (8..0x38).map(|n| format!("{n:02x}")).collect();
-    let transport = Published {
-        key: "90d382b410eeba7ad938c46cec1a82bf",
-        id: said(SaProto::Esp, 0x4321, "192.168.123.100"),
-        tunnel: false,
-        plain: format!(
-            "4500005408f200004001f9fec0a87b03c0a87b6408000ebda70a00008e9c083db95b0700{pattern}"
-        ),
-        sealed: "4500007c08f200004032f9a5c0a87b03c0a87b640000432100000001e96e8c08ab465763fd098d45dd3ff893\
-                 f663c25d325c18c6a9453e194e120849a4870b66cc6b9965330013b4898dc856a4699e523a55db080b59ec3a8e4b7e52\
-                 775b07d1db34ed9c538ab50c551b874aa269add047ad2d5913ac19b7cfbad4a6",
-    };
-    let tunnel = Published {
-        key: "0123456789abcdef0123456789abcdef",
-        id: said(SaProto::Esp, 0x8765, "192.168.123.200"),
-        tunnel: true,
-        plain: format!(
-            "4500005409040000 4001f988c0a87b03c0a87bc808009f76a90a0100b49c083d02a20400{pattern}"
-        )
-        .replace(' ', ""),
-        sealed: "4500008c090500004032f91ec0a87b03c0a87bc80000876500000002f4e765244f6407adf13dc1380f673f37\
-                 773b5241a4c449225e4f3ce5ed611b0c237ca96cf74a93013c1b0ea1a0cf70f8e4ecaec78ac53aad7a0f022b859243c6\
-                 47752e94a859352b8a4d4d2decd136e5c177f132ad3fbfb2201ac9904c74ee0a109e0ca1e4dfe9d5a100b842f1c22f0d",
-    };
-    for case in [transport, tunnel] {
-        case.check();
-    }
-}
-
-struct Published {
-    key: &'static str,
-    id: SaId,
-    tunnel: bool,
-    plain: String,
-    sealed: &'static str,
-}
-
-impl Published {
-    fn check(&self) {
-        let key = hex::decode(self.key).expect("hex");
-        let dst = self.id.dst.to_string();
-        let mut host = Host::new(&[&dst]);
-        let mut sa = esp(
-            self.id,
-            "192.168.123.3",
-            EncAlg::AES_CBC,
-            &key,
-            AuthAlg::NONE,
-            &[],
-        );
-        sa.replay = 0;
-        let mut group = vec![sa];
-        if self.tunnel {
-            group.insert(0, tun(said(SaProto::IpIp, 0x300, &dst), "192.168.123.3"));
-        }
-        host.add_group(&group);
-        let sealed = hex::decode(self.sealed).expect("hex");
-        assert_eq!(hex::encode(host.opened(&sealed)), self.plain);
     }
 }
 

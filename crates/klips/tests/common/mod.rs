@@ -267,6 +267,8 @@ pub fn tun(id: SaId, src: &str) -> SaParams<'static> {
 
 pub const DES3_KEY: [u8; 24] = *b"0123456789abcdefghijklmn";
 pub const AES_KEY: [u8; 32] = *b"an AES key of thirty-two bytes..";
+/// Long enough for any MAC and any cipher with its salt.
+pub const LONG_KEY: [u8; 64] = *b"sixty-four bytes of key, for the longest of MACs or some cipher.";
 pub const MD5_KEY: [u8; 16] = *b"sixteen bytes...";
 pub const SHA1_KEY: [u8; 20] = *b"twenty bytes for SHA";
 
