@@ -40,6 +40,7 @@ fn description(n: u32) -> whack::Connection {
             ..Default::default()
         },
         lifetimes: whack::Lifetimes::default(),
+        fragmentation: Default::default(),
         dpd: Default::default(),
         ike: None,
         esp: None,

@@ -176,6 +176,7 @@ fn a_connection_comes_and_goes() {
             ..Default::default()
         },
         lifetimes: Default::default(),
+        fragmentation: Default::default(),
         dpd: Default::default(),
         ike: None,
         esp: None,

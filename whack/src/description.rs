@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-use whack::{Connection, Dpd, DpdAction, End, Failure, Host, Lifetimes, Policy, Shunt, Subnet};
+use whack::{
+    Connection, Dpd, DpdAction, End, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt, Subnet,
+};
 
 use crate::options::Given;
 
@@ -14,6 +16,7 @@ pub struct Description {
     right: Half,
     policy: Policy,
     lifetimes: Lifetimes,
+    fragmentation: Fragmentation,
     dpd_delay: Option<u32>,
     dpd_timeout: Option<u32>,
     dpd_action: Option<DpdAction>,
@@ -56,6 +59,7 @@ impl Default for Description {
             right: Half::new(),
             policy: Policy::default(),
             lifetimes: Lifetimes::default(),
+            fragmentation: Fragmentation::No,
             dpd_delay: None,
             dpd_timeout: None,
             dpd_action: None,
@@ -195,6 +199,7 @@ impl Description {
             "initiateontraffic" | "pass" | "drop" | "reject" => "shunt",
             "failnone" | "failpass" | "faildrop" | "failreject" => "failure",
             "rekeywindow" => "rekeymargin",
+            "ikefrag-allow" | "ikefrag-force" => "ikefrag",
             name => name,
         };
         if !self.set_policy(option.name) && !self.set_value(option)? {
@@ -245,6 +250,8 @@ impl Description {
             "rekeymargin" | "rekeywindow" => l.rekey_margin = number()?,
             "rekeyfuzz" => l.rekey_fuzz = number()?,
             "keyingtries" => l.keying_tries = number()?,
+            "ikefrag-allow" => self.fragmentation = Fragmentation::Yes,
+            "ikefrag-force" => self.fragmentation = Fragmentation::Force,
             "dpddelay" => self.dpd_delay = Some(number()?),
             "dpdtimeout" => self.dpd_timeout = Some(number()?),
             "dpdaction" => {
@@ -322,6 +329,7 @@ impl Description {
             right: self.right.end.clone(),
             policy: self.policy,
             lifetimes: self.lifetimes,
+            fragmentation: self.fragmentation,
             dpd: Dpd::new(self.dpd_delay, self.dpd_timeout, self.dpd_action),
             ike: self.ike.clone(),
             esp: self.esp.clone(),

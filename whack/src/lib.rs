@@ -27,8 +27,8 @@ pub use ipsec_types::{ProtoPort, Subnet};
 pub use rc::{ExitStatus, Rc};
 pub use reply::Reply;
 pub use request::{
-    Connection, DebugClass, Dpd, DpdAction, End, Failure, Host, Lifetimes, ListClass, Policy,
-    PubkeyAlg, Request, RereadClass, Shunt,
+    Connection, DebugClass, Dpd, DpdAction, End, Failure, Fragmentation, Host, Lifetimes,
+    ListClass, Policy, PubkeyAlg, Request, RereadClass, Shunt,
 };
 pub use validate::Invalid;
 pub use virtual_net::{Nets, Virtual};

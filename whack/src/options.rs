@@ -97,6 +97,8 @@ pub const OPTIONS: &[(&str, Takes)] = &[
     ("rekeywindow", Number),
     ("rekeyfuzz", Number),
     ("keyingtries", Number),
+    ("ikefrag-allow", Nothing),
+    ("ikefrag-force", Nothing),
     ("dpddelay", Number),
     ("dpdtimeout", Number),
     ("dpdaction", Text),

@@ -120,6 +120,8 @@ pub struct Connection {
     pub lifetimes: Lifetimes,
     /// Dead peer detection.
     pub dpd: Dpd,
+    /// Fragments of IKE messages.
+    pub fragmentation: Fragmentation,
     /// `ike=`: proposals for the ISAKMP SA, as typed; None for the default.
     pub ike: Option<String>,
     /// `esp=`: proposals for the IPsec SA, as typed; None for the default.
@@ -344,6 +346,30 @@ impl Dpd {
             delay: delay.unwrap_or(if on { Dpd::DEFAULT_DELAY } else { 0 }),
             timeout: timeout.unwrap_or(if on { Dpd::DEFAULT_TIMEOUT } else { 0 }),
             action: action.unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether IKE messages that are too long for one packet are cut to pieces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Fragmentation {
+    /// Never; IP fragments them.
+    #[default]
+    No,
+    /// If the peer announces that it understands that.
+    Yes,
+    /// In any case.
+    Force,
+}
+
+impl Fragmentation {
+    /// The value of a word after `fragmentation=`.
+    pub fn from_name(name: &str) -> Option<Fragmentation> {
+        match name {
+            "no" => Some(Fragmentation::No),
+            "yes" => Some(Fragmentation::Yes),
+            "force" => Some(Fragmentation::Force),
+            _ => None,
         }
     }
 }

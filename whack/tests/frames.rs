@@ -29,6 +29,7 @@ fn connection() -> Connection {
             ..Policy::default()
         },
         lifetimes: Lifetimes::default(),
+        fragmentation: Default::default(),
         dpd: Default::default(),
         ike: None,
         esp: Some("3des-md5".into()),

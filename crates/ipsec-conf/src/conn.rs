@@ -148,6 +148,8 @@ pub struct Conn {
     pub rekeyfuzz: u32,
     /// Attempts; 0 for ever.
     pub keyingtries: u32,
+    /// `fragmentation=` or `ike_frag=` as written.
+    pub fragmentation: String,
     /// Seconds of silence before the peer is asked whether it is there.
     pub dpddelay: Option<u32>,
     /// Seconds of silence after which it is dead.
@@ -287,6 +289,11 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagn
         keyingtries: t
             .take("keyingtries", value::tries)
             .unwrap_or(if version == Version::V1 { 3 } else { 0 }),
+        fragmentation: t
+            .text("fragmentation")
+            .or(t.text("ike_frag"))
+            .unwrap_or("yes")
+            .to_string(),
         dpddelay: t.take("dpddelay", value::duration),
         dpdtimeout: t.take("dpdtimeout", value::duration),
         dpdaction: t.text("dpdaction").unwrap_or("hold").to_string(),

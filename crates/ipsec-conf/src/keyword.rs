@@ -141,6 +141,8 @@ pub const AUTHBY: &[&str] = &[
 /// Values of `failureshunt=`.
 pub const FAILURE_SHUNT: &[&str] = &["none", "passthrough", "drop", "reject"];
 
+/// Values of `fragmentation=`.
+pub const FRAGMENTATION: &[&str] = &["yes", "no", "force"];
 /// Values of `dpdaction=`.
 pub const DPD_ACTION: &[&str] = &["hold", "clear", "restart"];
 
@@ -220,6 +222,18 @@ pub const KEYWORDS: &[Keyword] = &[
         Tries,
         "%forever",
         "attempts before giving up",
+    ),
+    conn(
+        "fragmentation",
+        OneOf(FRAGMENTATION),
+        "yes",
+        "IKE messages too long for one packet are cut to pieces",
+    ),
+    conn(
+        "ike_frag",
+        OneOf(FRAGMENTATION),
+        "yes",
+        "another name of fragmentation",
     ),
     conn(
         "dpddelay",

@@ -7,8 +7,8 @@ use ipsec_conf::{
 };
 use std::net::{IpAddr, ToSocketAddrs};
 use whack::{
-    Connection, Dpd, DpdAction, Failure, Lifetimes, Policy, ProtoPort, PubkeyAlg, Request, Shunt,
-    Subnet,
+    Connection, Dpd, DpdAction, Failure, Fragmentation, Lifetimes, Policy, ProtoPort, PubkeyAlg,
+    Request, Shunt, Subnet,
 };
 
 /// The default route, found when first asked for: what setup noted in ipsec.info, else what the system says now.
@@ -86,6 +86,7 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
             rekey_fuzz: conn.rekeyfuzz,
             keying_tries: conn.keyingtries,
         },
+        fragmentation: Fragmentation::from_name(&conn.fragmentation).unwrap_or_default(),
         dpd: Dpd::new(
             conn.dpddelay,
             conn.dpdtimeout,

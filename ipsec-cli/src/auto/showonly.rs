@@ -1,7 +1,7 @@
 //! Requests written as the whack commands that a person would type for them.
 
 use std::fmt::Write;
-use whack::{Connection, End, Failure, ListClass, Request, RereadClass, Shunt};
+use whack::{Connection, End, Failure, Fragmentation, ListClass, Request, RereadClass, Shunt};
 
 /// A shell script that does what the requests do.
 pub fn script(requests: &[Request]) -> String {
@@ -140,6 +140,11 @@ fn describe(c: &Connection) -> String {
     }
     if p.force_encaps {
         out.push_str(" --forceencaps");
+    }
+    match c.fragmentation {
+        Fragmentation::Yes => out.push_str(" --ikefrag-allow"),
+        Fragmentation::Force => out.push_str(" --ikefrag-force"),
+        Fragmentation::No => {}
     }
     if c.dpd.delay != 0 {
         let _ = write!(

@@ -202,7 +202,14 @@ impl Engine {
 
     /// Asks the driver for something.
     pub(crate) fn act(&mut self, action: Action) {
-        self.actions.push(action);
+        match action {
+            Action::Send {
+                local,
+                remote,
+                bytes,
+            } if bytes.len() > ike::fragment::WHOLE => self.send_long(local, remote, bytes),
+            other => self.actions.push(other),
+        }
     }
 
     /// Hands a computation out; its result comes to `ike_job_done`.

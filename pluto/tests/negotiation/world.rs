@@ -232,7 +232,12 @@ impl World {
 
     /// Lets time pass.
     pub fn run(&mut self, seconds: u64) {
-        let end = self.now + Duration::from_secs(seconds);
+        self.run_millis(1000 * seconds);
+    }
+
+    /// Lets a short time pass.
+    pub fn run_millis(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
         loop {
             let arrival = self.wire.keys().next().map(|key| key.0);
             let timers = self
@@ -359,6 +364,7 @@ pub fn conn(name: &str, west_net: &str, east_net: &str) -> whack::Connection {
             ..Default::default()
         },
         lifetimes: whack::Lifetimes::default(),
+        fragmentation: Default::default(),
         dpd: Default::default(),
         ike: Some("3des-sha1-modp1024!".into()),
         esp: None,

@@ -19,6 +19,8 @@ pub struct IkePolicy {
     pub algorithms: IkeAlgorithms,
     /// Lifetime offered in seconds (`ikelifetime=`).
     pub life_seconds: u32,
+    /// Whether fragments of messages are announced to be understood (`fragmentation=`).
+    pub fragmentation: bool,
 }
 
 /// A phase 1 transform, understood: cipher, hash, group, authentication and lifetimes as they stood on the wire.

@@ -25,6 +25,7 @@ pub fn fuzz(data: &[u8]) {
             auth: vec![AuthMethod::RSA_SIG, AuthMethod::PRESHARED_KEY],
             algorithms: IkeAlgorithms::default(),
             life_seconds: 3600,
+            fragmentation: true,
         };
         if let Ok((_, answer)) = ike.choose(&sa) {
             assert_eq!(Sa::parse(&answer.to_body()), Ok(answer));

@@ -8,6 +8,11 @@ use crate::wire::Message;
 /// Dead peer detection, version 1.0 (RFC 3706 section 5.1).
 pub const DPD: &[u8; 16] = b"\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00";
 
+/// Fragments of IKE messages are understood: a hash of "FRAGMENTATION" and, as strongSwan and racoon have it, the bit that
+/// means Main Mode.
+pub const FRAGMENTATION: &[u8; 20] =
+    b"\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3\x80\x00\x00\x00";
+
 /// Most vendor ids of one message that are named; octets of an unknown one that are shown.
 const MAX_NAMED: usize = 20;
 const MAX_SHOWN: usize = 20;
@@ -123,6 +128,8 @@ pub fn name(id: &[u8]) -> String {
 pub struct Peer {
     /// It answers R-U-THERE.
     pub dpd: bool,
+    /// It takes fragments of IKE messages.
+    pub fragmentation: bool,
 }
 
 impl Peer {
@@ -135,6 +142,15 @@ impl Peer {
         for id in message.vendor_ids() {
             // The version in the last two octets may grow.
             self.dpd |= id.len() == DPD.len() && id.starts_with(&DPD[..14]);
+            let capabilities = id
+                .strip_prefix(&FRAGMENTATION[..16])
+                .map(|rest| rest.first().copied());
+            // Windows sends the hash alone.
+            self.fragmentation |= match capabilities {
+                Some(None) => true,
+                Some(Some(first)) => first & 0x80 != 0,
+                None => false,
+            };
             if names.len() < MAX_NAMED {
                 names.push(name(id));
             }
@@ -192,6 +208,18 @@ mod tests {
         let message = MessageBuilder::new(&header).vendor_id(&DPD[..14]).finish();
         peer.learn(&message);
         assert!(!peer.dpd);
+        for (id, understood) in [
+            (&FRAGMENTATION[..], true),
+            (&FRAGMENTATION[..16], true),
+            (&[&FRAGMENTATION[..16], &[0xc0, 0, 0, 0]].concat(), true),
+            (&[&FRAGMENTATION[..16], &[0x40, 0, 0, 0]].concat(), false),
+            (&FRAGMENTATION[..15], false),
+        ] {
+            let message = MessageBuilder::new(&header).vendor_id(id).finish();
+            let mut peer = Peer::default();
+            peer.learn(&message);
+            assert_eq!(peer.fragmentation, understood, "{id:02x?}");
+        }
         assert_eq!(peer.learn(b"rubbish"), Vec::<String>::new());
     }
 }

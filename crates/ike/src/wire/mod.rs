@@ -4,6 +4,7 @@
 mod attribute;
 mod builder;
 mod error;
+mod fragment;
 mod header;
 mod id;
 mod ipsec_doi;
@@ -21,6 +22,7 @@ pub use attribute::{
 };
 pub use builder::{HashSlot, MAX_MESSAGE, MessageBuilder};
 pub use error::{ErrorKind, ParseError};
+pub use fragment::{Fragment, MAX_FRAGMENTS};
 pub use header::{Cookie, Flags, HEADER_LEN, Header};
 pub use id::{Id, IdValue};
 pub use ipsec_doi::{
@@ -39,6 +41,16 @@ pub use sa::{MAX_PROPOSALS, MAX_TRANSFORMS, Proposal, Sa, Transform};
 /// parses must say the same after being written and read again.
 #[expect(clippy::expect_used, reason = "the fuzzer is to see it")]
 pub fn fuzz(data: &[u8]) {
+    if let Ok((_, piece)) = Fragment::new_checked(data) {
+        assert!(!piece.data.is_empty() && piece.number != 0);
+    }
+    if let Some(pieces) = Fragment::cut(data, 1, 300) {
+        let whole = pieces.iter().flat_map(|piece| {
+            let read = Fragment::new_checked(piece).map(|(_, piece)| piece.data);
+            read.unwrap_or_default().to_vec()
+        });
+        assert!(whole.eq(data.iter().copied()));
+    }
     for parsed in [Message::new_checked(data), Message::new_decrypted(data)]
         .into_iter()
         .flatten()

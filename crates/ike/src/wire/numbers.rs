@@ -77,6 +77,8 @@ wire_number! {
         NAT_OA = 21, "ISAKMP_NEXT_NAT-OA";
         /// NAT discovery as the drafts before RFC 3947 numbered it.
         NAT_D_DRAFTS = 130, "ISAKMP_NEXT_NAT-D_DRAFTS";
+        /// A piece of a message (MS-IKEE), see [`Fragment`](super::Fragment).
+        FRAGMENT = 132, "ISAKMP_NEXT_IKE_FRAGMENTATION";
         /// NAT original address as the drafts before RFC 3947 numbered it.
         NAT_OA_DRAFTS = 131, "ISAKMP_NEXT_NAT-OA_DRAFTS";
     }

@@ -114,6 +114,7 @@ impl Connections {
             template: None,
             policy,
             lifetimes: lifetimes_of(&request.lifetimes),
+            fragmentation: request.fragmentation,
             dpd: dpd_of(request.dpd),
             algorithms: Algorithms {
                 ike: request.ike.clone(),

@@ -243,6 +243,8 @@ pub struct Connection {
     pub policy: Policy,
     /// How long things last.
     pub lifetimes: Lifetimes,
+    /// Whether long IKE messages are cut to pieces.
+    pub fragmentation: whack::Fragmentation,
     /// Whether and how the peer is watched.
     pub dpd: Option<Dpd>,
     /// Which algorithms.

@@ -27,7 +27,7 @@ const SECRET_LIFE: Duration = Duration::from_secs(3600);
 /// How many connections with different demands are tried for a first message.
 const MAX_TRIES: usize = 8;
 
-type Key = (Cookie, Cookie, SocketAddr);
+pub(super) type Key = (Cookie, Cookie, SocketAddr);
 
 #[derive(Debug)]
 struct Record {
@@ -89,6 +89,11 @@ impl HalfOpens {
             gone |= self.remove(&key).is_some();
         }
         gone
+    }
+
+    /// The connection of a record.
+    pub(super) fn conn_of(&self, key: &Key) -> Option<ConnId> {
+        self.records.get(key).map(|record| record.conn)
     }
 
     fn expire(&mut self, now: Time) {

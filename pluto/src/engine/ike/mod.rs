@@ -3,11 +3,12 @@
 //! kernel belong to the rest of the engine.
 //!
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
-//! on, `inform` sends and honours notifications and deletes, `refusal` ends what the peer refuses, `dpd` finds
-//! dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces, `whack` is what people ask for, `policy` turns a
-//! connection into proposals and finds secrets, `table` remembers it all.
+//! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
+//! `refusal` ends what the peer refuses, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
+//! `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
 mod dpd;
+pub(super) mod fragment;
 mod half_open;
 mod inform;
 mod nat;
@@ -25,6 +26,7 @@ use std::collections::HashMap;
 use super::connection::StateId;
 use super::event::JobId;
 use super::time::Time;
+use fragment::Fragments;
 use half_open::HalfOpens;
 use table::States;
 
@@ -49,6 +51,7 @@ pub struct Ike {
     states: States,
     jobs: HashMap<JobId, StateId>,
     half_open: HalfOpens,
+    fragments: Fragments,
     /// Notifications in the clear that may still be sent in the second that began at the time given.
     notify_budget: Option<(Time, u32)>,
 }

@@ -9,6 +9,8 @@ use ike::v1::{Identity, Nat};
 use ike::wire::{AuthMethod, Encapsulation};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 
+use whack::Fragmentation;
+
 use crate::engine::{Connection, Engine, Id, KnownId};
 
 fn seconds(life: Duration) -> u32 {
@@ -34,6 +36,7 @@ pub(super) fn ike_policy(conn: &Connection) -> Result<IkePolicy, String> {
         auth,
         algorithms,
         life_seconds: seconds(conn.lifetimes.ike),
+        fragmentation: conn.fragmentation != Fragmentation::No,
     })
 }
 

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use ike::v1::Error;
 use ike::v1::info::Informational;
 use ike::v1::quick::Offer;
-use ike::wire::{Cookie, ExchangeType, Header, NotifyType};
+use ike::wire::{Cookie, ExchangeType, Header, NotifyType, PayloadType};
 use whack::Rc;
 
 use super::table::Exchange;
@@ -44,6 +44,10 @@ impl Engine {
                 return;
             }
         };
+        if header.next_payload == PayloadType::FRAGMENT && !header.flags.encryption {
+            self.fragment_datagram(now, local, remote, bytes);
+            return;
+        }
         match header.exchange {
             ExchangeType::MAIN_MODE => self.main_mode_datagram(now, local, remote, &header, bytes),
             ExchangeType::QUICK_MODE => {

@@ -379,6 +379,7 @@ pub(super) fn net_to_net(name: &str) -> whack::Connection {
             ..Default::default()
         },
         lifetimes: whack::Lifetimes::default(),
+        fragmentation: Default::default(),
         dpd: Default::default(),
         ike: None,
         esp: None,

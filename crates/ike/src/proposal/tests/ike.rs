@@ -12,6 +12,7 @@ fn policy(list: &str, auth: &[AuthMethod]) -> IkePolicy {
         auth: auth.to_vec(),
         algorithms: IkeAlgorithms::parse(list).unwrap(),
         life_seconds: 3600,
+        fragmentation: true,
     }
 }
 
@@ -21,6 +22,7 @@ fn default_policy() -> IkePolicy {
         auth,
         algorithms: IkeAlgorithms::default(),
         life_seconds: 3600,
+        fragmentation: true,
     }
 }
 

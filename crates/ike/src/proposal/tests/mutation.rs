@@ -11,6 +11,7 @@ fn every_octet_altered() {
         auth,
         algorithms: IkeAlgorithms::default(),
         life_seconds: 3600,
+        fragmentation: true,
     };
     let ipsec = IpsecPolicy {
         encrypt: true,

@@ -115,6 +115,11 @@ impl HalfOpen {
         if let Some(method) = nat.method {
             mr1 = mr1.vendor_id(method.vendor_id());
         }
+        let mut asked = vendor::Peer::default();
+        asked.learn(datagram);
+        if policy.fragmentation && asked.fragmentation {
+            mr1 = mr1.vendor_id(vendor::FRAGMENTATION);
+        }
         let mr1 = mr1.finish();
         Ok(Self {
             cookies,

@@ -34,6 +34,10 @@ pub fn initiate(request: Initiate, cookie: Cookie) -> (I1, Vec<u8>) {
         true => NatMethod::announce_all(datagram),
         false => datagram,
     };
+    let datagram = match request.policy.fragmentation {
+        true => datagram.vendor_id(vendor::FRAGMENTATION),
+        false => datagram,
+    };
     let datagram = datagram.finish();
     (
         I1 {

@@ -41,6 +41,7 @@ fn policy(auth: AuthMethod, suite: IkeSuite) -> IkePolicy {
         auth: vec![auth],
         algorithms,
         life_seconds: 3600,
+        fragmentation: true,
     }
 }
 
