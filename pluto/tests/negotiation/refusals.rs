@@ -1,4 +1,4 @@
-//! What becomes of an exchange that the peer refuses, or seems to.
+//! What becomes of an exchange that the peer refuses, or seems to, or takes with a shorter life.
 
 use crate::world::*;
 
@@ -195,4 +195,62 @@ fn an_isakmp_sa_that_goes_takes_its_unfinished_quick_modes_to_a_new_one() {
     );
     assert_eq!(world.count(1, "the ISAKMP SA under it is gone"), 1);
     assert!(world.nodes[1].finished.contains(&0), "{}", world.trace());
+}
+
+#[test]
+fn the_shorter_of_two_lives_is_used_and_told() {
+    let mut world = World::new([PSK, PSK]);
+    for (n, ipsec) in [(0, 1200), (1, 3600)] {
+        let mut connection = net_to_net();
+        connection.lifetimes.ipsec = ipsec;
+        connection.lifetimes.rekey_margin = 60;
+        world.ask(n, add(connection));
+    }
+    world.up(1, "net-to-net");
+    world.run(2);
+    let told = "the peer lets the SA live 1200 s, shorter than was offered";
+    assert_eq!(world.count(1, told), 1, "{}", world.trace());
+    let first = world.newest(1, "net-to-net").1;
+    world.run(1000);
+    assert_eq!(world.newest(1, "net-to-net").1, first);
+    // Rekeyed before it ends, not after an hour.
+    world.run(190);
+    assert!(world.newest(1, "net-to-net").1 > first, "{}", world.trace());
+}
+
+#[test]
+fn two_that_begin_at_once_settle_and_stay() {
+    for seed in 0..10 {
+        let mut world = World::new([PSK, PSK]);
+        world.chance = rand::SeedableRng::seed_from_u64(seed);
+        world.jitter_ms = 40;
+        let mut connection = net_to_net();
+        connection.lifetimes = whack::Lifetimes {
+            ike: 3600,
+            ipsec: 600,
+            rekey_margin: 60,
+            rekey_fuzz: 0,
+            keying_tries: 0,
+        };
+        world.both(&add(connection));
+        world.up(0, "net-to-net");
+        world.up(1, "net-to-net");
+        world.run(30);
+        // The first minutes may see each side's own SAs; from then on nothing is made but in its time.
+        let made = |world: &World| world.count(0, "IPsec SA established");
+        assert!(world.is_up(0, "net-to-net") && world.is_up(1, "net-to-net"));
+        assert!(made(&world) <= 2, "seed {seed}{}", world.trace());
+        let before = made(&world);
+        world.run(1800);
+        assert!(world.is_up(0, "net-to-net") && world.is_up(1, "net-to-net"));
+        assert!(
+            made(&world) - before <= 8,
+            "seed {seed}: {} SAs in half an hour{}",
+            made(&world) - before,
+            world.trace()
+        );
+        let status = world.status(0);
+        let states = status.lines().filter(|l| l.contains("STATE_")).count();
+        assert!(states <= 8, "{status}");
+    }
 }

@@ -1,7 +1,9 @@
 //! What phase 1 and phase 2 share in reading a transform's attributes: each at most once, lifetimes in pairs.
 
 use super::refusal::Refusal;
-use crate::wire::{Attribute, LifeType};
+use crate::wire::{
+    Attribute, IpsecAttribute, LifeType, OakleyAttribute, emit_attributes, parse_attributes,
+};
 
 /// Longest lifetime honoured, in seconds: one day, as in FreeS/WAN. Longer offers are taken and cut.
 pub const LIFE_MAXIMUM: u32 = 86400;
@@ -83,4 +85,28 @@ pub(super) fn small(attribute: &Attribute, name: impl ToString) -> Result<u16, R
         .as_u32()
         .and_then(|v| u16::try_from(v).ok())
         .ok_or_else(|| Refusal::Value(name.to_string()))
+}
+
+/// The data of RESPONDER-LIFETIME for an IPsec SA (RFC 2407 section 4.6.3.1).
+pub fn responder_lifetime(seconds: u32) -> Vec<u8> {
+    emit_attributes(&[
+        Attribute::basic(IpsecAttribute::LIFE_TYPE.0, LifeType::SECONDS.0),
+        Attribute::number(IpsecAttribute::LIFE_DURATION.0, seconds),
+    ])
+}
+
+/// Reads the data of RESPONDER-LIFETIME, with the attribute numbers of either phase: the seconds, if it names any.
+pub fn read_responder_lifetime(data: &[u8]) -> Option<u32> {
+    let mut lives = LifeReader::default();
+    for attribute in parse_attributes(data).ok()? {
+        let kind = attribute.kind;
+        if kind == IpsecAttribute::LIFE_TYPE.0 || kind == OakleyAttribute::LIFE_TYPE.0 {
+            lives.life_type(&attribute).ok()?;
+        } else if kind == IpsecAttribute::LIFE_DURATION.0
+            || kind == OakleyAttribute::LIFE_DURATION.0
+        {
+            lives.duration(&attribute).ok()?;
+        }
+    }
+    lives.finish().ok()?.seconds
 }

@@ -11,7 +11,7 @@ mod refusal;
 mod tests;
 
 pub use algorithms::{AlgorithmError, EspAlgorithms, EspSuite, IkeAlgorithms, IkeSuite, parse_ah};
-pub use attributes::{LIFE_MAXIMUM, Lifetimes};
+pub use attributes::{LIFE_MAXIMUM, Lifetimes, read_responder_lifetime, responder_lifetime};
 pub use ike::{IkePolicy, IkeTransform};
 pub use ipsec::{AhChoice, EspChoice, IpcompChoice, IpsecChoice, IpsecPolicy, Spis};
 pub use refusal::{AnswerError, NoProposal, Refusal, Refused};

@@ -3,7 +3,8 @@
 use core::net::SocketAddr;
 use std::time::Duration;
 
-use ike::v1::info::{Deletion, Informational, notify_in_clear};
+use ike::proposal::read_responder_lifetime;
+use ike::v1::info::{Deletion, Informational, Notification, notify_in_clear};
 use ike::wire::{Cookie, Notify, NotifyType, Protocol};
 use rand::Rng;
 use whack::Rc;
@@ -147,6 +148,10 @@ impl Engine {
                 continue;
             }
             self.heard(now, id);
+            if notification.kind == NotifyType::RESPONDER_LIFETIME {
+                self.lifetime_said(now, id, &notification);
+                continue;
+            }
             if !(notification.kind.is_error() && self.complained(now, id, &notification)) {
                 let text = format!("ignoring informational payload, type {}", notification.kind);
                 self.loglog(self.about(id), Rc::LogSerious, text);
@@ -158,6 +163,38 @@ impl Engine {
             }
             self.honour_delete(now, id, deletion);
         }
+    }
+
+    /// The peer lets an SA live shorter than was offered (RFC 2407 section 4.6.3.1).
+    fn lifetime_said(&mut self, now: Time, id: StateId, said: &Notification) {
+        let spi = <[u8; 4]>::try_from(&said.spi[..]).map(u32::from_be_bytes);
+        let peer = self.ike.states.get(id).map(|state| state.remote.ip());
+        let meant = match (said.protocol, spi, peer) {
+            (Protocol::ISAKMP, ..) => Some(id),
+            (protocol, Ok(spi), Some(peer)) => self.ike.states.by_spi_out(peer, protocol, spi),
+            _ => None,
+        };
+        let seconds = read_responder_lifetime(&said.data);
+        let state = meant.and_then(|id| self.ike.states.get_mut(id));
+        let (Some(seconds), Some(state)) = (seconds, state) else {
+            let text = "ignoring RESPONDER_LIFETIME: it names no life, or an SA that we don't have";
+            self.loglog(self.about(id), Rc::LogSerious, text);
+            return;
+        };
+        if seconds >= state.life_seconds {
+            return;
+        }
+        state.life_seconds = seconds;
+        let (meant, due) = (state.id, state.due);
+        self.tell_life(meant, seconds);
+        if matches!(due, Some(Due::Replace | Due::ReplaceIfUsed | Due::Expire)) {
+            self.schedule_replacement(now, meant);
+        }
+    }
+
+    pub(super) fn tell_life(&mut self, id: StateId, seconds: u32) {
+        let text = format!("the peer lets the SA live {seconds} s, shorter than was offered");
+        self.log(self.about(id), text);
     }
 
     fn honour_delete(&mut self, now: Time, id: StateId, deletion: Deletion) {

@@ -291,7 +291,7 @@ impl Engine {
             remote: state.remote,
             original: agreed.peer_oa,
         });
-        let conn = state.conn;
+        let (conn, initiator) = (state.conn, state.name.initiator());
         let mut sas = Vec::new();
         sas.extend(
             agreed
@@ -310,6 +310,12 @@ impl Engine {
             .map(|comp| (Protocol::IPCOMP, comp.cpi_in.into(), comp.cpi_out.into()));
         sas.extend(comp);
         self.ike.states.set_sas(id, sas);
+        let offered = self.conns.get(conn).map(|conn| conn.lifetimes.ipsec);
+        let shorter =
+            |offered: core::time::Duration| offered.as_secs() > agreed.life_seconds.into();
+        if initiator && offered.is_some_and(shorter) {
+            self.tell_life(id, agreed.life_seconds);
+        }
         let params = SaParams {
             udp,
             ..sa_params(id, conn, agreed)

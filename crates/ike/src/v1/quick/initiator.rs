@@ -15,8 +15,8 @@ use super::hash::{self, clients_of};
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, Initiate, NO_SA, Step, Under, Waiting};
 use crate::crypto::{DhKey, Iv, Secret, ct_eq};
-use crate::proposal::IpsecChoice;
-use crate::wire::{ExchangeType, Message, MessageBuilder};
+use crate::proposal::{IpsecChoice, read_responder_lifetime};
+use crate::wire::{ExchangeType, Message, MessageBuilder, NotifyType};
 
 /// Starts Quick Mode over `sa`. With perfect forward secrecy there is something to compute first.
 pub fn initiate(sa: &Arc<IsakmpSa>, request: Initiate, rng: &mut dyn CryptoRng) -> Step {
@@ -112,6 +112,8 @@ pub struct I1 {
 #[derive(Debug)]
 struct Read {
     choice: IpsecChoice,
+    /// The life that the responder wants, if it says so.
+    life: Option<u32>,
     peer_nonce: Vec<u8>,
     peer_public: Option<Vec<u8>>,
     peer_oa: Option<IpAddr>,
@@ -165,8 +167,13 @@ impl I1 {
         let group = self.pair.as_ref().map(|pair| pair.group());
         let peer_public = hash::pfs_value(&message, group)?;
         self.check_clients(clients_of(&message)?)?;
+        let life = message
+            .notifications()
+            .filter(|notify| notify.kind == NotifyType::RESPONDER_LIFETIME)
+            .find_map(|notify| read_responder_lifetime(notify.data));
         Ok(Read {
             choice,
+            life,
             peer_nonce,
             peer_public,
             peer_oa: Nat::peer_original(&message, false),
@@ -232,7 +239,8 @@ impl Qr1 {
             shared,
             request.clients,
         )
-        .with_peer_oa(read.peer_oa);
+        .with_peer_oa(read.peer_oa)
+        .with_life(read.life);
         Step::Finish {
             message,
             agreed: Box::new(agreed),

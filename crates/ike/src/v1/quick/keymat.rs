@@ -84,6 +84,15 @@ pub struct Agreed {
 }
 
 impl Agreed {
+    /// The same with a shorter life, if one is asked for.
+    pub(super) fn with_life(self, seconds: Option<u32>) -> Self {
+        let life_seconds = seconds.unwrap_or(u32::MAX).min(self.life_seconds);
+        Self {
+            life_seconds,
+            ..self
+        }
+    }
+
     pub(super) fn with_peer_oa(self, peer_oa: Option<IpAddr>) -> Self {
         Self { peer_oa, ..self }
     }

@@ -15,10 +15,10 @@ use super::hash;
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, MESSAGE_ID_ZERO, NO_SA, Step, Under, Waiting};
 use crate::crypto::{Iv, Secret, ct_eq};
-use crate::proposal::{IpsecChoice, IpsecPolicy, Spis};
+use crate::proposal::{IpsecChoice, IpsecPolicy, Spis, responder_lifetime};
 use crate::wire::{
-    Encapsulation, ExchangeType, Expect, Header, IpsecAttribute, Message, MessageBuilder,
-    PayloadType, Protocol, Sa,
+    Encapsulation, ExchangeType, Expect, Header, IpsecAttribute, Message, MessageBuilder, Notify,
+    NotifyType, PayloadType, Protocol, Sa,
 };
 
 /// QI1 received: what the peer wants. It is genuine; whether it is acceptable is the engine's decision.
@@ -124,8 +124,11 @@ impl Offer {
             }
             _ => {}
         }
+        // A longer life than ours we take, and say so (RFC 2407 section 4.5.4).
+        let shorter = (policy.life_seconds < choice.life_seconds()).then_some(policy.life_seconds);
         Ok(Selected {
             offer: self,
+            shorter,
             choice,
         })
     }
@@ -135,6 +138,8 @@ impl Offer {
 #[derive(Debug)]
 pub struct Selected {
     offer: Offer,
+    /// The life that we want, if the peer offers a longer one.
+    shorter: Option<u32>,
     choice: IpsecChoice,
 }
 
@@ -152,6 +157,7 @@ impl Selected {
         let secret = self.choice.group.zip(self.offer.public.clone());
         let state = Qi1 {
             offer: self.offer,
+            shorter: self.shorter,
             choice: self.choice,
             spis,
             nonce,
@@ -174,6 +180,7 @@ impl Selected {
 #[derive(Debug)]
 pub(super) struct Qi1 {
     offer: Offer,
+    shorter: Option<u32>,
     choice: IpsecChoice,
     spis: Spis,
     nonce: [u8; NONCE_LEN],
@@ -217,6 +224,18 @@ impl Qi1 {
         if let Some((theirs, ours)) = &clients {
             builder = builder.id(&theirs.to_wire()).id(&ours.to_wire());
         }
+        if let Some(seconds) = self.shorter {
+            let data = responder_lifetime(seconds);
+            let (protocol, spi) = match self.choice.has(Protocol::ESP) {
+                true => (Protocol::ESP, self.spis.esp),
+                false => (Protocol::AH, self.spis.ah),
+            };
+            let spi = spi.to_be_bytes();
+            builder = builder.notify(&Notify {
+                data: &data,
+                ..Notify::new(protocol, &spi, NotifyType::RESPONDER_LIFETIME)
+            });
+        }
         if self.choice.encapsulation.is_tunnel() == Some(false) {
             let (ours, theirs) = self.hosts;
             builder = sa.nat().original(builder, (theirs, ours), ours);
@@ -232,7 +251,8 @@ impl Qi1 {
         let clients = clients.map(|(theirs, ours)| (ours, theirs));
         let shared = pfs.map(|(_, shared)| shared);
         let agreed = Agreed::new(&sa, (self.choice, self.spis), &nonces, shared, clients)
-            .with_peer_oa(peer_oa);
+            .with_peer_oa(peer_oa)
+            .with_life(self.shorter);
         let next = Waiting::R1(Box::new(R1 { sa, iv, expected }));
         Step::Answer {
             message,

@@ -122,6 +122,56 @@ fn same(one: &Keys, other: &Keys) -> bool {
 }
 
 #[test]
+fn a_responder_that_wants_a_shorter_life_has_it() {
+    use crate::proposal::{read_responder_lifetime, responder_lifetime};
+    for (offered, wanted, lives) in [(600, 300, 300), (300, 600, 300), (86_400, 70_000, 70_000)] {
+        let with_life = |life_seconds| IpsecPolicy {
+            life_seconds,
+            ..policy()
+        };
+        let ([mut west, mut east], (ours, theirs)) = established(SUITE);
+        let request = Initiate {
+            hosts: hosts(),
+            message_id: 5,
+            policy: with_life(offered),
+            spis: OURS,
+            clients: Some(clients()),
+        };
+        let Step::Send { message, next } = settle(initiate(&ours, request, &mut west.rng)) else {
+            panic!("QI1 is sent")
+        };
+        let offer = Offer::read(&theirs, &message).unwrap();
+        let selected = offer.select(&with_life(wanted)).unwrap();
+        let answer = settle(selected.answer(THEIRS, hosts(), &mut east.rng));
+        let Step::Answer {
+            message, agreed, ..
+        } = answer
+        else {
+            panic!("QR1 is sent")
+        };
+        assert_eq!(agreed.life_seconds, lives);
+        let Step::Finish { agreed, .. } = settle(next.handle(&message).unwrap()) else {
+            panic!("QI2 is sent")
+        };
+        assert_eq!(agreed.life_seconds, lives, "{offered} {wanted}");
+    }
+    // Type 1 (seconds), then a duration of four octets.
+    assert_eq!(
+        read_responder_lifetime(&[0x80, 1, 0, 1, 0, 2, 0, 4, 0, 0, 0x0e, 0x10]),
+        Some(3600)
+    );
+    // With the numbers of phase 1.
+    assert_eq!(
+        read_responder_lifetime(&[0x80, 11, 0, 1, 0x80, 12, 0x0e, 0x10]),
+        Some(3600)
+    );
+    for bad in [&[][..], &[0x80, 1, 0, 1], &[0x80, 2, 0, 9], &[1, 2, 3]] {
+        assert_eq!(read_responder_lifetime(bad), None, "{bad:?}");
+    }
+    assert_eq!(read_responder_lifetime(&responder_lifetime(77)), Some(77));
+}
+
+#[test]
 fn every_bundle_with_and_without_pfs_in_both_modes() {
     for pfs_group in [None, Some(Group::MODP1536)] {
         for encapsulation in [Encapsulation::TUNNEL, Encapsulation::TRANSPORT] {
