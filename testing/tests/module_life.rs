@@ -22,6 +22,7 @@ testing::on_klips_ko!(
     loaded_and_taken_out_a_thousand_times,
     taken_out_and_put_back_under_traffic,
     sockets_hold_the_module,
+    loads_that_fail_leave_nothing,
 );
 
 /// Whoever uses the module is gone a little later than it looks.
@@ -176,4 +177,32 @@ fn gone(first: u32) {
         sleep(Duration::from_millis(20));
     }
     assert_eq!(module::users(), first);
+}
+
+/// One namespace of several has a device where an ipsecN should be: what the others were given already goes again.
+fn loads_that_fail_leave_nothing() {
+    let (first, second, third) = (Netns::new(), Netns::new(), Netns::new());
+    unload();
+    second.sh("ip link add ipsec2 type dummy");
+    let fail = |count: u32| {
+        for _ in 0..count {
+            assert_eq!(module::load(), Err(Errno::EEXIST));
+        }
+    };
+    fail(times(10));
+    let before = KernelMemory::settled();
+    fail(times(100));
+    KernelMemory::settled().assert_flat_since(before, 200);
+    let log = sh("dmesg | grep 'klips: ipsec' | tail -n 1");
+    assert!(
+        log.contains("klips: ipsec2 cannot be made, error -17"),
+        "{log}"
+    );
+    for net in [&first, &third] {
+        assert!(!net.sh("ip link").contains("ipsec"));
+        assert_eq!(net.sh("ls /proc/net | grep ipsec_ || true"), "");
+    }
+    second.sh("ip link del ipsec2");
+    load();
+    third.sh("ip link show ipsec3");
 }

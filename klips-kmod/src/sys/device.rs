@@ -89,6 +89,7 @@ impl Devices {
             if error != 0 {
                 // SAFETY: not registered.
                 unsafe { c::klips_h_device_free(device) };
+                pr_err!("ipsec{} cannot be made, error {}; has a network namespace another device of that name?\n", n, error);
                 return Err(error);
             }
             slot.store(device, Ordering::Release);
