@@ -82,6 +82,11 @@ fn flavour() -> String {
     std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned())
 }
 
+/// Whether the kernel keeps memory that was freed, to see whether it is used still.
+pub(crate) fn keeps_freed() -> bool {
+    flavour() == "uml-debug"
+}
+
 /// `count` repetitions of something, or a tenth where the kernel is emulated.
 pub fn times(count: u32) -> u32 {
     if flavour() == EMULATED {
