@@ -1,10 +1,11 @@
 //! Phase 1 ciphers: one row each, with what the wire, the configuration and the key schedule need to know.
 //! Adding a cipher is adding a row (and a dependency). ESP's ciphers are in `esp`.
 
+use super::names::{canonical, is_called, named_row};
 use crate::wire::OakleyCipher;
 use aes::{Aes128, Aes192, Aes256};
+use camellia::{Camellia128, Camellia192, Camellia256};
 use cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
-use core::fmt;
 use des::TdesEde3;
 
 type Crypt = fn(key: &[u8], iv: &[u8], data: &mut [u8]) -> Result<(), CipherError>;
@@ -13,62 +14,60 @@ type Crypt = fn(key: &[u8], iv: &[u8], data: &mut [u8]) -> Result<(), CipherErro
 struct Row {
     name: &'static str,
     aliases: &'static [&'static str],
+    official: &'static str,
     id: OakleyCipher,
     /// Value of the key length attribute, for ciphers that need it.
     key_bits: Option<u16>,
-    /// Key length meant when the attribute is missing.
-    default_length: bool,
     key_len: usize,
     block_len: usize,
     encrypt: Crypt,
     decrypt: Crypt,
 }
 
-static ROWS: [Row; 4] = [
+const fn row(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    official: &'static str,
+    id: OakleyCipher,
+    key_bits: Option<u16>,
+    (key_len, block_len): (usize, usize),
+    (encrypt, decrypt): (Crypt, Crypt),
+) -> Row {
     Row {
-        name: "aes128",
-        aliases: &["aes", "aes_128"],
-        id: OakleyCipher::AES_CBC,
-        key_bits: Some(128),
-        default_length: true,
-        key_len: 16,
-        block_len: 16,
-        encrypt: encrypt::<cbc::Encryptor<Aes128>>,
-        decrypt: decrypt::<cbc::Decryptor<Aes128>>,
-    },
-    Row {
-        name: "aes192",
-        aliases: &["aes_192"],
-        id: OakleyCipher::AES_CBC,
-        key_bits: Some(192),
-        default_length: false,
-        key_len: 24,
-        block_len: 16,
-        encrypt: encrypt::<cbc::Encryptor<Aes192>>,
-        decrypt: decrypt::<cbc::Decryptor<Aes192>>,
-    },
-    Row {
-        name: "aes256",
-        aliases: &["aes_256"],
-        id: OakleyCipher::AES_CBC,
-        key_bits: Some(256),
-        default_length: false,
-        key_len: 32,
-        block_len: 16,
-        encrypt: encrypt::<cbc::Encryptor<Aes256>>,
-        decrypt: decrypt::<cbc::Decryptor<Aes256>>,
-    },
-    Row {
-        name: "3des",
-        aliases: &["3des_cbc", "3des168"],
-        id: OakleyCipher::TRIPLE_DES_CBC,
-        key_bits: None,
-        default_length: true,
-        key_len: 24,
-        block_len: 8,
-        encrypt: encrypt::<cbc::Encryptor<TdesEde3>>,
-        decrypt: decrypt::<cbc::Decryptor<TdesEde3>>,
-    },
+        name,
+        aliases,
+        official,
+        id,
+        key_bits,
+        key_len,
+        block_len,
+        encrypt,
+        decrypt,
+    }
+}
+
+macro_rules! cbc {
+    ($cipher:ty) => {
+        (
+            encrypt::<cbc::Encryptor<$cipher>>,
+            decrypt::<cbc::Decryptor<$cipher>>,
+        )
+    };
+}
+
+const AES: OakleyCipher = OakleyCipher::AES_CBC;
+const CAMELLIA: OakleyCipher = OakleyCipher::CAMELLIA_CBC;
+
+/// Preferred first.
+#[rustfmt::skip]
+static ROWS: [Row; 7] = [
+    row("aes256", &["aescbc256"], "AES_CBC_256", AES, Some(256), (32, 16), cbc!(Aes256)),
+    row("aes192", &["aescbc192"], "AES_CBC_192", AES, Some(192), (24, 16), cbc!(Aes192)),
+    row("aes128", &["aes", "aescbc", "aescbc128"], "AES_CBC_128", AES, Some(128), (16, 16), cbc!(Aes128)),
+    row("camellia256", &["camelliacbc256"], "CAMELLIA_CBC_256", CAMELLIA, Some(256), (32, 16), cbc!(Camellia256)),
+    row("camellia192", &["camelliacbc192"], "CAMELLIA_CBC_192", CAMELLIA, Some(192), (24, 16), cbc!(Camellia192)),
+    row("camellia128", &["camellia", "camelliacbc", "camelliacbc128"], "CAMELLIA_CBC_128", CAMELLIA, Some(128), (16, 16), cbc!(Camellia128)),
+    row("3des", &["3descbc", "3des168", "3des192", "3descbc192"], "3DES_CBC_192", OakleyCipher::TRIPLE_DES_CBC, None, (24, 8), cbc!(TdesEde3)),
 ];
 
 /// A phase 1 cipher with its key length.
@@ -100,8 +99,11 @@ pub enum CipherRefusal {
     )]
     SingleDes,
     /// Not implemented.
-    #[error("{0} is not implemented; 3DES and AES are")]
+    #[error("{0} is not implemented; OAKLEY_3DES_CBC, OAKLEY_AES_CBC and OAKLEY_CAMELLIA_CBC are")]
     Unknown(OakleyCipher),
+    /// A cipher that must be given with a key length.
+    #[error("{0} without OAKLEY_KEY_LENGTH")]
+    NoKeyLength(OakleyCipher),
     /// A key length that the cipher lacks.
     #[error("{cipher} has no key length of {bits} bits")]
     KeyLength {
@@ -113,26 +115,32 @@ pub enum CipherRefusal {
 }
 
 impl Cipher {
-    /// AES-CBC, 128-bit key.
-    pub const AES128: Self = Self(&ROWS[0]);
+    /// AES-CBC, 256-bit key.
+    pub const AES256: Self = Self(&ROWS[0]);
     /// AES-CBC, 192-bit key.
     pub const AES192: Self = Self(&ROWS[1]);
-    /// AES-CBC, 256-bit key.
-    pub const AES256: Self = Self(&ROWS[2]);
+    /// AES-CBC, 128-bit key.
+    pub const AES128: Self = Self(&ROWS[2]);
+    /// Camellia-CBC, 256-bit key.
+    pub const CAMELLIA256: Self = Self(&ROWS[3]);
+    /// Camellia-CBC, 128-bit key.
+    pub const CAMELLIA128: Self = Self(&ROWS[5]);
     /// Triple DES in CBC mode, 168-bit key.
-    pub const TRIPLE_DES: Self = Self(&ROWS[3]);
+    pub const TRIPLE_DES: Self = Self(&ROWS[6]);
 
     /// All rows of the table.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         ROWS.iter().map(Self)
     }
 
     /// The cipher that `ike=` calls so.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::all().find(|c| c.0.name == name || c.0.aliases.contains(&name))
+    pub fn by_name(word: &str) -> Option<Self> {
+        let word = canonical(word);
+        Self::all().find(|c| is_called(&word, c.0.name, c.0.aliases))
     }
 
-    /// The cipher with this number and key length attribute. AES without the attribute means 128 bits.
+    /// The cipher with this number and key length attribute. AES without the attribute means 128 bits, as drafts of
+    /// RFC 3602 had it.
     ///
     /// # Errors
     /// Single DES, an unknown cipher, or a key length it lacks.
@@ -140,14 +148,13 @@ impl Cipher {
         if id == OakleyCipher::DES_CBC {
             return Err(CipherRefusal::SingleDes);
         }
-        let mut rows = Self::all().filter(|c| c.0.id == id).peekable();
-        if rows.peek().is_none() {
-            return Err(CipherRefusal::Unknown(id));
-        }
+        let mut rows = Self::all().filter(|c| c.0.id == id);
         match key_bits {
+            _ if rows.clone().next().is_none() => Err(CipherRefusal::Unknown(id)),
+            None if id == OakleyCipher::AES_CBC => Ok(Self::AES128),
             None => rows
-                .find(|c| c.0.default_length)
-                .ok_or(CipherRefusal::Unknown(id)),
+                .find(|c| c.0.key_bits.is_none())
+                .ok_or(CipherRefusal::NoKeyLength(id)),
             Some(bits) => rows
                 .find(|c| c.0.key_bits.map(u32::from) == Some(bits))
                 .ok_or(CipherRefusal::KeyLength { cipher: id, bits }),
@@ -157,6 +164,11 @@ impl Cipher {
     /// Name as `ike=` writes it.
     pub fn name(self) -> &'static str {
         self.0.name
+    }
+
+    /// Name as `ipsec auto --status` shows it, `AES_CBC_256`.
+    pub fn official(self) -> &'static str {
+        self.0.official
     }
 
     /// Number on the wire.
@@ -234,28 +246,4 @@ fn decrypt<M: BlockModeDecrypt + KeyIvInit>(
     Ok(())
 }
 
-impl PartialEq for Cipher {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for Cipher {}
-
-impl core::hash::Hash for Cipher {
-    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
-    }
-}
-
-impl fmt::Display for Cipher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name)
-    }
-}
-
-impl fmt::Debug for Cipher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name)
-    }
-}
+named_row!(Cipher);

@@ -1,39 +1,48 @@
-//! Phase 1 hashes and the PRF made of each, HMAC: one row each. Adding SHA-2 is adding rows.
+//! Phase 1 hashes and the PRF made of each, HMAC: one row each.
 
+use super::names::{Standing, canonical, is_called, named_row};
 use super::secret::Secret;
 use crate::wire::OakleyHash;
-use core::fmt;
 use digest::{Digest, block_api::EagerHash};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
 
 struct Row {
     name: &'static str,
     aliases: &'static [&'static str],
+    official: &'static str,
     id: OakleyHash,
+    standing: Standing,
     len: usize,
     digest: fn(parts: &[&[u8]]) -> Vec<u8>,
     prf: fn(key: &[u8], parts: &[&[u8]]) -> Secret,
 }
 
-static ROWS: [Row; 2] = [
-    Row {
-        name: "sha1",
-        aliases: &["sha", "sha1_96"],
-        id: OakleyHash::SHA1,
-        len: 20,
-        digest: digest::<Sha1>,
-        prf: prf::<Sha1>,
-    },
-    Row {
-        name: "md5",
-        aliases: &["md5_96"],
-        id: OakleyHash::MD5,
-        len: 16,
-        digest: digest::<Md5>,
-        prf: prf::<Md5>,
-    },
+macro_rules! row {
+    ($name:literal, $aliases:expr, $official:literal, $id:ident, $standing:ident, $len:literal, $hash:ty) => {
+        Row {
+            name: $name,
+            aliases: $aliases,
+            official: $official,
+            id: OakleyHash::$id,
+            standing: Standing::$standing,
+            len: $len,
+            digest: digest::<$hash>,
+            prf: prf::<$hash>,
+        }
+    };
+}
+
+/// Preferred first.
+#[rustfmt::skip]
+static ROWS: [Row; 5] = [
+    row!("sha2_256", &["sha2", "sha256", "hmacsha2256"], "SHA2_256", SHA2_256, Offered, 32, Sha256),
+    row!("sha2_384", &["sha384", "hmacsha2384"], "SHA2_384", SHA2_384, Accepted, 48, Sha384),
+    row!("sha2_512", &["sha512", "hmacsha2512"], "SHA2_512", SHA2_512, Accepted, 64, Sha512),
+    row!("sha1", &["sha", "sha196", "hmacsha1"], "SHA1", SHA1, Offered, 20, Sha1),
+    row!("md5", &["md596", "hmacmd5"], "MD5", MD5, Named, 16, Md5),
 ];
 
 /// A phase 1 hash.
@@ -41,10 +50,16 @@ static ROWS: [Row; 2] = [
 pub struct Hash(&'static Row);
 
 impl Hash {
+    /// SHA-256.
+    pub const SHA2_256: Self = Self(&ROWS[0]);
+    /// SHA-384.
+    pub const SHA2_384: Self = Self(&ROWS[1]);
+    /// SHA-512.
+    pub const SHA2_512: Self = Self(&ROWS[2]);
     /// SHA-1.
-    pub const SHA1: Self = Self(&ROWS[0]);
-    /// MD5.
-    pub const MD5: Self = Self(&ROWS[1]);
+    pub const SHA1: Self = Self(&ROWS[3]);
+    /// MD5, used only when named in the configuration.
+    pub const MD5: Self = Self(&ROWS[4]);
 
     /// All rows of the table.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -52,8 +67,9 @@ impl Hash {
     }
 
     /// The hash that `ike=` calls so.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::all().find(|h| h.0.name == name || h.0.aliases.contains(&name))
+    pub fn by_name(word: &str) -> Option<Self> {
+        let word = canonical(word);
+        Self::all().find(|h| is_called(&word, h.0.name, h.0.aliases))
     }
 
     /// The hash with this number.
@@ -64,6 +80,16 @@ impl Hash {
     /// Name as `ike=` writes it.
     pub fn name(self) -> &'static str {
         self.0.name
+    }
+
+    /// Name as `ipsec auto --status` shows it, `SHA2_256`.
+    pub fn official(self) -> &'static str {
+        self.0.official
+    }
+
+    /// When it is used.
+    pub fn standing(self) -> Standing {
+        self.0.standing
     }
 
     /// Number on the wire.
@@ -103,28 +129,4 @@ where
     Secret::new(mac.finalize().into_bytes().to_vec())
 }
 
-impl PartialEq for Hash {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for Hash {}
-
-impl core::hash::Hash for Hash {
-    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name)
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name)
-    }
-}
+named_row!(Hash);

@@ -1,7 +1,8 @@
-//! Algorithm lists as `ike=`, `esp=` and `ah=` write them (`3des-md5-modp1536,aes128-sha1!`), and the lists used when a
-//! connection names none. The algorithms themselves are rows of `crypto`'s tables.
+//! What algorithm lists mean (`ike=aes256-sha2_256-modp2048,3des-sha1!`, `esp=aes_gcm128-null`, `ah=sha2_256`), and the lists used
+//! when a connection names none. The algorithms themselves are rows of `crypto`'s tables.
 
-use crate::crypto::{AuthAlg, Cipher, EspCipher, Group, Hash};
+use super::words::{AlgorithmError, Item, items};
+use crate::crypto::{AuthAlg, Cipher, EspCipher, Group, Hash, Standing, canonical};
 use core::fmt;
 
 /// Cipher, hash and group of phase 1.
@@ -15,6 +16,14 @@ pub struct IkeSuite {
     pub group: Group,
 }
 
+impl IkeSuite {
+    /// As `ipsec auto --status` shows it: `AES_CBC_256-SHA2_256-MODP2048`.
+    pub fn official(&self) -> String {
+        let (cipher, hash) = (self.cipher.official(), self.hash.official());
+        format!("{cipher}-{hash}-{}", self.group.official())
+    }
+}
+
 impl fmt::Display for IkeSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.cipher, self.hash, self.group)
@@ -26,14 +35,25 @@ impl fmt::Display for IkeSuite {
 pub struct EspSuite {
     /// Cipher.
     pub cipher: EspCipher,
-    /// Authenticator; none only where AH goes with it.
+    /// Authenticator; none where the cipher authenticates itself, or AH goes with it.
     pub auth: Option<AuthAlg>,
 }
 
 impl EspSuite {
-    /// Octets of KEYMAT: the cipher's key and the authenticator's.
+    /// Octets of KEYMAT: the cipher's key with its salt, and the authenticator's key.
     pub fn keymat_len(&self) -> usize {
-        self.cipher.key_len() + self.auth.map_or(0, AuthAlg::key_len)
+        self.cipher.keymat_len() + self.auth.map_or(0, AuthAlg::key_len)
+    }
+
+    /// Whether packets are authenticated, by the cipher or beside it.
+    pub fn authenticates(&self) -> bool {
+        self.auth.is_some() || self.cipher.is_aead()
+    }
+
+    /// As `ipsec auto --status` shows it: `AES_CBC_256-HMAC_SHA2_256_128`, `AES_GCM_16_256-NONE`.
+    pub fn official(&self) -> String {
+        let auth = self.auth.map_or("NONE", AuthAlg::official);
+        format!("{}-{auth}", self.cipher.official())
     }
 }
 
@@ -51,8 +71,8 @@ impl fmt::Display for EspSuite {
 pub struct IkeAlgorithms {
     /// Offered, best first.
     pub suites: Vec<IkeSuite>,
-    /// Whether only `suites` are accepted (a `!` in `ike=`). Otherwise every cipher and hash of the tables is, with the
-    /// groups in `suites` and those used by default.
+    /// Whether only `suites` are accepted (a `!` in `ike=`). Otherwise every cipher, hash and group of the tables is, but
+    /// for those that must be named.
     pub strict: bool,
 }
 
@@ -61,41 +81,49 @@ pub struct IkeAlgorithms {
 pub struct EspAlgorithms {
     /// Offered, best first.
     pub suites: Vec<EspSuite>,
-    /// Group for perfect forward secrecy named after a `;`.
+    /// Group for perfect forward secrecy named behind the others.
     pub pfs_group: Option<Group>,
-    /// Whether only `suites` are accepted (a `!` in `esp=`). Otherwise everything in the tables is.
+    /// Whether only `suites` are accepted (a `!` in `esp=`). Otherwise everything in the tables is, but for what must be
+    /// named.
     pub strict: bool,
 }
 
-/// Strong first; 3DES with SHA-1 and MD5 is what FreeS/WAN and its contemporaries speak.
-const IKE_DEFAULT: [(Cipher, Hash); 4] = [
-    (Cipher::AES256, Hash::SHA1),
-    (Cipher::AES128, Hash::SHA1),
-    (Cipher::TRIPLE_DES, Hash::SHA1),
-    (Cipher::TRIPLE_DES, Hash::MD5),
+/// Strong first; 3DES with SHA-1 and MODP 1536 last is what FreeS/WAN and its contemporaries speak. A dozen, so that with two
+/// authentication methods the first message still fits a packet.
+const IKE_DEFAULT: [(Cipher, Hash, Group); 12] = [
+    (Cipher::AES256, Hash::SHA2_256, Group::ECP256),
+    (Cipher::AES256, Hash::SHA2_256, Group::CURVE25519),
+    (Cipher::AES256, Hash::SHA2_256, Group::MODP2048),
+    (Cipher::AES128, Hash::SHA2_256, Group::ECP256),
+    (Cipher::AES128, Hash::SHA2_256, Group::CURVE25519),
+    (Cipher::AES128, Hash::SHA2_256, Group::MODP2048),
+    (Cipher::AES256, Hash::SHA1, Group::MODP2048),
+    (Cipher::AES128, Hash::SHA1, Group::MODP2048),
+    (Cipher::AES256, Hash::SHA1, Group::MODP1536),
+    (Cipher::AES128, Hash::SHA1, Group::MODP1536),
+    (Cipher::TRIPLE_DES, Hash::SHA1, Group::MODP2048),
+    (Cipher::TRIPLE_DES, Hash::SHA1, Group::MODP1536),
 ];
 
-const ESP_DEFAULT: [(EspCipher, AuthAlg); 4] = [
-    (EspCipher::AES256, AuthAlg::SHA1),
-    (EspCipher::AES128, AuthAlg::SHA1),
-    (EspCipher::TRIPLE_DES, AuthAlg::SHA1),
-    (EspCipher::TRIPLE_DES, AuthAlg::MD5),
+const ESP_DEFAULT: [(EspCipher, Option<AuthAlg>); 7] = [
+    (EspCipher::AES_GCM256, None),
+    (EspCipher::AES_GCM128, None),
+    (EspCipher::AES256, Some(AuthAlg::SHA2_256)),
+    (EspCipher::AES128, Some(AuthAlg::SHA2_256)),
+    (EspCipher::AES256, Some(AuthAlg::SHA1)),
+    (EspCipher::AES128, Some(AuthAlg::SHA1)),
+    (EspCipher::TRIPLE_DES, Some(AuthAlg::SHA1)),
 ];
 
 impl Default for IkeAlgorithms {
     fn default() -> Self {
-        let groups = Group::all().filter(|g| g.is_default());
-        let suites = groups
-            .flat_map(|group| {
-                IKE_DEFAULT.map(|(cipher, hash)| IkeSuite {
-                    cipher,
-                    hash,
-                    group,
-                })
-            })
-            .collect();
+        let suite = |(cipher, hash, group)| IkeSuite {
+            cipher,
+            hash,
+            group,
+        };
         Self {
-            suites,
+            suites: IKE_DEFAULT.map(suite).to_vec(),
             strict: false,
         }
     }
@@ -103,159 +131,117 @@ impl Default for IkeAlgorithms {
 
 impl Default for EspAlgorithms {
     fn default() -> Self {
-        let suites = ESP_DEFAULT
-            .map(|(cipher, auth)| EspSuite {
-                cipher,
-                auth: Some(auth),
-            })
-            .to_vec();
         Self {
-            suites,
+            suites: ESP_DEFAULT
+                .map(|(cipher, auth)| EspSuite { cipher, auth })
+                .to_vec(),
             pfs_group: None,
             strict: false,
         }
     }
 }
 
-/// A list that cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AlgorithmError {
-    /// An empty list or item.
-    #[error("empty algorithm list")]
-    Empty,
-    /// Single DES.
-    #[error(
-        "\"{0}\": single DES is never used, its key is too short to protect anything; use 3des or aes128"
-    )]
-    SingleDes(String),
-    /// A word that is nothing known.
-    #[error("\"{item}\": \"{word}\" is not known here; expected {expected}")]
-    Unknown {
-        /// The item of the list.
-        item: String,
-        /// The word in it.
-        word: String,
-        /// What could stand there.
-        expected: String,
-    },
-    /// `!` elsewhere than at the end.
-    #[error("\"!\" (accept nothing else) belongs at the end of the whole list")]
-    Strict,
-    /// Items that name different PFS groups.
-    #[error("\"{0}\": a list has one group for perfect forward secrecy")]
-    PfsGroups(String),
-}
-
-/// Splits off the final `!` and cuts at commas.
-fn items(list: &str) -> Result<(Vec<String>, bool), AlgorithmError> {
-    let list = list.trim();
-    let (list, strict) = match list.strip_suffix('!') {
-        Some(rest) => (rest, true),
-        None => (list, false),
-    };
-    if list.contains('!') {
-        return Err(AlgorithmError::Strict);
-    }
-    let items: Vec<String> = list
-        .split(',')
-        .map(|i| i.trim().to_ascii_lowercase())
-        .collect();
-    if items.iter().any(String::is_empty) {
-        Err(AlgorithmError::Empty)
-    } else {
-        Ok((items, strict))
+fn push_new<T: PartialEq>(out: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for one in more {
+        if !out.contains(&one) {
+            out.push(one);
+        }
     }
 }
 
-/// Words of an item; the truncation length in `md5-96` is the only one there is and says nothing.
-fn words(item: &str) -> Vec<&str> {
-    item.split(['-', ';'])
-        .filter(|w| *w != "96" && !w.is_empty())
-        .collect()
+/// Whether something is taken from a peer whose suite is not in the list.
+fn acceptable(standing: Standing, mut named: impl Iterator<Item = bool>) -> bool {
+    standing != Standing::Named || named.any(|is| is)
 }
 
-fn unknown(item: &str, word: &str, expected: impl Iterator<Item = String>) -> AlgorithmError {
-    let expected: Vec<String> = expected.collect();
-    AlgorithmError::Unknown {
-        item: item.to_owned(),
-        word: word.to_owned(),
-        expected: expected.join(", "),
-    }
-}
-
-fn single_des(item: &str, word: &str) -> Result<(), AlgorithmError> {
-    if matches!(word, "des" | "des56" | "des_cbc" | "1des") {
-        return Err(AlgorithmError::SingleDes(item.to_owned()));
-    }
-    Ok(())
+fn group_names() -> impl Iterator<Item = &'static str> {
+    Group::all().map(Group::name)
 }
 
 impl IkeAlgorithms {
-    /// Reads the value of `ike=`. Items are `cipher[-hash[-group]]`; an item without a hash or group stands for all
-    /// hashes, or all groups used by default.
+    /// Reads the value of `ike=`. Items are `cipher[-hash[-group]]`; an item without a hash or group stands for those
+    /// offered by default.
     ///
     /// # Errors
     /// The first word not understood, with what could stand there.
     pub fn parse(list: &str) -> Result<Self, AlgorithmError> {
         let (items, strict) = items(list)?;
         let mut suites = Vec::new();
-        for item in &items {
-            for suite in Self::parse_item(item)? {
-                if !suites.contains(&suite) {
-                    suites.push(suite);
-                }
-            }
+        for mut item in items {
+            push_new(&mut suites, Self::parse_item(&mut item)?);
         }
         Ok(Self { suites, strict })
     }
 
-    fn parse_item(item: &str) -> Result<Vec<IkeSuite>, AlgorithmError> {
-        let mut words = words(item).into_iter().peekable();
-        let word = words.next().ok_or(AlgorithmError::Empty)?;
-        single_des(item, word)?;
-        let known = || Cipher::all().map(|c| c.to_string());
-        let cipher = Cipher::by_name(word).ok_or_else(|| unknown(item, word, known()))?;
-        let hashes = match words.peek().and_then(|w| Hash::by_name(w)) {
-            Some(hash) => {
-                words.next();
-                vec![hash]
+    fn parse_item(item: &mut Item) -> Result<Vec<IkeSuite>, AlgorithmError> {
+        let ciphers = item.take(Cipher::by_name).transpose();
+        let ciphers = ciphers
+            .unwrap_or_else(|| Err(item.rest().unwrap_or_default().to_owned()))
+            .map_err(|word| ike_cipher_unknown(item, &word))?;
+        let hashes = item
+            .take(Hash::by_name)
+            .map_err(|word| item.unknown(&word, Hash::all().map(Hash::name)))?
+            .unwrap_or_else(|| offered(Hash::all(), Hash::standing));
+        let groups = item
+            .take(Group::by_name)
+            .map_err(|word| item.unknown(&word, group_names()))?
+            .unwrap_or_else(|| offered(Group::all(), Group::standing));
+        if let Some(word) = item.rest() {
+            if AuthAlg::by_name(word).is_some() && Hash::by_name(word).is_none() {
+                return Err(item.misplaced(
+                    "AES-XCBC and AES-CMAC are pseudo-random functions of IKEv2 only (RFC 4434, RFC 4615); use sha2_256",
+                ));
             }
-            None => Hash::all().collect(),
-        };
-        let groups = match words.peek().and_then(|w| Group::by_name(w)) {
-            Some(group) => {
-                words.next();
-                vec![group]
-            }
-            None => Group::all().filter(|g| g.is_default()).collect(),
-        };
-        if let Some(word) = words.next() {
-            let known = Hash::all()
-                .map(|h| h.to_string())
-                .chain(Group::all().map(|g| g.to_string()));
-            return Err(unknown(item, word, known));
+            let known = Hash::all().map(Hash::name).chain(group_names());
+            return Err(item.unknown(word, known));
         }
-        let suite = |group| {
-            hashes.iter().map(move |&hash| IkeSuite {
-                cipher,
-                hash,
-                group,
-            })
-        };
-        Ok(groups.into_iter().flat_map(suite).collect())
+        let mut suites = Vec::new();
+        for &group in &groups {
+            for &cipher in &ciphers {
+                suites.extend(hashes.iter().map(|&hash| IkeSuite {
+                    cipher,
+                    hash,
+                    group,
+                }));
+            }
+        }
+        Ok(suites)
     }
 
     /// Whether a peer may choose or offer this.
     pub fn accepts(&self, suite: &IkeSuite) -> bool {
+        let hash = || self.suites.iter().map(|s| s.hash == suite.hash);
+        let group = || self.suites.iter().map(|s| s.group == suite.group);
         self.suites.contains(suite)
             || !self.strict
-                && (suite.group.is_default() || self.suites.iter().any(|s| s.group == suite.group))
+                && acceptable(suite.hash.standing(), hash())
+                && acceptable(suite.group.standing(), group())
+    }
+}
+
+fn offered<T: Copy>(all: impl Iterator<Item = T>, standing: fn(T) -> Standing) -> Vec<T> {
+    all.filter(|one| standing(*one) == Standing::Offered)
+        .collect()
+}
+
+/// Ciphers of ESP have no place in phase 1 unless they are there too.
+fn ike_cipher_unknown(item: &Item, word: &str) -> AlgorithmError {
+    let esp_only = EspCipher::by_name(word);
+    match esp_only {
+        Some(cipher) if cipher.is_aead() => item.misplaced(format!(
+            "{cipher} is not defined for IKEv1's phase 1, only for IKEv2 (RFC 5282); use aes256 or aes128, and {cipher} in esp="
+        )),
+        Some(cipher) if cipher == EspCipher::NULL => item.misplaced("the negotiation itself is always encrypted; use aes256 or aes128"),
+        Some(cipher) => item.misplaced(format!(
+            "{cipher} is not defined for IKEv1's phase 1, only for IKEv2 (RFC 5930); use aes256 or aes128"
+        )),
+        None => item.unknown(word, Cipher::all().map(Cipher::name)),
     }
 }
 
 impl EspAlgorithms {
-    /// Reads the value of `esp=`. Items are `cipher[-authenticator][;group]`; an item without an authenticator stands for
-    /// all of them.
+    /// Reads the value of `esp=`. Items are `cipher[-authenticator][-group]`; an item without an authenticator stands for
+    /// those offered by default, unless its cipher authenticates itself (which may be written `-null` or `-none`).
     ///
     /// # Errors
     /// The first word not understood, with what could stand there.
@@ -266,51 +252,42 @@ impl EspAlgorithms {
             pfs_group: None,
             strict,
         };
-        for item in &items {
-            let (suites, group) = Self::parse_item(item)?;
+        for mut item in items {
+            let (suites, group) = Self::parse_item(&mut item)?;
             if group.is_some() && out.pfs_group.is_some_and(|g| Some(g) != group) {
-                return Err(AlgorithmError::PfsGroups(item.clone()));
+                return Err(AlgorithmError::PfsGroups(item.text));
             }
             out.pfs_group = out.pfs_group.or(group);
-            suites.into_iter().for_each(|s| {
-                if !out.suites.contains(&s) {
-                    out.suites.push(s);
-                }
-            });
+            push_new(&mut out.suites, suites);
         }
         Ok(out)
     }
 
-    fn parse_item(item: &str) -> Result<(Vec<EspSuite>, Option<Group>), AlgorithmError> {
-        let mut words = words(item).into_iter().peekable();
-        let word = words.next().ok_or(AlgorithmError::Empty)?;
-        single_des(item, word)?;
-        let known = || EspCipher::all().map(|c| c.to_string());
-        let cipher = EspCipher::by_name(word).ok_or_else(|| unknown(item, word, known()))?;
-        let auths = match words.peek().and_then(|w| AuthAlg::by_name(w)) {
-            Some(auth) => {
-                words.next();
-                vec![auth]
-            }
-            None => AuthAlg::all().collect(),
+    fn parse_item(item: &mut Item) -> Result<(Vec<EspSuite>, Option<Group>), AlgorithmError> {
+        let ciphers = item.take(EspCipher::by_name).transpose();
+        let ciphers = ciphers
+            .unwrap_or_else(|| Err(item.rest().unwrap_or_default().to_owned()))
+            .map_err(|word| item.unknown(&word, EspCipher::all().map(EspCipher::name)))?;
+        let auth_names = || AuthAlg::all().map(AuthAlg::name);
+        let auths = item
+            .take(auth_or_none)
+            .map_err(|word| item.unknown(&word, auth_names()))?;
+        let group = item
+            .take(Group::by_name)
+            .map_err(|word| item.unknown(&word, group_names()))?;
+        let group = match group.as_deref() {
+            None => None,
+            Some([one]) => Some(*one),
+            Some(_) => return Err(AlgorithmError::PfsGroups(item.text.clone())),
         };
-        let group = words.peek().and_then(|w| Group::by_name(w));
-        if group.is_some() {
-            words.next();
+        if let Some(word) = item.rest() {
+            return Err(item.unknown(word, auth_names().chain(group_names())));
         }
-        if let Some(word) = words.next() {
-            let known = AuthAlg::all()
-                .map(|a| a.to_string())
-                .chain(Group::all().map(|g| g.to_string()));
-            return Err(unknown(item, word, known));
+        let mut suites = Vec::new();
+        for cipher in ciphers {
+            let auths = auths_of(item, cipher, auths.as_deref())?;
+            suites.extend(auths.into_iter().map(|auth| EspSuite { cipher, auth }));
         }
-        let suites = auths
-            .into_iter()
-            .map(|auth| EspSuite {
-                cipher,
-                auth: Some(auth),
-            })
-            .collect();
         Ok((suites, group))
     }
 
@@ -319,25 +296,107 @@ impl EspAlgorithms {
         let same = |s: &EspSuite| {
             s.cipher == suite.cipher && (suite.auth.is_none() || s.auth == suite.auth)
         };
-        !self.strict || self.suites.iter().any(same)
+        let cipher = || self.suites.iter().map(|s| s.cipher == suite.cipher);
+        let auth = || self.suites.iter().map(|s| s.auth == suite.auth);
+        self.suites.iter().any(same)
+            || !self.strict
+                && acceptable(suite.cipher.standing(), cipher())
+                && suite
+                    .auth
+                    .is_none_or(|own| acceptable(own.standing(), auth()))
     }
 }
 
-/// Reads the value of `ah=`: authenticators by name, with or without `hmac-` before and `-96` behind.
-///
-/// # Errors
-/// The first word not understood.
-pub fn parse_ah(list: &str) -> Result<Vec<AuthAlg>, AlgorithmError> {
-    let (items, _) = items(list)?;
-    let one = |item: &String| {
-        let name: Vec<&str> = words(item).into_iter().filter(|w| *w != "hmac").collect();
-        let known = AuthAlg::all().map(|a| a.to_string());
-        match name[..] {
-            [name] => AuthAlg::by_name(name).ok_or_else(|| unknown(item, name, known)),
-            _ => Err(unknown(item, item, known)),
+/// An authenticator, or the word for none.
+fn auth_or_none(word: &str) -> Option<Option<AuthAlg>> {
+    if matches!(canonical(word).as_str(), "null" | "none") {
+        Some(None)
+    } else {
+        AuthAlg::by_name(word).map(Some)
+    }
+}
+
+/// The authenticators that go with a cipher.
+fn auths_of(
+    item: &Item,
+    cipher: EspCipher,
+    named: Option<&[Option<AuthAlg>]>,
+) -> Result<Vec<Option<AuthAlg>>, AlgorithmError> {
+    match named {
+        None | Some([None]) if cipher.is_aead() => Ok(vec![None]),
+        _ if cipher.is_aead() => Err(item.misplaced(format!(
+            "{cipher} authenticates what it encrypts and takes no authenticator; write {cipher} or {cipher}-null"
+        ))),
+        Some(auths) if auths.contains(&None) => Err(item.misplaced(format!(
+            "{cipher} without an authenticator lets anyone alter packets; write {cipher}-sha2_256"
+        ))),
+        Some(auths) => Ok(auths.to_vec()),
+        None => Ok(offered(AuthAlg::all(), AuthAlg::standing)
+            .into_iter()
+            .map(Some)
+            .collect()),
+    }
+}
+
+/// What AH offers and accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AhAlgorithms {
+    /// Offered, best first.
+    pub auths: Vec<AuthAlg>,
+    /// Whether only `auths` are accepted (a `!` behind them). Otherwise everything in the table is, but for what must be
+    /// named.
+    pub strict: bool,
+}
+
+impl Default for AhAlgorithms {
+    fn default() -> Self {
+        Self {
+            auths: offered(AuthAlg::all(), AuthAlg::standing),
+            strict: false,
         }
-    };
-    items.iter().map(one).collect()
+    }
+}
+
+impl AhAlgorithms {
+    /// Reads the value of `phase2alg=` where `phase2=ah`: authenticators by name, with or without `hmac-` before and their
+    /// length behind.
+    ///
+    /// # Errors
+    /// The first word not understood.
+    pub fn parse(list: &str) -> Result<Self, AlgorithmError> {
+        let (items, strict) = items(list)?;
+        let mut auths = Vec::new();
+        for mut item in items {
+            let known = || AuthAlg::all().map(AuthAlg::name);
+            let some = item.take(AuthAlg::by_name).transpose();
+            let some = some
+                .unwrap_or_else(|| Err(item.rest().unwrap_or_default().to_owned()))
+                .map_err(|word| item.unknown(&word, known()))?;
+            if let Some(word) = item.rest() {
+                return Err(item.unknown(word, known()));
+            }
+            push_new(&mut auths, some);
+        }
+        Ok(Self { auths, strict })
+    }
+
+    /// The authenticators of an ESP list, for AH that goes with it; what is offered by default if it names none.
+    pub fn of_esp(esp: &EspAlgorithms) -> Self {
+        let mut auths = Vec::new();
+        push_new(&mut auths, esp.suites.iter().filter_map(|s| s.auth));
+        if auths.is_empty() {
+            return Self::default();
+        }
+        Self {
+            auths,
+            strict: esp.strict,
+        }
+    }
+
+    /// Whether a peer may choose or offer this.
+    pub fn accepts(&self, auth: AuthAlg) -> bool {
+        self.auths.contains(&auth) || !self.strict && auth.standing() != Standing::Named
+    }
 }
 
 fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, suites: &[T], strict: bool) -> fmt::Result {
@@ -356,5 +415,11 @@ impl fmt::Display for IkeAlgorithms {
 impl fmt::Display for EspAlgorithms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         join(f, &self.suites, self.strict)
+    }
+}
+
+impl fmt::Display for AhAlgorithms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        join(f, &self.auths, self.strict)
     }
 }

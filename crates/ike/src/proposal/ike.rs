@@ -85,8 +85,8 @@ impl IkeTransform {
                 Oakley::KEY_LENGTH => once(&mut key, u32::from(small(a, kind)?), kind)?,
                 Oakley::LIFE_TYPE => lives.life_type(a)?,
                 Oakley::LIFE_DURATION => lives.duration(a)?,
-                // Type 1 is MODP, which the number says too; old peers send both.
-                Oakley::GROUP_TYPE if a.as_u32() == Some(1) => {}
+                // Types 1 and 2 are MODP and ECP, which the number says too; some peers send both.
+                Oakley::GROUP_TYPE if matches!(a.as_u32(), Some(1 | 2)) => {}
                 Oakley::GROUP_TYPE
                 | Oakley::GROUP_PRIME
                 | Oakley::GROUP_GENERATOR_ONE

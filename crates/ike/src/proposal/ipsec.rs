@@ -3,11 +3,12 @@
 
 mod answer;
 
-use super::algorithms::{EspAlgorithms, EspSuite};
+use super::algorithms::{AhAlgorithms, EspAlgorithms, EspSuite};
 use super::attributes::{LIFE_MAXIMUM, Lifetimes};
 use super::ipsec_transform::{Common, Kind, Understood};
 use super::refusal::{NoProposal, Refusal, Refused};
-use crate::crypto::{AuthAlg, Group};
+use super::supported::Supported;
+use crate::crypto::{AuthAlg, Group, Standing};
 use crate::wire::{Encapsulation, Proposal, Protocol, SA_LIFE_DURATION_DEFAULT, Sa};
 
 /// What a connection allows in phase 2.
@@ -21,14 +22,41 @@ pub struct IpsecPolicy {
     pub compress: bool,
     /// ESP algorithms (`esp=`).
     pub esp: EspAlgorithms,
-    /// AH algorithms, preferred first (`ah=`).
-    pub ah: Vec<AuthAlg>,
+    /// AH algorithms (`phase2alg=` where `phase2=ah`).
+    pub ah: AhAlgorithms,
+    /// What KLIPS can do.
+    pub supported: Supported,
+    /// Sequence numbers of 64 bits (`esn=`).
+    pub esn: Esn,
     /// Tunnel or transport (`type=`); with a NAT between, the one in UDP, by the number that the peer knows (RFC 3947).
     pub encapsulation: Encapsulation,
     /// Group offered for perfect forward secrecy; if set, a peer must offer one too (`pfs=yes`).
     pub pfs_group: Option<Group>,
     /// Lifetime offered in seconds (`keylife=`).
     pub life_seconds: u32,
+}
+
+/// Whether sequence numbers have 64 bits (RFC 4303 section 2.2.1), of which packets carry the lower half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Esn {
+    /// Never: every peer can do that.
+    #[default]
+    No,
+    /// Always.
+    Yes,
+    /// Preferred, and 32 bits offered and accepted too.
+    Either,
+}
+
+impl Esn {
+    /// The values to offer, preferred first.
+    const fn offered(self) -> &'static [bool] {
+        match self {
+            Self::No => &[false],
+            Self::Yes => &[true],
+            Self::Either => &[true, false],
+        }
+    }
 }
 
 /// SPIs for our inbound side, as PF_KEY's GETSPI gave them; those of protocols not in play are not looked at.
@@ -49,6 +77,8 @@ pub struct AhChoice {
     pub auth: AuthAlg,
     /// The peer's inbound SPI.
     pub spi: u32,
+    /// Sequence numbers of 64 bits.
+    pub esn: bool,
 }
 
 /// ESP as agreed on.
@@ -58,6 +88,8 @@ pub struct EspChoice {
     pub suite: EspSuite,
     /// The peer's inbound SPI.
     pub spi: u32,
+    /// Sequence numbers of 64 bits.
+    pub esn: bool,
 }
 
 /// IPCOMP as agreed on: deflate.
@@ -135,16 +167,17 @@ struct Candidate<'a> {
 impl IpsecPolicy {
     /// Transforms offered for one protocol, preferred first.
     fn transforms(&self, protocol: Protocol) -> Vec<Understood> {
-        let common = Common {
+        let common = |esn, group| Common {
             encapsulation: self.encapsulation,
-            group: self.pfs_group,
+            group,
             lifetimes: Lifetimes {
                 seconds: Some(self.life_seconds),
                 kilobytes: None,
             },
+            esn,
         };
         let kinds: Vec<Kind> = match protocol {
-            Protocol::AH => self.ah.iter().map(|a| Kind::Ah(*a)).collect(),
+            Protocol::AH => self.ah.auths.iter().map(|a| Kind::Ah(*a)).collect(),
             Protocol::ESP if self.authenticate => {
                 // AH authenticates, so each cipher counts once.
                 let mut ciphers = Vec::new();
@@ -162,21 +195,34 @@ impl IpsecPolicy {
             Protocol::ESP => self.esp.suites.iter().map(|s| Kind::Esp(*s)).collect(),
             _ => vec![Kind::Ipcomp],
         };
-        // IPCOMP has no key, so no group belongs to it.
-        let common_of = |kind: &Kind| match kind {
-            Kind::Ipcomp => Common {
-                group: None,
-                ..common
-            },
-            _ => common,
-        };
-        kinds
-            .into_iter()
-            .map(|kind| Understood {
+        let mut out = Vec::new();
+        for kind in kinds.into_iter().filter(|kind| self.can_do(kind)) {
+            // IPCOMP has neither key nor sequence numbers.
+            let (group, esns) = match kind {
+                Kind::Ipcomp => (None, Esn::No.offered()),
+                _ => (self.pfs_group, self.esn.offered()),
+            };
+            out.extend(esns.iter().map(|&esn| Understood {
                 kind,
-                common: common_of(&kind),
-            })
-            .collect()
+                common: common(esn, group),
+            }));
+        }
+        out
+    }
+
+    /// Whether KLIPS can do it.
+    fn can_do(&self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Ah(auth) => self.supported.has_auth(*auth),
+            Kind::Esp(suite) => self.supported.has_esp(suite),
+            Kind::Ipcomp => true,
+        }
+    }
+
+    /// Whether it has anything to offer: KLIPS may lack all that the configuration allows.
+    pub fn is_empty(&self) -> bool {
+        let none = |protocol| self.transforms(protocol).is_empty();
+        self.authenticate && none(Protocol::AH) || self.encrypt && none(Protocol::ESP)
     }
 
     /// Protocols of each alternative proposal.
@@ -300,10 +346,19 @@ impl IpsecPolicy {
 
     fn allows(&self, t: Understood, with_ah: bool) -> Result<Understood, Refusal> {
         match t.kind {
-            Kind::Esp(suite) if suite.auth.is_none() && !with_ah => Err(Refusal::NoAuthentication),
+            Kind::Esp(suite) if suite.cipher.is_aead() && suite.auth.is_some() => {
+                Err(Refusal::AuthTwice(suite.cipher))
+            }
+            Kind::Esp(suite) if !suite.authenticates() && !with_ah => {
+                Err(Refusal::NoAuthentication)
+            }
             Kind::Esp(suite) if !self.esp.accepts(&suite) => Err(Refusal::EspSuite(suite)),
-            Kind::Ah(auth) if self.authenticate && !self.ah.contains(&auth) => {
-                Err(Refusal::AuthAlgorithm(u32::from(auth.id().0)))
+            Kind::Ah(auth) if !self.ah.accepts(auth) => Err(Refusal::AhAuth(auth)),
+            kind if !self.can_do(&kind) => Err(Refusal::NotInKlips),
+            Kind::Ah(_) | Kind::Esp(_) if !self.esn.offered().contains(&t.common.esn) => {
+                Err(Refusal::Esn {
+                    wanted: self.esn == Esn::Yes,
+                })
             }
             _ => Ok(t),
         }
@@ -322,7 +377,7 @@ impl IpsecPolicy {
         }
         match group {
             None if self.pfs_group.is_some() => return Err(Refusal::PfsMissing),
-            Some(g) if !g.is_default() && self.pfs_group != Some(g) => {
+            Some(g) if g.standing() == Standing::Named && self.pfs_group != Some(g) => {
                 return Err(Refusal::PfsGroup(g));
             }
             _ => {}
@@ -401,8 +456,20 @@ fn assemble(
     };
     for c in parts {
         match c.understood.kind {
-            Kind::Ah(auth) => choice.ah = Some(AhChoice { auth, spi: c.spi }),
-            Kind::Esp(suite) => choice.esp = Some(EspChoice { suite, spi: c.spi }),
+            Kind::Ah(auth) => {
+                choice.ah = Some(AhChoice {
+                    auth,
+                    spi: c.spi,
+                    esn: c.understood.common.esn,
+                });
+            }
+            Kind::Esp(suite) => {
+                choice.esp = Some(EspChoice {
+                    suite,
+                    spi: c.spi,
+                    esn: c.understood.common.esn,
+                });
+            }
             Kind::Ipcomp => choice.ipcomp = Some(IpcompChoice { cpi: c.spi as u16 }),
         }
         let shorter = |a: Option<u32>, b: Option<u32>| a.into_iter().chain(b).min();

@@ -11,6 +11,9 @@ use crate::wire::{
 };
 use core::fmt;
 
+/// The value of EXTENDED_SEQUENCE_NUMBER (RFC 4304 section 2); without the attribute they have 32 bits.
+const ESN_64_BITS: u16 = 1;
+
 /// Protocol and algorithms of a transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -26,6 +29,8 @@ pub(super) struct Common {
     pub(super) encapsulation: Encapsulation,
     pub(super) group: Option<Group>,
     pub(super) lifetimes: Lifetimes,
+    /// Sequence numbers of 64 bits.
+    pub(super) esn: bool,
 }
 
 /// A transform, understood.
@@ -46,6 +51,9 @@ impl fmt::Display for Understood {
         if let Some(group) = self.common.group {
             write!(f, ", {group}")?;
         }
+        if self.common.esn {
+            f.write_str(", ESN")?;
+        }
         write!(f, ", {:?}", self.common.lifetimes)
     }
 }
@@ -57,6 +65,7 @@ struct Fields {
     group: Option<GroupId>,
     auth: Option<AuthAlgorithm>,
     key_bits: Option<u32>,
+    esn: Option<u16>,
     lifetimes: Lifetimes,
 }
 
@@ -83,8 +92,13 @@ impl Fields {
                     once(&mut fields.auth, AuthAlgorithm(small(a, kind)?), kind)?
                 }
                 Ipsec::KEY_LENGTH => once(&mut fields.key_bits, u32::from(small(a, kind)?), kind)?,
+                Ipsec::EXTENDED_SEQUENCE_NUMBER => once(&mut fields.esn, small(a, kind)?, kind)?,
                 _ => return Err(Refusal::Attribute(kind.to_string())),
             }
+        }
+        if fields.esn.is_some_and(|value| value != ESN_64_BITS) {
+            let kind = Ipsec::EXTENDED_SEQUENCE_NUMBER;
+            return Err(Refusal::Value(kind.to_string()));
         }
         fields.lifetimes = lives.finish()?;
         Ok(fields)
@@ -95,7 +109,7 @@ impl Fields {
             None => Ok(None),
             Some(id) => AuthAlg::from_wire(id)
                 .map(Some)
-                .ok_or(Refusal::AuthAlgorithm(u32::from(id.0))),
+                .ok_or(Refusal::AuthAlgorithm(id)),
         }
     }
 }
@@ -116,9 +130,11 @@ impl Understood {
             Protocol::IPCOMP if id != IPCOMP_DEFLATE.0 => {
                 return Err(Refusal::TransformId { protocol, id });
             }
-            Protocol::IPCOMP if fields.auth.is_some() || fields.key_bits.is_some() => {
+            Protocol::IPCOMP
+                if fields.auth.is_some() || fields.key_bits.is_some() || fields.esn.is_some() =>
+            {
                 return Err(Refusal::Attribute(
-                    "of authentication or key length in IPCOMP".to_owned(),
+                    "of authentication, key length or sequence numbers in IPCOMP".to_owned(),
                 ));
             }
             Protocol::IPCOMP => Kind::Ipcomp,
@@ -138,6 +154,7 @@ impl Understood {
             encapsulation,
             group,
             lifetimes: fields.lifetimes,
+            esn: fields.esn.is_some(),
         };
         Ok(Self { kind, common })
     }
@@ -155,6 +172,9 @@ impl Understood {
         if let Some(seconds) = self.common.lifetimes.seconds {
             push(Ipsec::LIFE_TYPE, LifeType::SECONDS.0.into());
             push(Ipsec::LIFE_DURATION, seconds);
+        }
+        if self.common.esn {
+            push(Ipsec::EXTENDED_SEQUENCE_NUMBER, ESN_64_BITS.into());
         }
         let id = match self.kind {
             Kind::Ah(auth) => {

@@ -7,14 +7,18 @@ mod ike;
 mod ipsec;
 mod ipsec_transform;
 mod refusal;
+mod supported;
 #[cfg(test)]
 mod tests;
+mod words;
 
-pub use algorithms::{AlgorithmError, EspAlgorithms, EspSuite, IkeAlgorithms, IkeSuite, parse_ah};
+pub use algorithms::{AhAlgorithms, EspAlgorithms, EspSuite, IkeAlgorithms, IkeSuite};
 pub use attributes::{LIFE_MAXIMUM, Lifetimes, read_responder_lifetime, responder_lifetime};
 pub use ike::{IkePolicy, IkeTransform};
-pub use ipsec::{AhChoice, EspChoice, IpcompChoice, IpsecChoice, IpsecPolicy, Spis};
+pub use ipsec::{AhChoice, Esn, EspChoice, IpcompChoice, IpsecChoice, IpsecPolicy, Spis};
 pub use refusal::{AnswerError, NoProposal, Refusal, Refused};
+pub use supported::Supported;
+pub use words::AlgorithmError;
 
 /// Reads `data` as an SA payload's body, holds it as an offer and as an answer against policies of both phases, and reads
 /// it as algorithm lists; for the fuzzer. What is chosen must be readable as an answer.
@@ -31,13 +35,15 @@ pub fn fuzz(data: &[u8]) {
             assert_eq!(Sa::parse(&answer.to_body()), Ok(answer));
         }
         let _ = ike.confirm(&sa);
-        for authenticate in [false, true] {
+        for (authenticate, esn) in [(false, Esn::No), (true, Esn::Either)] {
             let ipsec = IpsecPolicy {
                 encrypt: true,
                 authenticate,
                 compress: true,
                 esp: EspAlgorithms::default(),
-                ah: vec![crate::crypto::AuthAlg::SHA1],
+                ah: AhAlgorithms::default(),
+                supported: Supported::default(),
+                esn,
                 encapsulation: Encapsulation::TUNNEL,
                 pfs_group: None,
                 life_seconds: 28800,
@@ -57,7 +63,7 @@ pub fn fuzz(data: &[u8]) {
         let _ = (
             IkeAlgorithms::parse(text),
             EspAlgorithms::parse(text),
-            parse_ah(text),
+            AhAlgorithms::parse(text),
         );
     }
 }

@@ -1,8 +1,10 @@
 //! Why a transform, a proposal or a peer's answer is not taken, precisely enough to be put right by whoever reads the log.
 
 use super::algorithms::{EspSuite, IkeSuite};
-use crate::crypto::{CipherRefusal, EspRefusal, Group};
-use crate::wire::{AuthMethod, Encapsulation, GroupId, NotifyType, OakleyHash, Protocol};
+use crate::crypto::{AuthAlg, CipherRefusal, EspCipher, EspRefusal, Group};
+use crate::wire::{
+    AuthAlgorithm, AuthMethod, Encapsulation, GroupId, NotifyType, OakleyHash, Protocol,
+};
 use core::fmt;
 
 /// Why one transform or proposal is not taken.
@@ -16,10 +18,10 @@ pub enum Refusal {
     #[error(transparent)]
     EspCipher(#[from] EspRefusal),
     /// Phase 1 hash.
-    #[error("{0} is not implemented; OAKLEY_MD5 and OAKLEY_SHA are")]
+    #[error("{0} is not implemented; OAKLEY_SHA2_256, 384 and 512, OAKLEY_SHA and OAKLEY_MD5 are")]
     Hash(OakleyHash),
     /// Group.
-    #[error("{0} is not implemented; MODP groups 2, 5 and 14 are")]
+    #[error("{0} is not implemented; groups 2, 5, 14 to 21 and 31 are")]
     Group(GroupId),
     /// A group described by its own prime or curve.
     #[error("groups described by attributes are not taken, only numbered ones")]
@@ -34,10 +36,27 @@ pub enum Refusal {
     #[error("{0} is not allowed by esp=")]
     EspSuite(EspSuite),
     /// Authenticator of ESP or AH.
-    #[error(
-        "authentication algorithm {0} is not implemented or not allowed; HMAC-MD5 and HMAC-SHA1 are implemented"
-    )]
-    AuthAlgorithm(u32),
+    #[error("{0} is not implemented; HMAC with SHA-2, SHA-1 and MD5, AES-XCBC and AES-CMAC are")]
+    AuthAlgorithm(AuthAlgorithm),
+    /// An authenticator of AH that we know and the connection does not allow.
+    #[error("{0} is not allowed for AH here")]
+    AhAuth(AuthAlg),
+    /// An authenticator beside a cipher that needs none.
+    #[error("{0} authenticates what it encrypts, and goes with no authenticator")]
+    AuthTwice(EspCipher),
+    /// Algorithms that we know and this KLIPS lacks.
+    #[error("KLIPS cannot do this here")]
+    NotInKlips,
+    /// Sequence numbers of the other length.
+    #[error("{}", if *.wanted {
+        "no EXTENDED_SEQUENCE_NUMBER, this connection wants it (esn=yes)"
+    } else {
+        "EXTENDED_SEQUENCE_NUMBER, this connection does without (esn=no)"
+    })]
+    Esn {
+        /// Whether the connection wants 64 bits.
+        wanted: bool,
+    },
     /// Transform id that the protocol lacks.
     #[error("transform id {id} of {protocol} is not implemented")]
     TransformId {

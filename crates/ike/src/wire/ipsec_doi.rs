@@ -29,7 +29,7 @@ wire_number! {
         COMPRESS_DICT_SIZE = 8, "COMPRESS_DICT_SIZE";
         /// A vendor's compressor.
         COMPRESS_PRIVATE_ALG = 9, "COMPRESS_PRIVATE_ALG";
-        /// Extended sequence numbers (RFC 4304).
+        /// Extended sequence numbers (RFC 4304 section 2); the one value is 1.
         EXTENDED_SEQUENCE_NUMBER = 11, "EXTENDED_SEQUENCE_NUMBER";
     }
 }
@@ -85,6 +85,12 @@ wire_number! {
         HMAC_SHA2_384 = 6, "AUTH_ALGORITHM_HMAC_SHA2_384";
         /// HMAC-SHA2-512-256.
         HMAC_SHA2_512 = 7, "AUTH_ALGORITHM_HMAC_SHA2_512";
+        /// HMAC-RIPEMD-160-96.
+        HMAC_RIPEMD = 8, "AUTH_ALGORITHM_HMAC_RIPEMD";
+        /// AES-XCBC-MAC-96 (RFC 3566).
+        AES_XCBC = 9, "AUTH_ALGORITHM_AES_XCBC_MAC";
+        /// AES-CMAC-96 (RFC 4494): in IKEv1 a private number, libreswan's.
+        AES_CMAC = 250, "AUTH_ALGORITHM_AES_CMAC_96";
     }
 }
 
@@ -115,6 +121,28 @@ wire_number! {
         NULL = 11, "ESP_NULL";
         /// AES-CBC.
         AES = 12, "ESP_AES";
+        /// AES in counter mode (RFC 3686).
+        AES_CTR = 13, "ESP_AES_CTR";
+        /// AES-CCM with an ICV of 8 octets.
+        AES_CCM_8 = 14, "ESP_AES_CCM_8";
+        /// AES-CCM with an ICV of 12 octets.
+        AES_CCM_12 = 15, "ESP_AES_CCM_12";
+        /// AES-CCM with an ICV of 16 octets.
+        AES_CCM_16 = 16, "ESP_AES_CCM_16";
+        /// AES-GCM with an ICV of 8 octets (RFC 4106).
+        AES_GCM_8 = 18, "ESP_AES_GCM_8";
+        /// AES-GCM with an ICV of 12 octets.
+        AES_GCM_12 = 19, "ESP_AES_GCM_12";
+        /// AES-GCM with an ICV of 16 octets.
+        AES_GCM_16 = 20, "ESP_AES_GCM_16";
+        /// SEED.
+        SEED_CBC = 21, "ESP_SEED_CBC";
+        /// Camellia in CBC mode (RFC 4312).
+        CAMELLIA = 22, "ESP_CAMELLIA";
+        /// AES-GMAC.
+        NULL_AUTH_AES_GMAC = 23, "ESP_NULL_AUTH_AES_GMAC";
+        /// ChaCha20-Poly1305: IKEv1 never got a number, so this is IKEv2's (RFC 7634).
+        CHACHA20_POLY1305 = 28, "ESP_CHACHA20_POLY1305";
     }
 }
 
@@ -133,6 +161,12 @@ wire_number! {
         SHA2_384 = 6, "AH_SHA2_384";
         /// SHA-512.
         SHA2_512 = 7, "AH_SHA2_512";
+        /// RIPEMD-160.
+        RIPEMD = 8, "AH_RIPEMD";
+        /// AES-XCBC-MAC-96.
+        AES_XCBC = 9, "AH_AES_XCBC_MAC";
+        /// AES-CMAC-96, a private number as in [`AuthAlgorithm`].
+        AES_CMAC = 250, "AH_AES_CMAC_96";
     }
 }
 

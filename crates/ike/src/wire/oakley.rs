@@ -57,6 +57,8 @@ wire_number! {
         CAST_CBC = 6, "OAKLEY_CAST_CBC";
         /// AES.
         AES_CBC = 7, "OAKLEY_AES_CBC";
+        /// Camellia (RFC 4312).
+        CAMELLIA_CBC = 8, "OAKLEY_CAMELLIA_CBC";
     }
 }
 
@@ -117,6 +119,26 @@ wire_number! {
         MODP6144 = 17, "OAKLEY_GROUP_MODP6144";
         /// 8192 bits.
         MODP8192 = 18, "OAKLEY_GROUP_MODP8192";
+        /// P-256.
+        ECP256 = 19, "OAKLEY_GROUP_ECP_256";
+        /// P-384.
+        ECP384 = 20, "OAKLEY_GROUP_ECP_384";
+        /// P-521.
+        ECP521 = 21, "OAKLEY_GROUP_ECP_521";
+        /// 1024 bits with a subgroup of 160 (RFC 5114); never accepted.
+        DH22 = 22, "OAKLEY_GROUP_DH22";
+        /// 2048 bits with a subgroup of 224 (RFC 5114).
+        DH23 = 23, "OAKLEY_GROUP_DH23";
+        /// 2048 bits with a subgroup of 256 (RFC 5114).
+        DH24 = 24, "OAKLEY_GROUP_DH24";
+        /// P-192.
+        ECP192 = 25, "OAKLEY_GROUP_ECP_192";
+        /// P-224.
+        ECP224 = 26, "OAKLEY_GROUP_ECP_224";
+        /// Curve25519.
+        CURVE25519 = 31, "OAKLEY_GROUP_CURVE25519";
+        /// Curve448.
+        CURVE448 = 32, "OAKLEY_GROUP_CURVE448";
     }
 }
 

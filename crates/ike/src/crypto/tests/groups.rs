@@ -1,8 +1,8 @@
 //! MODP groups: primes recomputed from the formula of RFC 2409 and RFC 3526, exponentiation against values computed
-//! with another program (Python's `pow`), and refused public values.
+//! with another program (Python's `pow`), and refused public values. The curves are in `curves`.
 
 use super::hex;
-use crate::crypto::{DhError, DhKey, Group, Hash, check_public};
+use crate::crypto::{DhError, DhKey, Group, Hash, Standing, check_public};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -92,8 +92,13 @@ fn primes_follow_their_formula() {
         (Group::MODP1024, 129_093),
         (Group::MODP1536, 741_804),
         (Group::MODP2048, 124_476),
+        (Group::MODP3072, 1_690_314),
+        (Group::MODP4096, 240_904),
+        (Group::MODP6144, 929_484),
+        (Group::MODP8192, 4_743_158),
     ] {
-        assert_eq!(group.prime(), prime(group.public_len() * 8, c), "{group}");
+        let computed = prime(group.public_len() * 8, c);
+        assert_eq!(group.prime(), Some(computed), "{group}");
     }
 }
 
@@ -116,11 +121,41 @@ fn exponentiation_agrees_with_python() {
             "b5a370d592e0ac3b29caa7725ae029ad4310985d",
             "1bd63efb6698f8c081bcb1b7dab32371504244ed",
         ),
+        (
+            Group::MODP3072,
+            "9f406323b35dd1c0cd676bdbc101c8218398c7c8",
+            "6a5522839390d01b7d61f002672ead95a9a55881",
+            "7e164d974eeb90d5be662b1bff75bcafa119d831",
+        ),
+        (
+            Group::MODP4096,
+            "51ed517e1ffc3a41fa3177476f0b3050325c5eee",
+            "13e9ba6b62f70292f317a55940d74b00e87d3191",
+            "6d8ea560192fbdf8ad55a7d4feffb441f3258753",
+        ),
+        (
+            Group::MODP6144,
+            "bc61f2b8383c82613501385315a1048352fc9831",
+            "5ca34240463c927bde5ccc9dc619574ce066437e",
+            "9ef1d056a0cf99d9692001e11c51f6bc05a7a060",
+        ),
+        (
+            Group::MODP8192,
+            "2fcddaf0900d5af4ac012832361cffc0af93a536",
+            "45bf60349ac6b29ef5836d1cd272fd5c36f39abe",
+            "7c007e6dc977c2f5ac79cf2e726f37472d8be156",
+        ),
+        (
+            Group::MODP1024,
+            "8e17666cf190eb80129c7a693ab88fddcd2ed674",
+            "1bc64880d8ea994319a66d594810005f8ca9fe26",
+            "127c4b0529fd6865cbeed98f04245c7c156ef809",
+        ),
     ];
     for (group, gx, gy, gxy) in known {
         let (a, b) = (
-            DhKey::from_exponent(group, &x),
-            DhKey::from_exponent(group, &y),
+            DhKey::with_private(group, &x),
+            DhKey::with_private(group, &y),
         );
         assert_eq!(
             (sha1(a.public()), sha1(b.public())),
@@ -150,21 +185,20 @@ fn both_sides_agree_in_every_group() {
             (Some(group), Some(group))
         );
     }
-    assert!(
-        !Group::MODP1024.is_default()
-            && Group::MODP1536.is_default()
-            && Group::MODP2048.is_default()
-    );
+    let named: Vec<&str> = Group::all()
+        .filter(|g| g.standing() == Standing::Named)
+        .map(Group::name)
+        .collect();
+    assert_eq!(named, ["modp6144", "modp8192", "modp1024"]);
 }
 
 #[test]
 fn degenerate_public_values_are_refused() {
-    for group in Group::all() {
+    for (group, prime) in Group::all().filter_map(|g| Some((g, g.prime()?))) {
         let len = group.public_len();
         let small = |n: u8| [vec![0; len - 1], vec![n]].concat();
-        let prime = group.prime();
         let near = |below: u8| [&prime[..len - 1], &[prime[len - 1] - below]].concat();
-        let key = DhKey::from_exponent(group, &[7; 32]);
+        let key = DhKey::with_private(group, &[7; 32]);
         for bad in [small(0), small(1), near(1), prime.clone(), vec![0xff; len]] {
             assert_eq!(key.agree(&bad), Err(DhError::Range(group)));
         }

@@ -1,5 +1,6 @@
 //! Vectors of RFCs and NIST, and values computed independently, against the tables, the key schedule and RSA.
 
+mod curves;
 mod groups;
 mod primitives;
 mod schedule;

@@ -1,8 +1,9 @@
-//! Ciphers, hashes and HMAC: NIST SP 800-38A, NIST's TDES multi-block vectors, RFC 1321, FIPS 180, RFC 2202.
+//! Ciphers, hashes and HMAC: NIST SP 800-38A, NIST's TDES multi-block vectors, Camellia-CBC as OpenSSL computes it, RFC 1321,
+//! FIPS 180, RFC 2202, RFC 4868.
 
 use super::hex;
 use crate::crypto::{
-    Cipher, CipherError, CipherRefusal, EspCipher, EspRefusal, Hash, Secret, ct_eq,
+    AuthAlg, Cipher, CipherError, CipherRefusal, EspCipher, EspRefusal, Hash, Secret, ct_eq,
 };
 use crate::wire::{EspTransformId, OakleyCipher};
 
@@ -48,6 +49,31 @@ fn aes_cbc_sp800_38a() {
         "f58c4c04d6e5f1ba779eabfb5f7bfbd6 9cfc4e967edb808d679f777bc6702c7d
          39f23369a9d9bacfa530e26304231461 b2eb05e2c39be9fcda6c19078c6a9d1b",
     );
+}
+
+#[test]
+fn camellia_cbc_as_openssl() {
+    let iv = "000102030405060708090a0b0c0d0e0f";
+    let plain = "6bc1bee22e409f96e93d7e117393172a ae2d8a571e03ac9c9eb76fac45af8e51";
+    for (name, key, sealed) in [
+        (
+            "camellia128",
+            "2b7e151628aed2a6abf7158809cf4f3c",
+            "1607cf494b36bbf00daeb0b503c831ab a2f2cf671629ef7840c5a5dfb5074887",
+        ),
+        (
+            "camellia192",
+            "8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b",
+            "2a4830ab5ac4a1a2405955fd2195cf93 5d5a869bd14ce54264f892a6dd2ec3d5",
+        ),
+        (
+            "camellia256",
+            "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
+            "e6cfa35fc02b134a4d2c0b6737ac3eda 36cbeb73bd504b4070b1b7de2b21eb50",
+        ),
+    ] {
+        check_cipher(Cipher::by_name(name).unwrap(), key, iv, plain, sealed);
+    }
 }
 
 #[test]
@@ -119,10 +145,74 @@ fn wire_numbers_lead_to_rows() {
     ] {
         assert_eq!(EspCipher::from_wire(des, None), Err(EspRefusal::SingleDes));
     }
+    let refused = |id, bits| EspCipher::from_wire(id, bits).unwrap_err();
     assert_eq!(
-        EspCipher::from_wire(EspTransformId::NULL, None),
-        Err(EspRefusal::Unknown(EspTransformId::NULL))
+        refused(EspTransformId::BLOWFISH, None),
+        EspRefusal::Unknown(EspTransformId::BLOWFISH)
     );
+    for id in [
+        EspTransformId::AES_CTR,
+        EspTransformId::AES_GCM_16,
+        EspTransformId::CAMELLIA,
+    ] {
+        assert_eq!(refused(id, None), EspRefusal::NoKeyLength(id));
+        let (cipher, bits) = (id, 160);
+        assert_eq!(
+            refused(id, Some(bits)),
+            EspRefusal::KeyLength { cipher, bits }
+        );
+    }
+    assert_eq!(
+        EspCipher::from_wire(EspTransformId::CHACHA20_POLY1305, Some(256)),
+        Ok(EspCipher::CHACHA20_POLY1305)
+    );
+    assert_eq!(
+        Cipher::from_wire(OakleyCipher::CAMELLIA_CBC, None),
+        Err(CipherRefusal::NoKeyLength(OakleyCipher::CAMELLIA_CBC))
+    );
+}
+
+/// Numbers that peers and kernels must agree on: RFC 2407 and its registry, <linux/pfkeyv2.h>, and our own where those have
+/// none.
+#[test]
+fn esp_numbers() {
+    // Name, transform id, PF_KEY number, octets of key with salt.
+    for (name, id, pfkey, keymat) in [
+        ("3des", 3, 3, 24),
+        ("null", 11, 11, 0),
+        ("aes256", 12, 12, 32),
+        ("aes_ctr128", 13, 13, 20),
+        ("aes_gcm_8_192", 18, 18, 28),
+        ("aes_gcm_12_256", 19, 19, 36),
+        ("aes_gcm128", 20, 20, 20),
+        ("camellia192", 22, 22, 24),
+        ("chacha20_poly1305", 28, 28, 36),
+    ] {
+        let cipher = EspCipher::by_name(name).unwrap();
+        let found = (cipher.id().0, cipher.pfkey().0, cipher.keymat_len());
+        assert_eq!(found, (id, pfkey, keymat), "{name}");
+    }
+    // Name, attribute, AH transform id, PF_KEY number, octets of key and ICV.
+    for (name, id, ah, pfkey, key, icv) in [
+        ("md5", 1, 2, 2, 16, 12),
+        ("sha1", 2, 3, 3, 20, 12),
+        ("sha2_256", 5, 5, 5, 32, 16),
+        ("sha2_384", 6, 6, 6, 48, 24),
+        ("sha2_512", 7, 7, 7, 64, 32),
+        ("aes_xcbc", 9, 9, 9, 16, 12),
+        ("aes_cmac", 250, 250, 250, 16, 12),
+    ] {
+        let auth = AuthAlg::by_name(name).unwrap();
+        let found = (
+            auth.id().0,
+            auth.ah_id().0,
+            auth.pfkey().0,
+            auth.key_len(),
+            auth.icv_len(),
+        );
+        assert_eq!(found, (id, ah, pfkey, key, icv), "{name}");
+        assert_eq!(AuthAlg::from_wire(auth.id()), Some(auth));
+    }
 }
 
 #[test]
@@ -204,6 +294,41 @@ fn hmac_rfc2202() {
         let (a, b) = data.split_at(data.len() / 2);
         assert_eq!(Hash::MD5.prf(md5_key, &[a, b]).expose(), hex(md5));
         assert_eq!(Hash::SHA1.prf(sha_key, &[a, b]).expose(), hex(sha1));
+    }
+}
+
+#[test]
+fn hmac_rfc4868() {
+    let cases: [(&[u8], &[u8], [&str; 3]); 2] = [
+        (
+            &[0x0b; 20],
+            b"Hi There",
+            [
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+                "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59c
+                 faea9ea9076ede7f4af152e8b2fa9cb6",
+                "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde
+                 daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
+            ],
+        ),
+        (
+            b"Jefe",
+            b"what do ya want for nothing?",
+            [
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+                "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e
+                 8e2240ca5e69e2c78b3239ecfab21649",
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554
+                 9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+            ],
+        ),
+    ];
+    let hashes = [Hash::SHA2_256, Hash::SHA2_384, Hash::SHA2_512];
+    for (key, data, expected) in cases {
+        let (a, b) = data.split_at(data.len() / 2);
+        for (hash, expected) in hashes.iter().zip(expected) {
+            assert_eq!(hash.prf(key, &[a, b]).expose(), hex(expected), "{hash}");
+        }
     }
 }
 

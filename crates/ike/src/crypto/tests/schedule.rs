@@ -31,8 +31,8 @@ const INITIATOR: Cookie = Cookie([1, 2, 3, 4, 5, 6, 7, 8]);
 const RESPONDER: Cookie = Cookie([0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
 
 fn check(cipher: Cipher, hash: Hash, group: Group, psk: Option<&[u8]>, known: &Known) {
-    let x = DhKey::from_exponent(group, &(1..=32).collect::<Vec<u8>>());
-    let y = DhKey::from_exponent(group, &(0x41..=0x60).collect::<Vec<u8>>());
+    let x = DhKey::with_private(group, &(1..=32).collect::<Vec<u8>>());
+    let y = DhKey::with_private(group, &(0x41..=0x60).collect::<Vec<u8>>());
     let gxy = x.agree(y.public()).unwrap();
     let (ni, nr): (Vec<u8>, Vec<u8>) = ((0..16).collect(), (100..116).collect());
     let skeyid = match psk {

@@ -41,9 +41,12 @@ fn captured(text: &str) -> Sa {
 fn two_of_us_agree_on_the_first_offer() {
     let (initiator, responder) = (default_policy(), default_policy());
     let offer = Sa::parse(&initiator.to_sa().to_body()).unwrap();
-    assert_eq!(offer.proposals[0].transforms.len(), 16);
+    assert_eq!(offer.proposals[0].transforms.len(), 24);
     let (chosen, answer) = responder.choose(&offer).unwrap();
-    assert_eq!(chosen.to_string(), "aes256-sha1-modp2048 by OAKLEY_RSA_SIG");
+    assert_eq!(
+        chosen.to_string(),
+        "aes256-sha2_256-ecp256 by OAKLEY_RSA_SIG"
+    );
     assert_eq!((chosen.life_seconds(), chosen.by_signature()), (3600, true));
     assert_eq!(
         answer.proposals[0].transforms,
@@ -51,6 +54,36 @@ fn two_of_us_agree_on_the_first_offer() {
     );
     let answer = Sa::parse(&answer.to_body()).unwrap();
     assert_eq!(initiator.confirm(&answer), Ok(chosen));
+}
+
+#[test]
+fn the_default_offer_fits_a_packet() {
+    // IPv6's smallest MTU, its header and UDP's, our header and a few vendor ids.
+    let room = 1280 - 40 - 8 - 28 - 8 * 20;
+    assert!(default_policy().to_sa().to_body().len() < room);
+}
+
+#[test]
+fn classic_peers_find_something_in_the_default_offer() {
+    let psk = [AuthMethod::PRESHARED_KEY];
+    for classic in [
+        "3des-sha1-modp1536!",
+        "3des-sha1-modp2048!",
+        "aes128-sha1-modp1536!",
+    ] {
+        let theirs = policy(classic, &psk);
+        let chosen = theirs.choose(&default_policy().to_sa()).unwrap().0;
+        assert_eq!(chosen.suite(), theirs.algorithms.suites[0]);
+        default_policy().choose(&theirs.to_sa()).unwrap();
+    }
+    // What FreeS/WAN 2.x offers, MD5 first.
+    let freeswan = policy(
+        "3des-md5-modp1536,3des-sha1-modp1536,3des-md5-modp1024",
+        &psk,
+    );
+    let chosen = default_policy().choose(&freeswan.to_sa()).unwrap().0;
+    assert_eq!(chosen.suite().to_string(), "3des-sha1-modp1536");
+    assert_eq!(chosen.suite().official(), "3DES_CBC_192-SHA1-MODP1536");
 }
 
 #[test]

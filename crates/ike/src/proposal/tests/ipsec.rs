@@ -1,7 +1,10 @@
 //! Phase 2: our offer, a peer's offer, a peer's answer.
 
-use crate::crypto::{AuthAlg, Group};
-use crate::proposal::{AnswerError, EspAlgorithms, IpsecChoice, IpsecPolicy, Refusal, Spis};
+use crate::crypto::{AuthAlg, EspCipher, Group};
+use crate::proposal::{
+    AhAlgorithms, AnswerError, Esn, EspAlgorithms, EspSuite, IpsecChoice, IpsecPolicy, Refusal,
+    Spis, Supported,
+};
 use crate::wire::{Attribute, Encapsulation, EspTransformId, IpsecAttribute, Protocol, Sa};
 
 const EAST: Spis = Spis {
@@ -20,8 +23,10 @@ fn esp() -> IpsecPolicy {
         encrypt: true,
         authenticate: false,
         compress: false,
-        esp: EspAlgorithms::default(),
-        ah: vec![AuthAlg::SHA1, AuthAlg::MD5],
+        esp: EspAlgorithms::parse("aes256-sha1,aes128-sha1,3des-sha1,3des-md5").unwrap(),
+        ah: AhAlgorithms::parse("sha1,md5").unwrap(),
+        supported: Supported::default(),
+        esn: Esn::No,
         encapsulation: Encapsulation::TUNNEL,
         pfs_group: Some(Group::MODP1536),
         life_seconds: 28800,
@@ -228,13 +233,11 @@ fn refusals_have_reasons() {
     assert!(reasons(&esp(), &twice).contains("stands twice"));
     let unknown = |sa: &mut Sa| {
         for t in &mut sa.proposals[0].transforms {
-            t.attributes.push(Attribute::basic(
-                IpsecAttribute::EXTENDED_SEQUENCE_NUMBER.0,
-                1,
-            ));
+            t.attributes
+                .push(Attribute::basic(IpsecAttribute::KEY_ROUNDS.0, 1));
         }
     };
-    assert!(reasons(&esp(), &unknown).contains("EXTENDED_SEQUENCE_NUMBER is not supported"));
+    assert!(reasons(&esp(), &unknown).contains("KEY_ROUNDS is not supported"));
     let strict = IpsecPolicy {
         esp: EspAlgorithms::parse("3des-md5!").unwrap(),
         ..esp()
@@ -267,6 +270,152 @@ fn refusals_have_reasons() {
         only_ah.choose(&bare).unwrap_err().refused[0].why,
         Refusal::NeedsAh
     );
+}
+
+fn with_list(list: &str) -> IpsecPolicy {
+    IpsecPolicy {
+        esp: EspAlgorithms::parse(list).unwrap(),
+        ..esp()
+    }
+}
+
+#[test]
+fn every_suite_is_negotiated() {
+    for cipher in EspCipher::all() {
+        let auths: Vec<Option<AuthAlg>> = if cipher.is_aead() {
+            vec![None]
+        } else {
+            AuthAlg::all().map(Some).collect()
+        };
+        for auth in auths {
+            let suite = EspSuite { cipher, auth };
+            let policy = with_list(&format!("{suite}!"));
+            let (at_east, at_west) = negotiate(&policy, &policy);
+            assert_eq!(at_east.esp.unwrap().suite, suite);
+            assert_eq!(at_west.esp.unwrap().suite, suite);
+        }
+    }
+    for auth in AuthAlg::all() {
+        let policy = IpsecPolicy {
+            encrypt: false,
+            ah: AhAlgorithms::parse(auth.name()).unwrap(),
+            ..ah_esp()
+        };
+        assert_eq!(negotiate(&policy, &policy).0.ah.unwrap().auth, auth);
+    }
+}
+
+#[test]
+fn the_default_offer_ends_in_what_everybody_speaks() {
+    let ours = IpsecPolicy {
+        esp: EspAlgorithms::default(),
+        ..esp()
+    };
+    assert_eq!(
+        negotiate(&ours, &ours).0.esp.unwrap().suite.to_string(),
+        "aes_gcm256"
+    );
+    for classic in ["3des-sha1!", "aes128-sha1!", "aes256-sha2_256!"] {
+        let theirs = with_list(classic);
+        assert_eq!(
+            negotiate(&ours, &theirs).0.esp.unwrap().suite,
+            theirs.esp.suites[0]
+        );
+        negotiate(&theirs, &ours);
+    }
+}
+
+#[test]
+fn what_must_be_named_is_refused_unasked() {
+    let why = |policy: &IpsecPolicy, offer: &str| {
+        let error = policy.choose(&with_list(offer).to_sa(&EAST)).unwrap_err();
+        error.refused[0].why.clone()
+    };
+    let plain = with_list("aes256-sha1");
+    for list in ["3des-md5", "null-sha1"] {
+        assert!(matches!(why(&plain, list), Refusal::EspSuite(_)), "{list}");
+        let named = with_list(list);
+        assert!(named.choose(&named.to_sa(&EAST)).is_ok());
+    }
+    // NULL without an authenticator is nothing at all.
+    let mut bare = with_list("null-sha1").to_sa(&EAST);
+    bare.proposals[0].transforms[0]
+        .attributes
+        .retain(|a| a.kind != IpsecAttribute::AUTH_ALGORITHM.0);
+    let error = with_list("null-sha1").choose(&bare).unwrap_err();
+    assert_eq!(error.refused[0].why, Refusal::NoAuthentication);
+    // An authenticator beside AES-GCM.
+    let mut twice = with_list("aes_gcm256").to_sa(&EAST);
+    let sha1 = Attribute::basic(IpsecAttribute::AUTH_ALGORITHM.0, 2);
+    twice.proposals[0].transforms[0].attributes.push(sha1);
+    let error = plain.choose(&twice).unwrap_err();
+    assert_eq!(
+        error.refused[0].why,
+        Refusal::AuthTwice(EspCipher::AES_GCM256)
+    );
+}
+
+#[test]
+fn what_klips_lacks_is_neither_offered_nor_accepted() {
+    let old = IpsecPolicy {
+        esp: EspAlgorithms::default(),
+        supported: Supported::only([3, 12].into_iter(), [2, 3].into_iter()),
+        ..esp()
+    };
+    let offered: Vec<u8> = old.to_sa(&EAST).proposals[0]
+        .transforms
+        .iter()
+        .map(|t| t.id)
+        .collect();
+    assert_eq!(offered, [12, 12, 3], "AES and 3DES with SHA-1");
+    let modern = with_list("aes_gcm256");
+    let error = old.choose(&modern.to_sa(&EAST)).unwrap_err();
+    assert_eq!(error.refused[0].why, Refusal::NotInKlips);
+    assert!(!old.is_empty());
+    assert!(
+        IpsecPolicy {
+            esp: modern.esp,
+            ..old
+        }
+        .is_empty()
+    );
+}
+
+#[test]
+fn extended_sequence_numbers() {
+    let with = |esn| IpsecPolicy { esn, ..esp() };
+    for (east, west, expected) in [
+        (Esn::No, Esn::No, Some(false)),
+        (Esn::No, Esn::Either, Some(false)),
+        (Esn::Either, Esn::No, Some(false)),
+        (Esn::Either, Esn::Either, Some(true)),
+        (Esn::Either, Esn::Yes, Some(true)),
+        (Esn::Yes, Esn::Either, Some(true)),
+        (Esn::Yes, Esn::No, None),
+        (Esn::No, Esn::Yes, None),
+    ] {
+        let (east, west) = (with(east), with(west));
+        match west.choose(&east.to_sa(&EAST)) {
+            Ok(_) => {
+                let (at_east, at_west) = negotiate(&east, &west);
+                let found = (at_east.esp.unwrap().esn, at_west.esp.unwrap().esn);
+                assert_eq!((Some(found.0), Some(found.1)), (expected, expected));
+            }
+            Err(error) => {
+                assert_eq!(expected, None);
+                assert!(error.to_string().contains("EXTENDED_SEQUENCE_NUMBER"));
+            }
+        }
+    }
+    // RFC 4304 knows the value 1 alone.
+    let mut odd = with(Esn::Yes).to_sa(&EAST);
+    for t in &mut odd.proposals[0].transforms {
+        let attribute = Attribute::basic(IpsecAttribute::EXTENDED_SEQUENCE_NUMBER.0, 2);
+        t.attributes.retain(|a| a.kind != attribute.kind);
+        t.attributes.push(attribute);
+    }
+    let error = with(Esn::Either).choose(&odd).unwrap_err();
+    assert!(matches!(error.refused[0].why, Refusal::Value(_)), "{error}");
 }
 
 #[test]

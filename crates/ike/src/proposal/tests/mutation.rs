@@ -1,7 +1,9 @@
 //! Damaged offers never panic, and whatever is chosen from them can be written and read ([`fuzz`] asserts it).
 
 use super::super::fuzz;
-use crate::proposal::{EspAlgorithms, IkeAlgorithms, IkePolicy, IpsecPolicy, Spis};
+use crate::proposal::{
+    AhAlgorithms, Esn, EspAlgorithms, IkeAlgorithms, IkePolicy, IpsecPolicy, Spis, Supported,
+};
 use crate::wire::{AuthMethod, Encapsulation};
 
 #[test]
@@ -18,7 +20,9 @@ fn every_octet_altered() {
         authenticate: true,
         compress: true,
         esp: EspAlgorithms::default(),
-        ah: vec![crate::crypto::AuthAlg::SHA1],
+        ah: AhAlgorithms::default(),
+        supported: Supported::default(),
+        esn: Esn::Either,
         encapsulation: Encapsulation::TUNNEL,
         pfs_group: None,
         life_seconds: 28800,
@@ -62,6 +66,15 @@ fn odd_lists() {
         "aes-96-96",
         "3des;modp1536!",
         "\u{fc}-md5",
+        "+",
+        "aes+",
+        "aes+3des-sha1+",
+        "aes+-sha1",
+        "128",
+        "-128-128",
+        "hmac",
+        "hmac-hmac",
+        "aes_gcm_16_256-null-null",
     ];
     all.iter().for_each(|text| fuzz(text.as_bytes()));
 }

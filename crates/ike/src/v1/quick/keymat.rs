@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::ident::Client;
 use super::super::isakmp::IsakmpSa;
-use crate::crypto::{AuthAlg, KeymatFor, Secret};
+use crate::crypto::{AuthAlg, Group, KeymatFor, Secret};
 use crate::proposal::{EspSuite, IpsecChoice, Spis};
 use crate::wire::Protocol;
 
@@ -17,7 +17,7 @@ pub(super) struct Nonces<'a> {
 /// The keys of one direction; wiped when dropped.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// The cipher's; empty for AH.
+    /// The cipher's, a salt or nonce behind it where it has one; empty for AH.
     pub cipher: Secret,
     /// The authenticator's; empty if there is none.
     pub auth: Secret,
@@ -28,6 +28,8 @@ pub struct Keys {
 pub struct EspSa {
     /// Cipher and authenticator.
     pub suite: EspSuite,
+    /// Sequence numbers of 64 bits.
+    pub esn: bool,
     /// Chosen by us, on what comes in.
     pub spi_in: u32,
     /// Chosen by the peer, on what goes out.
@@ -43,6 +45,8 @@ pub struct EspSa {
 pub struct AhSa {
     /// Authenticator.
     pub auth: AuthAlg,
+    /// Sequence numbers of 64 bits.
+    pub esn: bool,
     /// Chosen by us, on what comes in.
     pub spi_in: u32,
     /// Chosen by the peer, on what goes out.
@@ -71,8 +75,8 @@ pub struct Agreed {
     pub tunnel: bool,
     /// The peer's address as it knows itself, where it said so: of use in transport mode through a NAT (RFC 3947 section 5.2).
     pub peer_oa: Option<IpAddr>,
-    /// Whether the keys have a Diffie-Hellman exchange of their own.
-    pub pfs: bool,
+    /// The group of the keys' own Diffie-Hellman exchange, if they have one.
+    pub pfs: Option<Group>,
     /// Seconds that the SAs may live, at most a day.
     pub life_seconds: u32,
     /// ESP, if agreed.
@@ -119,10 +123,11 @@ impl Agreed {
             Keys { cipher, auth }
         };
         let esp = choice.esp.map(|esp| {
-            let cipher_len = esp.suite.cipher.key_len();
+            let cipher_len = esp.suite.cipher.keymat_len();
             let auth_len = esp.suite.keymat_len() - cipher_len;
             EspSa {
                 suite: esp.suite,
+                esn: esp.esn,
                 spi_in: ours.esp,
                 spi_out: esp.spi,
                 inbound: keys(Protocol::ESP, ours.esp, cipher_len, auth_len),
@@ -131,6 +136,7 @@ impl Agreed {
         });
         let ah = choice.ah.map(|ah| AhSa {
             auth: ah.auth,
+            esn: ah.esn,
             spi_in: ours.ah,
             spi_out: ah.spi,
             inbound: keys(Protocol::AH, ours.ah, 0, ah.auth.key_len()),
@@ -144,7 +150,7 @@ impl Agreed {
             clients,
             tunnel: choice.encapsulation.is_tunnel() == Some(true),
             peer_oa: None,
-            pfs: pfs.is_some(),
+            pfs: choice.group,
             life_seconds: choice.life_seconds(),
             esp,
             ah,

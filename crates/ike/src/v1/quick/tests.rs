@@ -4,8 +4,8 @@ use ipsec_types::ProtoPort;
 
 use super::super::main_mode::tests::{SUITE, Side, established};
 use super::*;
-use crate::crypto::{AuthAlg, Group};
-use crate::proposal::EspAlgorithms;
+use crate::crypto::Group;
+use crate::proposal::{AhAlgorithms, Esn, EspAlgorithms, Supported};
 use crate::wire::{Encapsulation, NotifyType};
 
 fn policy() -> IpsecPolicy {
@@ -14,7 +14,9 @@ fn policy() -> IpsecPolicy {
         authenticate: false,
         compress: false,
         esp: EspAlgorithms::default(),
-        ah: AuthAlg::all().collect(),
+        ah: AhAlgorithms::default(),
+        supported: Supported::default(),
+        esn: Esn::No,
         encapsulation: Encapsulation::TUNNEL,
         pfs_group: None,
         life_seconds: 600,
@@ -173,7 +175,7 @@ fn a_responder_that_wants_a_shorter_life_has_it() {
 
 #[test]
 fn every_bundle_with_and_without_pfs_in_both_modes() {
-    for pfs_group in [None, Some(Group::MODP1536)] {
+    for pfs_group in [None, Some(Group::MODP1536), Some(Group::ECP384)] {
         for encapsulation in [Encapsulation::TUNNEL, Encapsulation::TRANSPORT] {
             for (encrypt, authenticate, compress) in [
                 (true, false, false),
@@ -195,7 +197,7 @@ fn every_bundle_with_and_without_pfs_in_both_modes() {
                     (encrypt, authenticate)
                 );
                 assert_eq!(ours.ipcomp.is_some(), compress);
-                assert_eq!(ours.pfs, pfs_group.is_some());
+                assert_eq!((ours.pfs, theirs.pfs), (pfs_group, pfs_group));
                 assert_eq!(ours.tunnel, encapsulation == Encapsulation::TUNNEL);
                 assert_eq!(ours.life_seconds, 600);
                 assert_eq!(ours.clients.unwrap().0, theirs.clients.unwrap().1);
@@ -311,5 +313,30 @@ fn through_nat_the_modes_are_those_in_udp_and_transport_mode_tells_addresses() {
         let known = |addr: [u8; 4]| (!tunnel).then_some(IpAddr::from(addr));
         assert_eq!(theirs.peer_oa, known([10, 0, 0, 9]));
         assert_eq!(ours.peer_oa, known([192, 1, 2, 23]));
+    }
+}
+
+#[test]
+fn keymat_has_room_for_salts_and_long_keys() {
+    for (list, cipher, auth) in [
+        ("aes_gcm256!", 36, 0),
+        ("chacha20_poly1305!", 36, 0),
+        ("aes_ctr128-sha2_512!", 20, 64),
+        ("camellia192-sha2_384!", 24, 48),
+        ("null-aes_xcbc!", 0, 16),
+    ] {
+        let policy = IpsecPolicy {
+            esp: EspAlgorithms::parse(list).unwrap(),
+            esn: Esn::Either,
+            ..policy()
+        };
+        let (ours, theirs) = run(&policy, None, 5);
+        let (a, b) = (ours.esp.unwrap(), theirs.esp.unwrap());
+        assert_eq!(
+            (a.inbound.cipher.len(), a.inbound.auth.len()),
+            (cipher, auth)
+        );
+        assert!(same(&a.inbound, &b.outbound) && same(&a.outbound, &b.inbound));
+        assert!(a.esn && b.esn);
     }
 }
