@@ -44,6 +44,7 @@ fn description(n: u32) -> whack::Connection {
         dpd: Default::default(),
         ike: None,
         esp: None,
+        pfsgroup: None,
         ipv6: false,
         tunnel_ipv6: false,
     }

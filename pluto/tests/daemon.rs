@@ -180,6 +180,7 @@ fn a_connection_comes_and_goes() {
         dpd: Default::default(),
         ike: None,
         esp: None,
+        pfsgroup: None,
         ipv6: false,
         tunnel_ipv6: false,
     };

@@ -5,17 +5,29 @@ use testing::{Gateways, Keys, NET_TO_NET, Output, Testbed};
 testing::on_both_data_paths!(right_proposals_are_answered_and_wrong_ones_refused,);
 
 /// Transforms as ike-scan writes them: encryption, hash, authentication, group.
-const RIGHT: [(&str, &str); 4] = [
+const RIGHT: [(&str, &str); 11] = [
     ("5,2,1,5", "3DES"),
     ("7/128,2,1,14", "AES"),
     ("7/256,2,1,5", "AES"),
-    ("5,1,1,5", "MD5"),
+    ("7/256,4,1,14", "SHA2-256"),
+    ("7/192,5,1,15", "SHA2-384"),
+    ("7/256,6,1,16", "SHA2-512"),
+    ("8/256,4,1,14", "Enc=8"),
+    ("8/128,2,1,5", "Enc=8"),
+    ("7/128,4,1,19", "Group=19"),
+    ("7/256,5,1,20", "Group=20"),
+    ("7/256,6,1,31", "Group=31"),
 ];
-const WRONG: [(&str, &str); 5] = [
+const WRONG: [(&str, &str); 10] = [
     ("1,2,1,5", "single DES"),
     ("1,1,1,1", "single DES and MODP 768"),
     ("5,2,1,1", "MODP 768"),
     ("5,2,1,2", "MODP 1024, which is off by default"),
+    ("5,1,1,5", "MD5, which is off by default"),
+    ("7/256,4,1,18", "MODP 8192, which is off by default"),
+    ("7/160,4,1,14", "a key length that AES lacks"),
+    ("8,4,1,14", "Camellia without a key length"),
+    ("7/256,4,1,22", "a group of RFC 5114"),
     (
         "5,2,3,5",
         "RSA signatures where only a secret is configured",

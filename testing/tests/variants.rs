@@ -6,6 +6,17 @@ testing::on_both_data_paths!(
     without_pfs,
     aes_256_with_modp2048,
     triple_des_with_md5,
+    sha2_256_with_ecp,
+    sha2_512_with_curve25519,
+    camellia,
+    aes_gcm,
+    aes_ctr,
+    chacha20_poly1305,
+    null_with_authentication,
+    aes_xcbc_and_aes_cmac,
+    ah_with_sha2,
+    extended_sequence_numbers,
+    what_is_agreed_on_by_default,
     authentication_by_ah,
     compressed,
     host_to_host_in_transport_mode,
@@ -44,6 +55,74 @@ fn aes_256_with_modp2048() {
 
 fn triple_des_with_md5() {
     assert!(tunnel_with("\tike=3des-md5-modp1536\n\tesp=3des-md5\n", "esp") >= 26);
+}
+
+fn sha2_256_with_ecp() {
+    let lines = "\tike=aes256-sha2_256-ecp256!\n\tesp=aes256-sha2_256!\n";
+    assert!(tunnel_with(lines, "esp") >= 26);
+}
+
+fn sha2_512_with_curve25519() {
+    let lines = "\tike=aes256-sha2_512-curve25519!\n\tesp=aes128-sha2_512!\n\tpfsgroup=ecp384\n";
+    assert!(tunnel_with(lines, "esp") >= 26);
+}
+
+fn camellia() {
+    let lines = "\tike=camellia256-sha2_384-modp3072!\n\tphase2alg=camellia128-sha2_384!\n";
+    assert!(tunnel_with(lines, "esp") >= 26);
+}
+
+fn aes_gcm() {
+    for list in ["aes_gcm256-null!", "aes_gcm_8_128!"] {
+        assert!(
+            tunnel_with(&format!("\tesp={list}\n"), "esp") >= 26,
+            "{list}"
+        );
+    }
+}
+
+fn aes_ctr() {
+    assert!(tunnel_with("\tesp=aes_ctr192-sha2_256!\n", "esp") >= 26);
+}
+
+fn chacha20_poly1305() {
+    assert!(tunnel_with("\tesp=chacha20_poly1305!\n", "esp") >= 26);
+}
+
+fn null_with_authentication() {
+    assert!(tunnel_with("\tesp=null-sha2_256!\n", "esp") >= 26);
+}
+
+fn aes_xcbc_and_aes_cmac() {
+    for list in ["aes128-aes_xcbc!", "3des-aes_cmac!"] {
+        assert!(
+            tunnel_with(&format!("\tesp={list}\n"), "esp") >= 26,
+            "{list}"
+        );
+    }
+}
+
+fn ah_with_sha2() {
+    let lines = "\tphase2=ah\n\tphase2alg=sha2_512!\n";
+    assert!(tunnel_with(lines, "ip proto 51") >= 26);
+}
+
+fn extended_sequence_numbers() {
+    assert!(tunnel_with("\tesn=yes\n", "esp") >= 26);
+}
+
+fn what_is_agreed_on_by_default() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET).start();
+    net.up("net-to-net");
+    for gateway in [&net.west, &net.east] {
+        gateway
+            .run("ipsec auto --status")
+            .ok()
+            .says("IKE algorithm newest: AES_CBC_256-SHA2_256-DH19")
+            .says("ESP algorithm newest: AES_GCM_16_256-NONE; pfsgroup=<Phase1>");
+    }
 }
 
 fn authentication_by_ah() {

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use whack::{
-    Connection, Dpd, DpdAction, End, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt, Subnet,
+    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt, Subnet,
 };
 
 use crate::options::Given;
@@ -22,6 +22,7 @@ pub struct Description {
     dpd_action: Option<DpdAction>,
     ike: Option<String>,
     esp: Option<String>,
+    pfsgroup: Option<String>,
     ipv6: bool,
     tunnel_ipv6: bool,
     /// Options other than those of an end.
@@ -65,6 +66,7 @@ impl Default for Description {
             dpd_action: None,
             ike: None,
             esp: None,
+            pfsgroup: None,
             ipv6: false,
             tunnel_ipv6: false,
             seen: Vec::new(),
@@ -265,6 +267,15 @@ impl Description {
             }
             "ike" => self.ike = Some(option.text.clone()),
             "esp" => self.esp = Some(option.text.clone()),
+            "pfsgroup" => self.pfsgroup = Some(option.text.clone()),
+            "esn" => {
+                self.policy.esn = match option.text.as_str() {
+                    "no" => Esn::No,
+                    "yes" => Esn::Yes,
+                    "either" => Esn::Either,
+                    other => return Err(format!("--esn {other}: must be no, yes or either")),
+                };
+            }
             "ipv4" | "ipv6" | "tunnelipv4" | "tunnelipv6" => self.family(option.name)?,
             _ => return Ok(false),
         }
@@ -333,6 +344,7 @@ impl Description {
             dpd: Dpd::new(self.dpd_delay, self.dpd_timeout, self.dpd_action),
             ike: self.ike.clone(),
             esp: self.esp.clone(),
+            pfsgroup: self.pfsgroup.clone(),
             ipv6: self.ipv6,
             tunnel_ipv6: self.tunnel_ipv6,
         })
@@ -417,9 +429,11 @@ mod tests {
             "--name n --host 192.0.2.1 --id @east --client 10.0.1.0/24 --nexthop 192.0.2.254 \
              --updown true --to --host 192.0.2.2 --clientwithin 10.0.2.0/24 --ikeport 1500 \
              --rsasig --encrypt --reject --faildrop --ikelifetime 7200 --keyingtries 0 \
-             --esp 3des-md5",
+             --esp 3des-md5 --pfsgroup dh14 --esn either",
         )
         .unwrap();
+        assert_eq!(c.pfsgroup.as_deref(), Some("dh14"));
+        assert_eq!(c.policy.esn, Esn::Either);
         assert_eq!(c.left.host, Host::Addr([192, 0, 2, 1].into()));
         assert_eq!(c.left.id.as_deref(), Some("@east"));
         assert_eq!(c.left.nexthop, Some([192, 0, 2, 254].into()));

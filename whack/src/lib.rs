@@ -27,7 +27,7 @@ pub use ipsec_types::{ProtoPort, Subnet};
 pub use rc::{ExitStatus, Rc};
 pub use reply::Reply;
 pub use request::{
-    Connection, DebugClass, Dpd, DpdAction, End, Failure, Fragmentation, Host, Lifetimes,
+    Connection, DebugClass, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes,
     ListClass, Policy, PubkeyAlg, Request, RereadClass, Shunt,
 };
 pub use validate::Invalid;

@@ -78,6 +78,8 @@ pub const OPTIONS: &[(&str, Takes)] = &[
     ("tunnelipv4", Nothing),
     ("tunnelipv6", Nothing),
     ("pfs", Nothing),
+    ("pfsgroup", Text),
+    ("esn", Text),
     ("disablearrivalcheck", Nothing),
     ("initiateontraffic", Nothing),
     ("pass", Nothing),

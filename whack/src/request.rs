@@ -124,8 +124,10 @@ pub struct Connection {
     pub fragmentation: Fragmentation,
     /// `ike=`: proposals for the ISAKMP SA, as typed; None for the default.
     pub ike: Option<String>,
-    /// `esp=`: proposals for the IPsec SA, as typed; None for the default.
+    /// `esp=`: proposals for the IPsec SA, as typed; None for the default. Of AH, where the policy has no `encrypt`.
     pub esp: Option<String>,
+    /// `pfsgroup=`: group for perfect forward secrecy, as typed; None for that of the ISAKMP SA.
+    pub pfsgroup: Option<String>,
     /// Address family between the gateways is IPv6.
     pub ipv6: bool,
     /// Address family of the clients is IPv6.
@@ -234,6 +236,8 @@ pub struct Policy {
     pub tunnel: bool,
     /// Perfect forward secrecy in Quick Mode.
     pub pfs: bool,
+    /// Sequence numbers of 64 bits.
+    pub esn: Esn,
     /// Do not check that packets out of the tunnel belong there.
     pub disable_arrival_check: bool,
     /// Let SAs expire instead of replacing them.
@@ -249,6 +253,18 @@ pub struct Policy {
     pub opportunistic: bool,
     /// The connection is a policy group's template.
     pub group: bool,
+}
+
+/// Sequence numbers of ESP and AH: 32 bits, or 64 (RFC 4303 section 2.2.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Esn {
+    /// 32 bits.
+    #[default]
+    No,
+    /// 64 bits.
+    Yes,
+    /// 64 bits, or 32 if the peer wants them.
+    Either,
 }
 
 /// Prospective shunt: what a routed connection does with packets before it is up.

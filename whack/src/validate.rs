@@ -54,6 +54,7 @@ impl Connection {
         word("Connection.name", &self.name, NAME_MAX)?;
         optional("Connection.ike", &self.ike, PROPOSAL_MAX)?;
         optional("Connection.esp", &self.esp, PROPOSAL_MAX)?;
+        optional("Connection.pfsgroup", &self.pfsgroup, PROPOSAL_MAX)?;
         self.end("left", &self.left)?;
         self.end("right", &self.right)?;
         if self.left.host.addr().is_none() && self.right.host.addr().is_none() {

@@ -33,6 +33,7 @@ fn connection() -> Connection {
         dpd: Default::default(),
         ike: None,
         esp: Some("3des-md5".into()),
+        pfsgroup: Some("modp2048".into()),
         ipv6: false,
         tunnel_ipv6: false,
     }

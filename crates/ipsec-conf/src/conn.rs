@@ -51,6 +51,17 @@ pub enum Auto {
     Manual,
 }
 
+/// `esn=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Esn {
+    /// Sequence numbers of 32 bits.
+    No,
+    /// Of 64 bits.
+    Yes,
+    /// Of 64 bits, or 32 if the peer wants them.
+    Either,
+}
+
 /// Which participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -126,8 +137,10 @@ pub struct Conn {
     pub rsasig: bool,
     /// A preshared key authenticates.
     pub psk: bool,
-    /// `auth=ah`.
+    /// `auth=ah`, `phase2=ah`.
     pub ah: bool,
+    /// `phase2=ah`: without ESP.
+    pub only_ah: bool,
     /// Perfect forward secrecy.
     pub pfs: bool,
     /// IPCOMP.
@@ -158,8 +171,12 @@ pub struct Conn {
     pub dpdaction: String,
     /// `ike=` as written.
     pub ike: Option<String>,
-    /// `esp=` as written.
+    /// `esp=` or `phase2alg=` as written.
     pub esp: Option<String>,
+    /// `pfsgroup=` as written.
+    pub pfsgroup: Option<String>,
+    /// `esn=`.
+    pub esn: Esn,
     /// The merged section, for places.
     pub settings: Settings,
 }
@@ -273,7 +290,8 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagn
         auto: auto(t.text("auto")),
         rsasig,
         psk,
-        ah: t.text("auth") == Some("ah"),
+        ah: t.text("auth") == Some("ah") || t.text("phase2") == Some("ah"),
+        only_ah: t.text("phase2") == Some("ah"),
         pfs: t.take("pfs", value::yes_no).unwrap_or(true),
         compress: t.take("compress", value::yes_no).unwrap_or(false),
         rekey: t.take("rekey", value::yes_no).unwrap_or(true),
@@ -298,7 +316,13 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagn
         dpdtimeout: t.take("dpdtimeout", value::duration),
         dpdaction: t.text("dpdaction").unwrap_or("hold").to_string(),
         ike: t.text("ike").map(str::to_string),
-        esp: t.text("esp").map(str::to_string),
+        esp: t.text("phase2alg").or(t.text("esp")).map(str::to_string),
+        pfsgroup: t.text("pfsgroup").map(str::to_string),
+        esn: match t.text("esn") {
+            Some("yes") => Esn::Yes,
+            Some("either") => Esn::Either,
+            _ => Esn::No,
+        },
         settings: settings.clone(),
     };
     check_together(&mut t, &conn);
@@ -387,6 +411,7 @@ fn check_together(t: &mut Taker<'_>, conn: &Conn) {
     check_subnets(t, conn);
     check_lives(t, conn);
     check_dpd(t, conn);
+    check_names(t);
     if conn.left.protoport.map(|p| p.proto) != conn.right.protoport.map(|p| p.proto)
         && conn.left.protoport.is_some()
         && conn.right.protoport.is_some()
@@ -397,6 +422,17 @@ fn check_together(t: &mut Taker<'_>, conn: &Conn) {
             message,
             "use one protocol; the ports may differ",
         );
+    }
+}
+
+/// Keywords with two names.
+fn check_names(t: &mut Taker<'_>) {
+    for (one, other) in [("phase2alg", "esp"), ("phase2", "auth")] {
+        let (given, known) = (t.text(one), t.text(other));
+        if given.is_some() && known.is_some() && given != known {
+            let message = format!("{one} and {other} say different things");
+            t.contradiction([one, other], &message, "leave one of them out");
+        }
     }
 }
 

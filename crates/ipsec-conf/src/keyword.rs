@@ -146,6 +146,9 @@ pub const FRAGMENTATION: &[&str] = &["yes", "no", "force"];
 /// Values of `dpdaction=`.
 pub const DPD_ACTION: &[&str] = &["hold", "clear", "restart"];
 
+/// Values of `esn=`.
+pub const ESN: &[&str] = &["no", "yes", "either"];
+
 const X509: &str = "certificates are not supported: use raw keys (leftrsasigkey=, rightrsasigkey=)";
 
 /// Every keyword.
@@ -282,13 +285,33 @@ pub const KEYWORDS: &[Keyword] = &[
         "ike",
         Text,
         "",
-        "proposals for the ISAKMP SA, such as aes128-sha1-modp2048,3des-md5",
+        "proposals for the ISAKMP SA, such as aes256-sha2_256-modp2048,3des-sha1",
     ),
     conn(
         "esp",
         Text,
         "",
-        "proposals for the IPsec SA, such as aes128-sha1,3des-md5; for manual keying the one transform",
+        "proposals for the IPsec SA, such as aes_gcm256,aes128-sha1; for manual keying the one transform",
+    ),
+    conn(
+        "phase2alg",
+        Text,
+        "",
+        "another name of esp; with phase2=ah, proposals for AH, such as sha2_256,sha1",
+    ),
+    conn("phase2", OneOf(&["esp", "ah"]), "esp", "ESP, or AH alone"),
+    conn(
+        "pfsgroup",
+        Text,
+        "",
+        "group for perfect forward secrecy, that of the ISAKMP SA unless given",
+    ),
+    conn("esn", OneOf(ESN), "no", "sequence numbers of 64 bits"),
+    conn(
+        "sha2-truncbug",
+        OneOf(&["no"]),
+        "no",
+        "HMAC-SHA2-256 cut to 96 bits instead of RFC 4868's 128: not supported",
     ),
     conn("_plutodevel", Text, "", "options for developers of pluto"),
     side("", Host, "", "public address of the participant"),

@@ -21,7 +21,7 @@ mod source;
 pub mod value;
 
 pub use clash::clashes;
-pub use conn::{Auto, Conn, ConnType, End, FailureShunt, Side};
+pub use conn::{Auto, Conn, ConnType, End, Esn, FailureShunt, Side};
 pub use diagnostic::{Diagnostic, Severity};
 pub use policy::PolicyGroup;
 pub use settings::{Setting, Settings};

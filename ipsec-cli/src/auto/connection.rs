@@ -65,10 +65,47 @@ pub fn complain(conn: &Conn, key: &str, message: String, help: &str) -> Box<Diag
     })
 }
 
+/// Algorithm lists are pluto's to read, but only here is known in which line they stand.
+fn check_algorithms(conn: &Conn) -> Outcome<()> {
+    use ike::proposal::{AhAlgorithms, EspAlgorithms, IkeAlgorithms, parse_group};
+    let esp = if conn.settings.get("phase2alg").is_some() {
+        "phase2alg"
+    } else {
+        "esp"
+    };
+    let checks = [
+        ("ike", &conn.ike, |list| IkeAlgorithms::parse(list).err()),
+        (esp, &conn.esp, |list: &str| {
+            EspAlgorithms::parse(list).err()
+        }),
+        ("pfsgroup", &conn.pfsgroup, |list: &str| {
+            parse_group(list).err()
+        }),
+    ] as [(_, _, fn(&str) -> Option<_>); 3];
+    for (key, list, mistake) in checks {
+        let mistake = if key == esp && conn.only_ah {
+            |list: &str| AhAlgorithms::parse(list).err()
+        } else {
+            mistake
+        };
+        if let Some(error) = list.as_deref().and_then(mistake) {
+            let message = format!("conn \"{}\": {key}: {error}", conn.name);
+            return Err(complain(
+                conn,
+                key,
+                message,
+                "see ipsec.conf(5), ALGORITHMS",
+            ));
+        }
+    }
+    Ok(())
+}
+
 type Outcome<T> = Result<T, Box<Diagnostic>>;
 
 /// What to send for a connection: public keys, then the description.
 pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
+    check_algorithms(conn)?;
     let (left, left_hop) = host(conn, Side::Left, &conn.left, routes)?;
     let (right, right_hop) = host(conn, Side::Right, &conn.right, routes)?;
     let ipv6 = [left, right]
@@ -94,6 +131,7 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
         ),
         ike: conn.ike.clone(),
         esp: conn.esp.clone(),
+        pfsgroup: conn.pfsgroup.clone(),
         ipv6,
         tunnel_ipv6: false,
     };
@@ -153,11 +191,16 @@ fn policy(conn: &Conn) -> Policy {
     Policy {
         psk: conn.psk,
         rsasig: conn.rsasig,
-        encrypt: negotiates,
+        encrypt: negotiates && !conn.only_ah,
         authenticate: conn.ah,
         compress: conn.compress,
         tunnel: conn.conn_type == ConnType::Tunnel,
         pfs: conn.pfs,
+        esn: match conn.esn {
+            ipsec_conf::Esn::No => whack::Esn::No,
+            ipsec_conf::Esn::Yes => whack::Esn::Yes,
+            ipsec_conf::Esn::Either => whack::Esn::Either,
+        },
         disable_arrival_check: conn.disable_arrival_check,
         dont_rekey: !conn.rekey,
         force_encaps: conn.force_encaps,

@@ -1,7 +1,7 @@
 //! Requests written as the whack commands that a person would type for them.
 
 use std::fmt::Write;
-use whack::{Connection, End, Failure, Fragmentation, ListClass, Request, RereadClass, Shunt};
+use whack::{Connection, End, Esn, Failure, Fragmentation, ListClass, Request, RereadClass, Shunt};
 
 /// A shell script that does what the requests do.
 pub fn script(requests: &[Request]) -> String {
@@ -112,10 +112,15 @@ fn describe(c: &Connection) -> String {
         // Writing to a string can't fail.
         let _ = write!(out, " --{flag}");
     }
-    for (option, text) in [("ike", &c.ike), ("esp", &c.esp)] {
+    for (option, text) in [("ike", &c.ike), ("esp", &c.esp), ("pfsgroup", &c.pfsgroup)] {
         if let Some(text) = text {
             let _ = write!(out, " --{option} {}", quote(text));
         }
+    }
+    match p.esn {
+        Esn::No => {}
+        Esn::Yes => out.push_str(" --esn yes"),
+        Esn::Either => out.push_str(" --esn either"),
     }
     let _ = write!(
         out,

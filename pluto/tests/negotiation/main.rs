@@ -1,5 +1,6 @@
 //! Engines negotiate with each other in simulated time, over a net that loses, doubles and reorders.
 
+mod algorithms;
 mod fragments;
 mod nat;
 mod refusals;

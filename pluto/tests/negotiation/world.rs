@@ -368,6 +368,7 @@ pub fn conn(name: &str, west_net: &str, east_net: &str) -> whack::Connection {
         dpd: Default::default(),
         ike: Some("3des-sha1-modp1024!".into()),
         esp: None,
+        pfsgroup: None,
         ipv6: false,
         tunnel_ipv6: false,
     }

@@ -67,7 +67,7 @@ impl fmt::Display for EspSuite {
 }
 
 /// What phase 1 offers and accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IkeAlgorithms {
     /// Offered, best first.
     pub suites: Vec<IkeSuite>,
@@ -335,6 +335,22 @@ fn auths_of(
             .into_iter()
             .map(Some)
             .collect()),
+    }
+}
+
+/// Reads the value of `pfsgroup=`.
+///
+/// # Errors
+/// What is wrong with the word, and what could stand there.
+pub fn parse_group(text: &str) -> Result<Group, AlgorithmError> {
+    let (mut items, _) = items(text)?;
+    let [item] = items.as_mut_slice() else {
+        return Err(AlgorithmError::PfsGroups(text.to_owned()));
+    };
+    match item.take(Group::by_name).as_ref().map(Option::as_deref) {
+        Ok(Some([group])) if item.rest().is_none() => Ok(*group),
+        Ok(Some(_)) => Err(AlgorithmError::PfsGroups(text.to_owned())),
+        _ => Err(item.unknown(item.rest().unwrap_or_default(), group_names())),
     }
 }
 

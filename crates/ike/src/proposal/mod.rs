@@ -12,7 +12,7 @@ mod supported;
 mod tests;
 mod words;
 
-pub use algorithms::{AhAlgorithms, EspAlgorithms, EspSuite, IkeAlgorithms, IkeSuite};
+pub use algorithms::{AhAlgorithms, EspAlgorithms, EspSuite, IkeAlgorithms, IkeSuite, parse_group};
 pub use attributes::{LIFE_MAXIMUM, Lifetimes, read_responder_lifetime, responder_lifetime};
 pub use ike::{IkePolicy, IkeTransform};
 pub use ipsec::{AhChoice, Esn, EspChoice, IpcompChoice, IpsecChoice, IpsecPolicy, Spis};
@@ -64,6 +64,7 @@ pub fn fuzz(data: &[u8]) {
             IkeAlgorithms::parse(text),
             EspAlgorithms::parse(text),
             AhAlgorithms::parse(text),
+            parse_group(text),
         );
     }
 }

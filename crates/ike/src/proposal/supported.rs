@@ -1,9 +1,10 @@
 //! Which of the algorithms KLIPS can do, as it says when pluto registers. What it can't is neither offered nor accepted.
 
 use super::algorithms::EspSuite;
-use crate::crypto::AuthAlg;
+use crate::crypto::{AuthAlg, EspCipher};
+use core::fmt;
 
-/// Sets of PF_KEY numbers.
+/// Sets of PF_KEY numbers. Printed with the names of `esp=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Supported {
     ciphers: [u64; 4],
@@ -58,5 +59,19 @@ impl Supported {
     /// Whether KLIPS has an authenticator.
     pub fn has_auth(&self, auth: AuthAlg) -> bool {
         has(&self.auths, auth.pfkey().0)
+    }
+}
+
+impl fmt::Display for Supported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ciphers: Vec<&str> = EspCipher::all()
+            .filter(|cipher| has(&self.ciphers, cipher.pfkey().0))
+            .map(EspCipher::name)
+            .collect();
+        let auths: Vec<&str> = AuthAlg::all()
+            .filter(|auth| self.has_auth(*auth))
+            .map(AuthAlg::name)
+            .collect();
+        write!(f, "{} with {}", ciphers.join(", "), auths.join(", "))
     }
 }

@@ -45,7 +45,12 @@ impl Engine {
         conns.sort_by(|a, b| {
             (&a.name, a.instance_serial, a.id()).cmp(&(&b.name, b.instance_serial, b.id()))
         });
-        conns.into_iter().flat_map(Connection::status).collect()
+        let lines = |conn: &Connection| {
+            let mut lines = conn.status();
+            lines.extend(self.newest_algorithms(conn));
+            lines
+        };
+        conns.into_iter().flat_map(lines).collect()
     }
 
     fn shunts_status(&self) -> Vec<String> {

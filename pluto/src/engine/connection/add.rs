@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipsec_types::Subnet;
 use whack::{Host, Rc};
 
+use super::algorithms::BadList;
 use super::orient::{Addresses, OrientError};
 use super::{
     Algorithms, ConnId, Connection, Connections, Dpd, End, FailureShunt, Id, IdError, Kind,
@@ -48,6 +49,9 @@ pub enum AddError {
         /// Why.
         error: IdError,
     },
+    /// Algorithms that are not understood.
+    #[error(transparent)]
+    BadList(#[from] BadList),
     /// A value beyond its limits.
     #[error(transparent)]
     Invalid(#[from] whack::Invalid),
@@ -60,7 +64,7 @@ impl AddError {
             Self::Duplicate(_) => Rc::DupName,
             Self::BothAny => Rc::Orient,
             Self::BadId { .. } => Rc::BadId,
-            Self::Invalid(_) => Rc::BadWhackMessage,
+            Self::BadList(_) | Self::Invalid(_) => Rc::BadWhackMessage,
             Self::ProtocolDiffers
             | Self::FamilyDiffers
             | Self::AuthDiffers(_)
@@ -94,6 +98,7 @@ impl Connections {
         default_end(&mut left, right.host);
         default_end(&mut right, left.host);
         let policy = policy_of(&request.policy);
+        let algorithms = Algorithms::of(request)?;
         // A shunt may well be for packets within one net.
         if !policy.never_negotiate() {
             check_overlap(&left, &right)?;
@@ -116,11 +121,7 @@ impl Connections {
             lifetimes: lifetimes_of(&request.lifetimes),
             fragmentation: request.fragmentation,
             dpd: dpd_of(request.dpd),
-            algorithms: Algorithms {
-                ike: request.ike.clone(),
-                esp: request.esp.clone(),
-                pfsgroup: None,
-            },
+            algorithms,
             this,
             that,
             interface: None,

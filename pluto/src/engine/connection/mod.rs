@@ -3,6 +3,7 @@
 //! their instances in `instance`, which side is us in `orient`, texts in `show`.
 
 mod add;
+mod algorithms;
 mod find;
 mod id;
 mod instance;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use ipsec_types::{ProtoPort, Subnet};
 
 pub use add::AddError;
+pub use algorithms::Algorithms;
 pub use find::Clients;
 pub use id::{Id, IdError, KnownId};
 pub use orient::{Addresses, OrientError};
@@ -167,17 +169,6 @@ impl End {
             (None, Some(_)) => false,
         }
     }
-}
-
-/// Algorithms asked for, in the words of `ike=` and `esp=`; `None` is the default list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Algorithms {
-    /// `ike=3des-sha-modp1536,…`
-    pub ike: Option<String>,
-    /// `esp=aes128-sha1,…`
-    pub esp: Option<String>,
-    /// `pfsgroup=modp1536`
-    pub pfsgroup: Option<String>,
 }
 
 /// Lifetimes and persistence.

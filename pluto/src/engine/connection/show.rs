@@ -22,7 +22,8 @@ impl Connection {
         tag
     }
 
-    fn instance_tag(&self) -> String {
+    /// `[1]` of an instance.
+    pub(crate) fn instance_tag(&self) -> String {
         if self.instance_serial == 0 {
             String::new()
         } else {
@@ -85,6 +86,8 @@ impl Connection {
                 dpd.timeout.as_secs()
             ));
         }
+        let algorithms = self.algorithms.status().into_iter();
+        lines.extend(algorithms.map(|(what, list)| format!("{name}:   {what}: {list}")));
         lines
     }
 

@@ -225,13 +225,7 @@ impl Engine {
             )) {
                 continue;
             }
-            let policy = match super::policy::ike_policy(conn) {
-                Ok(policy) => policy,
-                Err(text) => {
-                    problem.get_or_insert((Some(conn.id()), text, None));
-                    continue;
-                }
-            };
+            let policy = super::policy::ike_policy(conn);
             match HalfOpen::respond(bytes, remote, &policy, secret, self.offers_nat_traversal()) {
                 Ok(half) => return Ok((conn.id(), half)),
                 Err(error) => {

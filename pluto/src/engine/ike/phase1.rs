@@ -32,7 +32,7 @@ impl Engine {
         let Some((local, remote)) = self.ends_for(conn, replaces) else {
             return Err("cannot initiate connection without knowing peer IP address".to_owned());
         };
-        let mut policy = ike_policy(conn)?;
+        let mut policy = ike_policy(conn);
         let credentials = Credentials {
             psk: conn
                 .policy

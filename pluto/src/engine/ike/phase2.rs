@@ -11,7 +11,7 @@ use whack::Rc;
 
 use super::policy::ipsec_policy;
 use super::refusal::{is_verdict, pause_after};
-use super::table::{Due, Exchange, Name, Pending, State};
+use super::table::{Due, Exchange, Name, Pending, State, Suite};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
 use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa, UdpEncap};
@@ -50,7 +50,7 @@ impl Engine {
             .get(quick.conn)
             .filter(|conn| conn.kind != Kind::GoingAway);
         let conn = conn.ok_or("the connection went away")?;
-        let policy = ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp(), &nat)?;
+        let policy = ipsec_policy(conn, sa.agreed().group, self.kernel_abilities(), &nat)?;
         let clients = wire_clients(conn, nat.used().is_some());
         let shown = conn.policy;
         let spis = self.new_spis()?;
@@ -158,8 +158,8 @@ impl Engine {
             .conns
             .get(conn_id)
             .ok_or_else(|| refused("no connection".to_owned()))?;
-        let policy =
-            ipsec_policy(conn, sa.agreed().group, self.can_do_ipcomp(), &nat).map_err(refused)?;
+        let policy = ipsec_policy(conn, sa.agreed().group, self.kernel_abilities(), &nat)
+            .map_err(refused)?;
         let (message_id, offered) = (offer.message_id(), offer.spis());
         let selected = offer.select(&policy)?;
         let spis = self.new_spis().map_err(refused)?;
@@ -285,6 +285,11 @@ impl Engine {
         };
         state.tunnel = agreed.tunnel;
         state.life_seconds = agreed.life_seconds;
+        state.suite = Some(Suite {
+            esp: agreed.esp.as_ref().map(|esp| esp.suite),
+            ah: agreed.ah.as_ref().map(|ah| ah.auth),
+            pfs: agreed.pfs,
+        });
         state.peer_oa = agreed.peer_oa;
         let udp = state.nat.used().map(|_| UdpEncap {
             local: state.local,
@@ -471,16 +476,15 @@ fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
         enc: Key::new(keys.cipher.expose().to_vec()),
         auth: Key::new(keys.auth.expose().to_vec()),
     };
-    // PF_KEY numbers ciphers as the IPsec DOI does, and authenticators one higher.
-    let aalg = |auth: ike::crypto::AuthAlg| u8::try_from(auth.id().0 + 1).unwrap_or(0);
     SaParams {
         state,
         conn,
         tunnel: agreed.tunnel,
         udp: None,
         esp: agreed.esp.as_ref().map(|esp| ProtocolSa {
-            ealg: esp.suite.cipher.id().0,
-            aalg: esp.suite.auth.map_or(0, aalg),
+            ealg: esp.suite.cipher.pfkey().0,
+            aalg: esp.suite.auth.map_or(0, |auth| auth.pfkey().0),
+            esn: esp.esn,
             spi_in: Spi(esp.spi_in),
             spi_out: Spi(esp.spi_out),
             keys_in: keys(&esp.inbound),
@@ -489,7 +493,8 @@ fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
         }),
         ah: agreed.ah.as_ref().map(|ah| ProtocolSa {
             ealg: 0,
-            aalg: aalg(ah.auth),
+            aalg: ah.auth.pfkey().0,
+            esn: ah.esn,
             spi_in: Spi(ah.spi_in),
             spi_out: Spi(ah.spi_out),
             keys_in: keys(&ah.inbound),

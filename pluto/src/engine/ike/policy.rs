@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::crypto::{AuthAlg, Group, Secret};
-use ike::proposal::{EspAlgorithms, IkeAlgorithms, IkePolicy, IpsecPolicy};
+use ike::crypto::{Group, Secret};
+use ike::proposal::{IkePolicy, IpsecPolicy};
 use ike::v1::{Identity, Nat};
 use ike::wire::{AuthMethod, Encapsulation};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 
 use whack::Fragmentation;
 
+use crate::engine::kernel::Abilities;
 use crate::engine::{Connection, Engine, Id, KnownId};
 
 fn seconds(life: Duration) -> u32 {
@@ -18,11 +19,7 @@ fn seconds(life: Duration) -> u32 {
 }
 
 /// What a connection allows in phase 1.
-pub(super) fn ike_policy(conn: &Connection) -> Result<IkePolicy, String> {
-    let algorithms = match &conn.algorithms.ike {
-        Some(list) => IkeAlgorithms::parse(list).map_err(|error| format!("ike={list}: {error}"))?,
-        None => IkeAlgorithms::default(),
-    };
+pub(super) fn ike_policy(conn: &Connection) -> IkePolicy {
     let methods = [
         (conn.policy.rsasig, AuthMethod::RSA_SIG),
         (conn.policy.psk, AuthMethod::PRESHARED_KEY),
@@ -32,19 +29,19 @@ pub(super) fn ike_policy(conn: &Connection) -> Result<IkePolicy, String> {
         .filter(|(on, _)| *on)
         .map(|(_, method)| method)
         .collect();
-    Ok(IkePolicy {
+    IkePolicy {
         auth,
-        algorithms,
+        algorithms: conn.algorithms.ike.clone().unwrap_or_default(),
         life_seconds: seconds(conn.lifetimes.ike),
         fragmentation: conn.fragmentation != Fragmentation::No,
-    })
+    }
 }
 
 /// What a connection allows in phase 2, over an ISAKMP SA with `group`.
 pub(super) fn ipsec_policy(
     conn: &Connection,
     group: Group,
-    ipcomp: bool,
+    kernel: Abilities,
     nat: &Nat,
 ) -> Result<IpsecPolicy, String> {
     if nat.used().is_some() && conn.policy.authenticate {
@@ -53,29 +50,31 @@ pub(super) fn ipsec_policy(
                 .to_owned(),
         );
     }
-    let esp = match &conn.algorithms.esp {
-        Some(list) => EspAlgorithms::parse(list).map_err(|error| format!("esp={list}: {error}"))?,
-        None => EspAlgorithms::default(),
-    };
-    let named = conn.algorithms.pfsgroup.as_deref().and_then(Group::by_name);
-    let pfs_group = conn
-        .policy
-        .pfs
-        .then(|| named.or(esp.pfs_group).unwrap_or(group));
-    Ok(IpsecPolicy {
+    let asked = &conn.algorithms;
+    let policy = IpsecPolicy {
         encrypt: conn.policy.encrypt,
         authenticate: conn.policy.authenticate,
-        compress: conn.policy.compress && ipcomp,
-        esp,
-        ah: AuthAlg::all().collect(),
+        compress: conn.policy.compress && kernel.ipcomp,
+        esp: asked.esp.clone().unwrap_or_default(),
+        ah: asked.ah.clone().unwrap_or_default(),
+        supported: kernel.supported,
+        esn: asked.esn,
         encapsulation: match (nat.used(), conn.policy.tunnel) {
             (Some(method), tunnel) => method.encapsulation(tunnel),
             (None, true) => Encapsulation::TUNNEL,
             (None, false) => Encapsulation::TRANSPORT,
         },
-        pfs_group,
+        pfs_group: conn.policy.pfs.then(|| asked.pfs_group.unwrap_or(group)),
         life_seconds: seconds(conn.lifetimes.ipsec),
-    })
+    };
+    if policy.is_empty() {
+        let list = asked.esp.clone().unwrap_or_default();
+        return Err(format!(
+            "KLIPS can do nothing of esp={list}; it has {}",
+            kernel.supported
+        ));
+    }
+    Ok(policy)
 }
 
 /// For the wire.

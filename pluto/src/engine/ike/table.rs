@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ike::crypto::{AuthAlg, Group};
+use ike::proposal::EspSuite;
 use ike::v1::{IsakmpSa, Nat, Seen, main_mode, quick, vendor};
 use ike::wire::{Cookie, NotifyType, Protocol};
 
@@ -188,6 +190,17 @@ pub(super) struct State {
     pub(super) life_seconds: u32,
     /// Phase 2: the peer's address as it knows itself, where it said so.
     pub(super) peer_oa: Option<IpAddr>,
+    /// Phase 2: the algorithms agreed on.
+    pub(super) suite: Option<Suite>,
+}
+
+/// Algorithms of IPsec SAs, for status.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suite {
+    pub(super) esp: Option<EspSuite>,
+    pub(super) ah: Option<AuthAlg>,
+    /// Group of Quick Mode's own key exchange.
+    pub(super) pfs: Option<Group>,
 }
 
 impl State {
@@ -432,6 +445,7 @@ impl State {
             tunnel: false,
             life_seconds: 0,
             peer_oa: None,
+            suite: None,
         }
     }
 }

@@ -281,6 +281,38 @@ impl Engine {
             .collect()
     }
 
+    /// What a connection's newest SAs use, in libreswan's words.
+    pub(crate) fn newest_algorithms(&self, conn: &Connection) -> Vec<String> {
+        let name = format!("\"{}\"{}", conn.name, conn.instance_tag());
+        let state = |id: Option<StateId>| self.ike.states.get(id?);
+        let mut lines = Vec::new();
+        if let Some(sa) = state(conn.live.newest_isakmp).and_then(|state| state.isakmp()) {
+            let suite = sa.agreed().suite().official();
+            lines.push(format!("{name}:   IKE algorithm newest: {suite}"));
+        }
+        let Some(suite) = state(conn.live.newest_ipsec).and_then(|state| state.suite) else {
+            return lines;
+        };
+        let group = match (suite.pfs, conn.algorithms.pfs_group) {
+            (None, _) => "<N/A>",
+            (Some(_), None) => "<Phase1>",
+            (Some(group), Some(_)) => group.official(),
+        };
+        if let Some(esp) = suite.esp {
+            let esp = esp.official();
+            lines.push(format!(
+                "{name}:   ESP algorithm newest: {esp}; pfsgroup={group}"
+            ));
+        }
+        if let Some(ah) = suite.ah {
+            let ah = ah.official();
+            lines.push(format!(
+                "{name}:   AH algorithm newest: {ah}; pfsgroup={group}"
+            ));
+        }
+        lines
+    }
+
     fn state_status(&self, now: Time, conn: &Connection, state: &State) -> Vec<String> {
         let id = state.id;
         let deadline = self.timers.deadline(&Timer::Ike(IkeTimer::State(id)));

@@ -70,6 +70,7 @@ impl Record {
             src,
             ealg: 0,
             aalg: 0,
+            esn: false,
             keys: Keys::default(),
             replay: 0,
             nat_t: None,
@@ -90,6 +91,7 @@ impl Record {
         let keyed = |proto, sa: &ProtocolSa| SaSpec {
             ealg: sa.ealg,
             aalg: sa.aalg,
+            esn: sa.esn,
             keys: if half == Half::In {
                 sa.keys_in.clone()
             } else {

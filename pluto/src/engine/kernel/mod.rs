@@ -10,6 +10,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::HashMap;
 
+use ike::proposal::Supported;
 use ipsec_types::{SaId, SaProto, Spi};
 use pfkey::SaType;
 use pfkey::request::Ids;
@@ -52,11 +53,21 @@ struct Pending {
     asker: Asker,
 }
 
+/// What the kernel can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    /// IPCOMP.
+    pub(crate) ipcomp: bool,
+    /// Ciphers and authenticators.
+    pub(crate) supported: Supported,
+}
+
 /// What the engine knows about the kernel.
 #[derive(Debug, Default)]
 pub struct Kernel {
     up: bool,
-    ipcomp: bool,
+    /// What it can do; true once it has answered the registrations.
+    abilities: Abilities,
     seq: u32,
     pending: HashMap<u32, Pending>,
     sas: HashMap<StateId, Record>,
@@ -164,7 +175,22 @@ impl Engine {
 
     /// Whether the kernel can do IPCOMP; known once it has answered the registration.
     pub(crate) fn can_do_ipcomp(&self) -> bool {
-        self.kernel.ipcomp || self.config.no_klips
+        self.kernel_abilities().ipcomp
+    }
+
+    /// What the kernel can do; without one, everything.
+    pub(crate) fn kernel_abilities(&self) -> Abilities {
+        let mut abilities = self.kernel.abilities;
+        abilities.ipcomp |= self.config.no_klips;
+        abilities
+    }
+
+    /// The kernel has answered a registration for ESP: it names its ciphers and authenticators.
+    fn kernel_supports(&mut self, supported: Supported) {
+        self.kernel.abilities.supported = supported;
+        self.debug(About::default(), DebugClass::Klips, || {
+            format!("KLIPS can do {supported}")
+        });
     }
 
     /// Whether there is a kernel to talk to.
@@ -400,7 +426,7 @@ impl Engine {
             Asker::Traffic(state) => self.dpd_traffic(now, state, None),
             Asker::Registration(satype) => {
                 if satype.proto() == Some(SaProto::Comp) {
-                    self.kernel.ipcomp = result.is_ok();
+                    self.kernel.abilities.ipcomp = result.is_ok();
                 } else if let Err(error) = result {
                     self.loglog(About::default(), Rc::LogSerious, error.to_string());
                 }

@@ -3,8 +3,9 @@
 
 use core::net::SocketAddr;
 
+use ike::proposal::Supported;
 use ipsec_types::{Port, ProtoPort, Subnet};
-use pfkey::{Direction, ExtType, Message, MsgType, errno};
+use pfkey::{Direction, ExtType, Message, MsgType, SaType, errno};
 use whack::{DebugClass, Rc};
 
 use super::{Asker, InstallError};
@@ -51,6 +52,7 @@ impl Engine {
             });
             return;
         };
+        let registered = matches!(pending.asker, Asker::Registration(SaType::Esp));
         let result = match message.errno() {
             0 if matches!(pending.asker, Asker::Traffic(_)) => {
                 return self.traffic_answered(now, seq, message);
@@ -65,6 +67,14 @@ impl Engine {
                 Err(error)
             }
         };
+        // Without lists it has said nothing (RFC 2367 section 3.1.7 wants them).
+        if registered && message.supported_encrypt().next().is_some() {
+            let numbers = |alg: pfkey::Alg| alg.id;
+            self.kernel_supports(Supported::only(
+                message.supported_encrypt().map(numbers),
+                message.supported_auth().map(numbers),
+            ));
+        }
         self.answered(now, seq, result);
     }
 

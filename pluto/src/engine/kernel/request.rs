@@ -9,6 +9,9 @@ use pfkey::{MAX_MESSAGE_LEN, NatT, SaFlags, SaType};
 
 use super::sa::Keys;
 
+/// `SADB_X_SAFLAGS_ESN`.
+const ESN: SaFlags = SaFlags(0x400);
+
 /// One SA of one direction.
 #[derive(Clone, Debug)]
 pub(crate) struct SaSpec {
@@ -16,6 +19,7 @@ pub(crate) struct SaSpec {
     pub(crate) src: IpAddr,
     pub(crate) ealg: u8,
     pub(crate) aalg: u8,
+    pub(crate) esn: bool,
     pub(crate) keys: Keys,
     pub(crate) replay: u8,
     pub(crate) nat_t: Option<NatT>,
@@ -60,6 +64,9 @@ impl Request {
             Self::AddSa(spec) => {
                 let mut params = message::SaParams::new(spec.said, spec.src);
                 params.replay = spec.replay;
+                if spec.esn {
+                    params.flags = ESN;
+                }
                 params.auth = AuthAlg(spec.aalg);
                 params.encrypt = EncAlg(spec.ealg);
                 params.auth_key = &spec.keys.auth.0;

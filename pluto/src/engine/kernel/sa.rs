@@ -29,7 +29,7 @@ impl fmt::Debug for Key {
 /// The keys of one direction.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    /// The cipher's; empty for AH and for the null cipher.
+    /// The cipher's, a salt or nonce behind it where it has one; empty for AH and for the null cipher.
     pub enc: Key,
     /// The MAC's.
     pub auth: Key,
@@ -42,6 +42,8 @@ pub struct ProtocolSa {
     pub ealg: u8,
     /// PF_KEY number of the MAC (`SADB_AALG_*`).
     pub aalg: u8,
+    /// Sequence numbers of 64 bits.
+    pub esn: bool,
     /// Chosen by us: on what comes in.
     pub spi_in: Spi,
     /// Chosen by the peer: on what goes out.

@@ -383,6 +383,7 @@ pub(super) fn net_to_net(name: &str) -> whack::Connection {
         dpd: Default::default(),
         ike: None,
         esp: None,
+        pfsgroup: None,
         ipv6: false,
         tunnel_ipv6: false,
     }
@@ -401,6 +402,7 @@ pub(super) fn agreed(gateway: &mut Gateway, conn: ConnId, state: u64) -> SaParam
         conn,
         tunnel: true,
         esp: Some(ProtocolSa {
+            esn: false,
             ealg: 3,
             aalg: 3,
             spi_in,

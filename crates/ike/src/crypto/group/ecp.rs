@@ -36,6 +36,14 @@ where
         let sec1 = [&[UNCOMPRESSED], peer].concat();
         PublicKey::from_sec1_bytes(&sec1).map_err(|_| Fault::OffCurve)
     }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "private() made it a scalar of the curve"
+    )]
+    fn key(private: &[u8]) -> SecretKey<C> {
+        SecretKey::from_slice(private).expect("a scalar of the curve")
+    }
 }
 
 impl<C> Arithmetic for Ecp<C>
@@ -55,7 +63,7 @@ where
     }
 
     fn public(&self, private: &[u8]) -> Vec<u8> {
-        let key = SecretKey::<C>::from_slice(private).expect("made by private()");
+        let key = Self::key(private);
         let sec1 = key.public_key().to_sec1_point(false);
         sec1.as_bytes().get(1..).unwrap_or_default().to_vec()
     }
@@ -65,7 +73,7 @@ where
     }
 
     fn agree(&self, private: &[u8], peer: &[u8]) -> Result<Secret, Fault> {
-        let key = SecretKey::<C>::from_slice(private).expect("made by private()");
+        let key = Self::key(private);
         let point = Self::point(peer)?;
         let shared = diffie_hellman(key.to_nonzero_scalar(), point.as_affine());
         Ok(Secret::new(shared.raw_secret_bytes().to_vec()))

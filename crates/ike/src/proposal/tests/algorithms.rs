@@ -1,7 +1,7 @@
 //! `ike=`, `esp=` and `phase2alg=` lists.
 
 use crate::crypto::{AuthAlg, Cipher, EspCipher, Group, Hash};
-use crate::proposal::{AhAlgorithms, AlgorithmError, EspAlgorithms, IkeAlgorithms};
+use crate::proposal::{AhAlgorithms, AlgorithmError, EspAlgorithms, IkeAlgorithms, parse_group};
 
 fn ike(list: &str) -> String {
     IkeAlgorithms::parse(list).unwrap().to_string()
@@ -168,6 +168,23 @@ fn mistakes_are_named() {
     );
     assert!(EspAlgorithms::parse("des-md5").is_err() && AhAlgorithms::parse("sha3").is_err());
     assert!(EspAlgorithms::parse("3des;modp1536,aes;modp2048").is_err());
+}
+
+#[test]
+fn pfs_groups() {
+    assert_eq!(parse_group("MODP3072"), Ok(Group::MODP3072));
+    assert_eq!(parse_group("dh-19"), Ok(Group::ECP256));
+    for (wrong, part) in [
+        ("modp2047", "did you mean \"modp2048\"?"),
+        ("modp768", "never used"),
+        ("modp2048,modp1536", "one group"),
+        ("modp2048-modp1536", "one group"),
+        ("modp2048+modp1536", "one group"),
+        ("", "empty"),
+    ] {
+        let error = parse_group(wrong).unwrap_err().to_string();
+        assert!(error.contains(part), "{wrong}: {error}");
+    }
 }
 
 #[test]
