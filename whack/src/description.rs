@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use whack::{
-    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt, Subnet,
+    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt,
+    Subnet,
 };
 
 use crate::options::Given;

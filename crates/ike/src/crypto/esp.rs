@@ -26,13 +26,13 @@ use Standing::{Accepted, Named, Offered};
 
 /// Ciphers whose attribute carries the key length in bits.
 macro_rules! keyed {
-    ($name:literal, $aliases:expr, $official:literal, $id:ident, $pfkey:literal, $bits:literal, $salt:literal, $aead:literal, $standing:ident) => {
+    ($name:literal, $aliases:expr, $official:literal, $id:ident, $pfkey:ident, $bits:literal, $salt:literal, $aead:literal, $standing:ident) => {
         CipherRow {
             name: $name,
             aliases: $aliases,
             official: $official,
             id: EspTransformId::$id,
-            pfkey: P($pfkey),
+            pfkey: P::$pfkey,
             key_bits: Some($bits),
             key_len: $bits / 8,
             salt_len: $salt,
@@ -45,42 +45,42 @@ macro_rules! keyed {
 /// Preferred first.
 #[rustfmt::skip]
 static CIPHERS: [CipherRow; 21] = [
-    keyed!("aes_gcm256", &["aesgcm16256", "aesgcmc256", "aes256gcm", "aes256gcm16", "aes256gcm128"], "AES_GCM_16_256", AES_GCM_16, 20, 256, 4, true, Offered),
-    keyed!("aes_gcm192", &["aesgcm16192", "aesgcmc192", "aes192gcm", "aes192gcm16", "aes192gcm128"], "AES_GCM_16_192", AES_GCM_16, 20, 192, 4, true, Accepted),
-    keyed!("aes_gcm128", &["aesgcm", "aesgcm16", "aesgcmc", "aesgcm16128", "aesgcmc128", "aes128gcm", "aes128gcm16", "aes128gcm128"], "AES_GCM_16_128", AES_GCM_16, 20, 128, 4, true, Offered),
-    keyed!("aes_gcm_12_256", &["aesgcmb256", "aes256gcm12", "aes256gcm96"], "AES_GCM_12_256", AES_GCM_12, 19, 256, 4, true, Accepted),
-    keyed!("aes_gcm_12_192", &["aesgcmb192", "aes192gcm12", "aes192gcm96"], "AES_GCM_12_192", AES_GCM_12, 19, 192, 4, true, Accepted),
-    keyed!("aes_gcm_12_128", &["aesgcm12", "aesgcmb", "aesgcmb128", "aes128gcm12", "aes128gcm96"], "AES_GCM_12_128", AES_GCM_12, 19, 128, 4, true, Accepted),
-    keyed!("aes_gcm_8_256", &["aesgcma256", "aes256gcm8", "aes256gcm64"], "AES_GCM_8_256", AES_GCM_8, 18, 256, 4, true, Accepted),
-    keyed!("aes_gcm_8_192", &["aesgcma192", "aes192gcm8", "aes192gcm64"], "AES_GCM_8_192", AES_GCM_8, 18, 192, 4, true, Accepted),
-    keyed!("aes_gcm_8_128", &["aesgcm8", "aesgcma", "aesgcma128", "aes128gcm8", "aes128gcm64"], "AES_GCM_8_128", AES_GCM_8, 18, 128, 4, true, Accepted),
+    keyed!("aes_gcm256", &["aesgcm16256", "aesgcmc256", "aes256gcm", "aes256gcm16", "aes256gcm128"], "AES_GCM_16_256", AES_GCM_16, AES_GCM_16, 256, 4, true, Offered),
+    keyed!("aes_gcm192", &["aesgcm16192", "aesgcmc192", "aes192gcm", "aes192gcm16", "aes192gcm128"], "AES_GCM_16_192", AES_GCM_16, AES_GCM_16, 192, 4, true, Accepted),
+    keyed!("aes_gcm128", &["aesgcm", "aesgcm16", "aesgcmc", "aesgcm16128", "aesgcmc128", "aes128gcm", "aes128gcm16", "aes128gcm128"], "AES_GCM_16_128", AES_GCM_16, AES_GCM_16, 128, 4, true, Offered),
+    keyed!("aes_gcm_12_256", &["aesgcmb256", "aes256gcm12", "aes256gcm96"], "AES_GCM_12_256", AES_GCM_12, AES_GCM_12, 256, 4, true, Accepted),
+    keyed!("aes_gcm_12_192", &["aesgcmb192", "aes192gcm12", "aes192gcm96"], "AES_GCM_12_192", AES_GCM_12, AES_GCM_12, 192, 4, true, Accepted),
+    keyed!("aes_gcm_12_128", &["aesgcm12", "aesgcmb", "aesgcmb128", "aes128gcm12", "aes128gcm96"], "AES_GCM_12_128", AES_GCM_12, AES_GCM_12, 128, 4, true, Accepted),
+    keyed!("aes_gcm_8_256", &["aesgcma256", "aes256gcm8", "aes256gcm64"], "AES_GCM_8_256", AES_GCM_8, AES_GCM_8, 256, 4, true, Accepted),
+    keyed!("aes_gcm_8_192", &["aesgcma192", "aes192gcm8", "aes192gcm64"], "AES_GCM_8_192", AES_GCM_8, AES_GCM_8, 192, 4, true, Accepted),
+    keyed!("aes_gcm_8_128", &["aesgcm8", "aesgcma", "aesgcma128", "aes128gcm8", "aes128gcm64"], "AES_GCM_8_128", AES_GCM_8, AES_GCM_8, 128, 4, true, Accepted),
     CipherRow {
         name: "chacha20_poly1305",
         aliases: &["chacha20", "chacha20poly1305256"],
         official: "CHACHA20_POLY1305",
         id: EspTransformId::CHACHA20_POLY1305,
-        pfkey: P(28),
+        pfkey: P::CHACHA20_POLY1305,
         key_bits: None,
         key_len: 32,
         salt_len: 4,
         aead: true,
         standing: Accepted,
     },
-    keyed!("aes256", &["aescbc256"], "AES_CBC_256", AES, 12, 256, 0, false, Offered),
-    keyed!("aes192", &["aescbc192"], "AES_CBC_192", AES, 12, 192, 0, false, Accepted),
-    keyed!("aes128", &["aes", "aescbc", "aescbc128"], "AES_CBC_128", AES, 12, 128, 0, false, Offered),
-    keyed!("aes_ctr256", &["aes256ctr"], "AES_CTR_256", AES_CTR, 13, 256, 4, false, Accepted),
-    keyed!("aes_ctr192", &["aes192ctr"], "AES_CTR_192", AES_CTR, 13, 192, 4, false, Accepted),
-    keyed!("aes_ctr128", &["aesctr", "aes128ctr"], "AES_CTR_128", AES_CTR, 13, 128, 4, false, Accepted),
-    keyed!("camellia256", &["camelliacbc256"], "CAMELLIA_CBC_256", CAMELLIA, 22, 256, 0, false, Accepted),
-    keyed!("camellia192", &["camelliacbc192"], "CAMELLIA_CBC_192", CAMELLIA, 22, 192, 0, false, Accepted),
-    keyed!("camellia128", &["camellia", "camelliacbc", "camelliacbc128"], "CAMELLIA_CBC_128", CAMELLIA, 22, 128, 0, false, Accepted),
+    keyed!("aes256", &["aescbc256"], "AES_CBC_256", AES, AES_CBC, 256, 0, false, Offered),
+    keyed!("aes192", &["aescbc192"], "AES_CBC_192", AES, AES_CBC, 192, 0, false, Accepted),
+    keyed!("aes128", &["aes", "aescbc", "aescbc128"], "AES_CBC_128", AES, AES_CBC, 128, 0, false, Offered),
+    keyed!("aes_ctr256", &["aes256ctr"], "AES_CTR_256", AES_CTR, AES_CTR, 256, 4, false, Accepted),
+    keyed!("aes_ctr192", &["aes192ctr"], "AES_CTR_192", AES_CTR, AES_CTR, 192, 4, false, Accepted),
+    keyed!("aes_ctr128", &["aesctr", "aes128ctr"], "AES_CTR_128", AES_CTR, AES_CTR, 128, 4, false, Accepted),
+    keyed!("camellia256", &["camelliacbc256"], "CAMELLIA_CBC_256", CAMELLIA, CAMELLIA_CBC, 256, 0, false, Accepted),
+    keyed!("camellia192", &["camelliacbc192"], "CAMELLIA_CBC_192", CAMELLIA, CAMELLIA_CBC, 192, 0, false, Accepted),
+    keyed!("camellia128", &["camellia", "camelliacbc", "camelliacbc128"], "CAMELLIA_CBC_128", CAMELLIA, CAMELLIA_CBC, 128, 0, false, Accepted),
     CipherRow {
         name: "3des",
         aliases: &["3descbc", "3des168", "3des192", "3descbc192"],
         official: "3DES_CBC",
         id: EspTransformId::TRIPLE_DES,
-        pfkey: P(3),
+        pfkey: P::TRIPLE_DES_CBC,
         key_bits: None,
         key_len: 24,
         salt_len: 0,
@@ -92,7 +92,7 @@ static CIPHERS: [CipherRow; 21] = [
         aliases: &["espnull"],
         official: "NULL",
         id: EspTransformId::NULL,
-        pfkey: P(11),
+        pfkey: P::NULL,
         key_bits: None,
         key_len: 0,
         salt_len: 0,
@@ -247,14 +247,14 @@ struct AuthRow {
 }
 
 macro_rules! auth {
-    ($name:literal, $aliases:expr, $official:literal, $id:ident, $ah_id:ident, $pfkey:literal, $key:literal, $icv:literal, $standing:ident) => {
+    ($name:literal, $aliases:expr, $official:literal, $id:ident, $ah_id:ident, $pfkey:ident, $key:literal, $icv:literal, $standing:ident) => {
         AuthRow {
             name: $name,
             aliases: $aliases,
             official: $official,
             id: AuthAlgorithm::$id,
             ah_id: AhTransformId::$ah_id,
-            pfkey: PfkeyAuth($pfkey),
+            pfkey: PfkeyAuth::$pfkey,
             key_len: $key,
             icv_len: $icv,
             standing: $standing,
@@ -265,13 +265,13 @@ macro_rules! auth {
 /// Preferred first.
 #[rustfmt::skip]
 static AUTHS: [AuthRow; 7] = [
-    auth!("sha2_256", &["sha2", "sha256", "hmacsha2256", "sha2256128", "hmacsha2256128"], "HMAC_SHA2_256_128", HMAC_SHA2_256, SHA2_256, 5, 32, 16, Offered),
-    auth!("sha2_384", &["sha384", "hmacsha2384", "sha2384192", "hmacsha2384192"], "HMAC_SHA2_384_192", HMAC_SHA2_384, SHA2_384, 6, 48, 24, Accepted),
-    auth!("sha2_512", &["sha512", "hmacsha2512", "sha2512256", "hmacsha2512256"], "HMAC_SHA2_512_256", HMAC_SHA2_512, SHA2_512, 7, 64, 32, Accepted),
-    auth!("sha1", &["sha", "sha196", "hmacsha1", "hmacsha196"], "HMAC_SHA1_96", HMAC_SHA1, SHA, 3, 20, 12, Offered),
-    auth!("aes_xcbc", &["aesxcbc96", "aesxcbcmac"], "AES_XCBC_96", AES_XCBC, AES_XCBC, 9, 16, 12, Accepted),
-    auth!("aes_cmac", &["aescmac96"], "AES_CMAC_96", AES_CMAC, AES_CMAC, 250, 16, 12, Accepted),
-    auth!("md5", &["md596", "hmacmd5", "hmacmd596"], "HMAC_MD5_96", HMAC_MD5, MD5, 2, 16, 12, Named),
+    auth!("sha2_256", &["sha2", "sha256", "hmacsha2256", "sha2256128", "hmacsha2256128"], "HMAC_SHA2_256_128", HMAC_SHA2_256, SHA2_256, SHA2_256_HMAC, 32, 16, Offered),
+    auth!("sha2_384", &["sha384", "hmacsha2384", "sha2384192", "hmacsha2384192"], "HMAC_SHA2_384_192", HMAC_SHA2_384, SHA2_384, SHA2_384_HMAC, 48, 24, Accepted),
+    auth!("sha2_512", &["sha512", "hmacsha2512", "sha2512256", "hmacsha2512256"], "HMAC_SHA2_512_256", HMAC_SHA2_512, SHA2_512, SHA2_512_HMAC, 64, 32, Accepted),
+    auth!("sha1", &["sha", "sha196", "hmacsha1", "hmacsha196"], "HMAC_SHA1_96", HMAC_SHA1, SHA, SHA1_HMAC, 20, 12, Offered),
+    auth!("aes_xcbc", &["aesxcbc96", "aesxcbcmac"], "AES_XCBC_96", AES_XCBC, AES_XCBC, AES_XCBC_MAC, 16, 12, Accepted),
+    auth!("aes_cmac", &["aescmac96"], "AES_CMAC_96", AES_CMAC, AES_CMAC, AES_CMAC, 16, 12, Accepted),
+    auth!("md5", &["md596", "hmacmd5", "hmacmd596"], "HMAC_MD5_96", HMAC_MD5, MD5, MD5_HMAC, 16, 12, Named),
 ];
 
 /// An authentication algorithm of ESP and AH.

@@ -117,6 +117,7 @@ mod tests {
             esp: None,
             pfsgroup: None,
             dpd: whack::Dpd::default(),
+            fragmentation: whack::Fragmentation::default(),
             ipv6: false,
             tunnel_ipv6: false,
         }

@@ -2,6 +2,7 @@
 //! kept only of peers that have returned our cookie or answered us, and of those no more than a bound.
 
 use core::net::SocketAddr;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -67,9 +68,9 @@ impl Fragments {
             last: None,
             pieces: BTreeMap::new(),
         });
-        if !pieces.pieces.contains_key(&piece.number) {
+        if let Entry::Vacant(place) = pieces.pieces.entry(piece.number) {
             self.octets += piece.data.len();
-            pieces.pieces.insert(piece.number, piece.data.to_vec());
+            place.insert(piece.data.to_vec());
         }
         if piece.last {
             pieces.last = Some(piece.number);

@@ -9,9 +9,6 @@ use pfkey::{MAX_MESSAGE_LEN, NatT, SaFlags, SaType};
 
 use super::sa::Keys;
 
-/// `SADB_X_SAFLAGS_ESN`.
-const ESN: SaFlags = SaFlags(0x400);
-
 /// One SA of one direction.
 #[derive(Clone, Debug)]
 pub(crate) struct SaSpec {
@@ -65,7 +62,7 @@ impl Request {
                 let mut params = message::SaParams::new(spec.said, spec.src);
                 params.replay = spec.replay;
                 if spec.esn {
-                    params.flags = ESN;
+                    params.flags = SaFlags::ESN;
                 }
                 params.auth = AuthAlg(spec.aalg);
                 params.encrypt = EncAlg(spec.ealg);
