@@ -150,23 +150,30 @@ pub struct Stats {
     pub rx_packets: AtomicU64,
     /// Bytes delivered (inner packets).
     pub rx_bytes: AtomicU64,
-    /// Packets dropped for something wrong with them.
+    /// Packets dropped for something wrong with them: no SA, replayed, not authentic, of a wrong length.
     pub rx_errors: AtomicU64,
-    /// Packets dropped for policy or lack of an SA.
+    /// Packets dropped for policy, an SA that is not to be used, or lack of memory.
     pub rx_dropped: AtomicU64,
     /// Packets sent.
     pub tx_packets: AtomicU64,
     /// Bytes sent (outer packets).
     pub tx_bytes: AtomicU64,
-    /// Packets not sent for something wrong with them.
+    /// Packets not sent for something wrong with them, with their SA, or with the way to the peer.
     pub tx_errors: AtomicU64,
-    /// Packets not sent for policy, or the lack of it.
+    /// Packets not sent for policy or the lack of it, of an SA, or of memory.
     pub tx_dropped: AtomicU64,
 }
 
 impl Stats {
     pub(crate) fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The home could not send a packet of `bytes` bytes that the core had counted as sent.
+    pub fn not_sent(&self, bytes: u64) {
+        self.tx_packets.fetch_sub(1, Ordering::Relaxed);
+        self.tx_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Self::add(&self.tx_errors, 1);
     }
 }
 

@@ -34,25 +34,25 @@ pub(crate) fn inbound<H: Home>(
         }
         Err(reason) => {
             use DropReason as R;
-            let policy = matches!(
+            // What FreeS/WAN's documentation counts as errors, a missing SA and a replay among them; what a policy refuses, or
+            // there is no room for, is dropped.
+            let dropped = matches!(
                 reason,
-                R::NoSa
-                    | R::SaNotReady
+                R::SaNotReady
                     | R::Expired
-                    | R::Replay
                     | R::WrongSource
                     | R::WrongGroup
                     | R::WrongEncapsulation
                     | R::PolicyMismatch
+                    | R::NoRoom
+                    | R::Home
             );
-            Stats::add(
-                if policy {
-                    &stats.rx_dropped
-                } else {
-                    &stats.rx_errors
-                },
-                1,
-            );
+            let counter = if dropped {
+                &stats.rx_dropped
+            } else {
+                &stats.rx_errors
+            };
+            Stats::add(counter, 1);
             Inbound::Drop(reason)
         }
     }

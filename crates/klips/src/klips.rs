@@ -264,6 +264,14 @@ impl<H: Home> Klips<H> {
         }
     }
 
+    /// The home's news that somebody gave an attached ipsec device itself another MTU: it shows and keeps to that one.
+    pub fn device_changed(&mut self, device: DeviceId, mtu: u32) {
+        let slot = &mut self.devices[device.index()];
+        if slot.physical.is_some() && slot.mtu() != mtu {
+            slot.override_mtu = mtu;
+        }
+    }
+
     /// Detaches all devices.
     pub fn clear(&mut self) {
         for device in self.devices.iter_mut() {

@@ -50,7 +50,9 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
             | DropReason::NoEroute
             | DropReason::NoSa
             | DropReason::Shunt
-            | DropReason::Reject,
+            | DropReason::Reject
+            | DropReason::NoRoom
+            | DropReason::Home,
         ) => Stats::add(&stats.tx_dropped, 1),
         Outbound::Drop(_) => Stats::add(&stats.tx_errors, 1),
     }
@@ -151,7 +153,7 @@ fn protect<H: Home>(
             .min();
         mtu = path.map_or(mtu, |path| mtu.min(path));
         usable(cx, &klips.sadb, sa)?;
-        if let Some(verdict) = too_big(klips, sa, mtu, packet)? {
+        if let Some(verdict) = too_big(klips, physical, sa, mtu, packet)? {
             return Ok(verdict);
         }
         for sa in group(&klips.sadb, sa) {
@@ -197,9 +199,12 @@ fn usable<H: Home>(
 }
 
 /// What to answer when the packet, once protected, is bigger than `mtu` and must not be fragmented. Where no answer may be
-/// given, and with `fragicmp` off, the outer packet is fragmented instead.
+/// given, and with `fragicmp` off, the outer packet is fragmented instead. So it is with this host's own packets in transport
+/// mode: told of a smaller MTU the stack would fragment before KLIPS sees them, and there is no ESP in transport mode for
+/// fragments (RFC 4303 section 3.1.1).
 fn too_big<H: Home>(
     klips: &Klips<H>,
+    physical: &Physical,
     first: &Sa<H>,
     mtu: u32,
     packet: &mut Packet<'_>,
@@ -224,18 +229,31 @@ fn too_big<H: Home>(
     } else {
         LEAST_MTU_V6
     };
-    if klips.sysctl().fragicmp && fits >= least && icmp::may_answer(&header, packet.bytes()) {
+    let transport = !group(&klips.sadb, first).any(|sa| matches!(sa.transform, Transform::IpIp));
+    let whole = transport && physical.owns(header.src);
+    if klips.sysctl().fragicmp
+        && !whole
+        && fits >= least
+        && icmp::may_answer(&header, packet.bytes())
+    {
         return answer(&header, packet, Problem::TooBig(fits as u32)).map(Some);
     }
-    let tunnels = |sa: &Sa<H>| matches!(sa.transform, Transform::IpIp);
-    if header.is_v4() && !group(&klips.sadb, first).any(tunnels) {
+    if header.is_v4() && transport {
         // In transport mode this is the header that goes out; a tunnel's outer header has DF clear by itself.
-        if let Some(flags) = packet.bytes_mut().get_mut(6) {
-            *flags &= !0x40;
-        }
-        rechecksum_v4(packet.bytes_mut());
+        allow_fragments(packet.bytes_mut(), first.life.packets());
     }
     Ok(None)
+}
+
+/// Clears DF; with it the identification may have been 0 in every packet, and fragments are told apart by it.
+fn allow_fragments(packet: &mut [u8], number: u64) {
+    if let Some([id @ .., flags, _]) = packet.get_mut(4..8) {
+        *flags &= !0x40;
+        if id.iter().all(|byte| *byte == 0) {
+            id.copy_from_slice(&((number % 0xffff + 1) as u16).to_be_bytes());
+        }
+    }
+    rechecksum_v4(packet);
 }
 
 fn apply<H: Home>(

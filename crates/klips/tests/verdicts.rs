@@ -6,12 +6,17 @@ use std::sync::atomic::Ordering;
 
 use common::*;
 use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector};
-use klips::packet::{IpHeader, checksum};
+use klips::packet::{HEADROOM, IpHeader, Packet, checksum, transmit};
 use klips::{DropReason, Inbound, Outbound};
 use pfkey::request::{self, SaParams};
 use pfkey::{Lifetime, Message, MsgType};
 
 const PASS: Outbound = Outbound::Pass {
+    physical: PHYSICAL,
+    mtu: 1500,
+};
+
+const TRANSMIT: Outbound = Outbound::Transmit {
     physical: PHYSICAL,
     mtu: 1500,
 };
@@ -162,7 +167,91 @@ fn replays_are_dropped() {
     assert!(text.contains(" max_seq_diff=151"), "{text}");
     let stats = &west.klips.device(device()).stats;
     assert_eq!(stats.rx_packets.load(Ordering::Relaxed), 3);
-    assert_eq!(stats.rx_dropped.load(Ordering::Relaxed), 2);
+    assert_eq!(stats.rx_errors.load(Ordering::Relaxed), 2);
+}
+
+/// FreeS/WAN's list of "sources of ifconfig statistics for ipsec devices".
+#[test]
+fn counters_count_what_freeswan_says() {
+    let count = |host: &Host| {
+        let stats = &host.klips.device(device()).stats;
+        [
+            &stats.rx_errors,
+            &stats.rx_dropped,
+            &stats.tx_errors,
+            &stats.tx_dropped,
+        ]
+        .map(|counter| counter.load(Ordering::Relaxed))
+    };
+    let (mut east, mut west) = tunnel_pair();
+    let sealed = east.sealed(&ours());
+    let changed = |at: usize| {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        klips::packet::ip::rechecksum_v4(&mut changed);
+        changed
+    };
+    let shorter = |by: usize| {
+        let mut shorter = sealed[..sealed.len() - by].to_vec();
+        klips::packet::ip::patch(&mut shorter, 9, 50);
+        shorter
+    };
+    west.opened(&sealed);
+    let errors = [
+        ("no IPsec packet", ours()),
+        ("length not modulo 4", shorter(3)),
+        ("length not modulo 8", shorter(4)),
+        ("no SA", changed(23)),
+        ("replayed", sealed.clone()),
+        ("not authentic", {
+            let mut packet = east.sealed(&ours());
+            packet[40] ^= 1;
+            packet
+        }),
+    ];
+    for (n, (what, packet)) in errors.into_iter().enumerate() {
+        west.receive(&packet);
+        assert_eq!(count(&west), [n as u64 + 1, 0, 0, 0], "{what}");
+    }
+    let mut elsewhere = east.sealed(&ours());
+    elsewhere[15] ^= 1;
+    west.receive(&elsewhere);
+    assert_eq!(count(&west), [6, 1, 0, 0], "a source that is not the SA's");
+
+    let src = "192.1.2.23";
+    let mut east = Host::new(&[src]);
+    east.send(&ours());
+    assert_eq!(count(&east), [0, 0, 0, 1], "no eroute");
+    east.eroute(&nets(), said(SaProto::IpIp, 0x1000, "192.1.2.45"));
+    east.send(&ours());
+    assert_eq!(count(&east), [0, 0, 0, 2], "an eroute without SA");
+    let stats = &east.klips.device(device()).stats;
+    stats.not_sent(0);
+    assert_eq!(count(&east), [0, 0, 1, 2], "no route to the peer");
+}
+
+/// An AH of another length than its MAC's.
+#[test]
+fn a_bad_authenticator_length_is_an_error() {
+    let (src, dst) = ("192.1.2.23", "192.1.2.45");
+    let sa = ah(
+        said(SaProto::Ah, 0x1001, dst),
+        src,
+        AuthAlg::SHA1_HMAC,
+        &SHA1_KEY,
+    );
+    let (mut east, mut west) = (Host::new(&[src]), Host::new(&[dst]));
+    east.add(&sa);
+    west.add(&sa);
+    east.eroute(&flow("192.1.2.23/32", "192.1.2.45/32"), sa.said);
+    let mut sealed = east.sealed(&udp(src, dst, (1, 2), 30));
+    sealed[21] += 1;
+    assert_eq!(
+        west.receive(&sealed).0,
+        Inbound::Drop(DropReason::BadCiphertext)
+    );
+    let stats = &west.klips.device(device()).stats;
+    assert_eq!(stats.rx_errors.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -304,6 +393,54 @@ fn too_big_with_df() {
     assert!(sealed.len() > 1500);
     assert_eq!(sealed[6] & 0x40, 0, "DF stays inside");
     assert_eq!(west.opened(&sealed), big);
+}
+
+#[test]
+fn own_packets_in_transport_mode_are_fragmented_after_esp() {
+    for [src, dst] in [
+        ["192.1.2.23", "192.1.2.45"],
+        ["2001:db8::23", "2001:db8::45"],
+    ] {
+        let (mut east, mut west) = (Host::new(&[src]), Host::new(&[dst]));
+        let sa = esp(
+            said(SaProto::Esp, 0x1001, dst),
+            src,
+            EncAlg::AES_CBC,
+            &AES_KEY,
+            AuthAlg::SHA1_HMAC,
+            &SHA1_KEY,
+        );
+        east.add_group(&[sa]);
+        west.add_group(&[sa]);
+        let bits = if a(src).is_ipv4() { 32 } else { 128 };
+        east.eroute(
+            &flow(&format!("{src}/{bits}"), &format!("{dst}/{bits}")),
+            sa.said,
+        );
+        let mut whole = udp(src, dst, (1, 2), 1472);
+        if a(src).is_ipv4() {
+            whole[4..6].fill(0);
+            whole = with_df(whole);
+        }
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let (verdict, sealed) = east.send(&whole);
+            assert_eq!(verdict, TRANSMIT);
+            let mut pieces = Vec::new();
+            let (mut buffer, range) = (vec![0; 3000], HEADROOM..HEADROOM + sealed.len());
+            buffer[range.clone()].copy_from_slice(&sealed);
+            let mut packet = Packet::new(&mut buffer, range.start, range.end).expect("range");
+            transmit(&mut packet, 1500, |piece| pieces.push(piece.to_vec()));
+            assert_eq!(pieces.len(), 2);
+            if a(src).is_ipv4() {
+                ids.push([sealed[4], sealed[5]]);
+            }
+            let opened = west.opened(&sealed);
+            assert_eq!(opened[20..], whole[20..]);
+        }
+        ids.dedup();
+        assert!(ids.len() != 1 && !ids.contains(&[0, 0]), "{ids:?}");
+    }
 }
 
 #[test]
