@@ -29,6 +29,13 @@ impl Host {
                 let (Some(known), Some(device)) = (slot, DeviceId::new(number)) else {
                     continue;
                 };
+                let shown = self.read().device(device).mtu();
+                if let Some(own) =
+                    link::name_of(known.index).and_then(|name| link::look(&name).ok())
+                    && own.physical.mtu != shown
+                {
+                    self.write().device_changed(device, own.physical.mtu);
+                }
                 let now =
                     link::name_of(known.physical.index).and_then(|name| link::look(&name).ok());
                 match now.filter(|now| now.physical.index == known.physical.index) {

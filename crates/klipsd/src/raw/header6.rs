@@ -1,11 +1,14 @@
-//! IPv6 raw sockets keep the IPv6 header to themselves; this makes it anew from the ancillary data.
+//! IPv6 raw sockets keep the IPv6 header and its extensions to themselves; this makes them anew from the ancillary data. AH
+//! authenticates them, and what comes out of ESP in transport mode has them still.
 
 use std::net::Ipv6Addr;
 
-use crate::sys::mmsg::control_message;
+use crate::sys::mmsg::{control_message, control_messages};
 
 /// Length of an IPv6 header without extensions.
 pub const LEN: usize = 40;
+/// Room that is enough for the header with all the extensions that the core takes.
+pub const ROOM: usize = 512;
 
 /// What the kernel tells of the header it took off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +37,47 @@ impl Header6 {
         })
     }
 
-    /// The header before `payload` octets of `next_header`; `None` when they're too many for one packet.
-    #[must_use]
-    pub fn emit(&self, next_header: u8, payload: usize) -> Option<[u8; LEN]> {
-        let length = u16::try_from(payload).ok()?;
-        let mut header = [0; LEN];
+    /// Writes the header, with the extension headers that `control` tells of, before `payload` octets of `next_header`: at the end of
+    /// `room`. Answers where it starts; `None` when there is no room, or too much payload for one packet.
+    pub fn write(
+        &self,
+        room: &mut [u8],
+        control: &[u8],
+        next_header: u8,
+        payload: usize,
+    ) -> Option<usize> {
+        let extensions = || {
+            control_messages(control)
+                .filter(|(level, ..)| *level == libc::IPPROTO_IPV6)
+                .filter_map(|(_, kind, data)| Some((protocol(kind)?, data)))
+        };
+        let length: usize = extensions().map(|(_, data)| data.len()).sum();
+        let start = room.len().checked_sub(LEN + length)?;
+        let (header, mut rest) = room.get_mut(start..)?.split_at_mut_checked(LEN)?;
         header[0] = 0x60 | self.class >> 4;
         header[1] = self.class << 4;
-        header[4..6].copy_from_slice(&length.to_be_bytes());
-        header[6] = next_header;
+        header[2..4].fill(0);
+        header[4..6].copy_from_slice(&u16::try_from(length + payload).ok()?.to_be_bytes());
+        header[6] = extensions().next().map_or(next_header, |(kind, _)| kind);
         header[7] = self.hop_limit;
         header[8..24].copy_from_slice(&self.source.octets());
         header[24..40].copy_from_slice(&self.destination.octets());
-        Some(header)
+        for (_, data) in extensions() {
+            let (place, after) = rest.split_at_mut_checked(data.len())?;
+            place.copy_from_slice(data);
+            rest = after;
+        }
+        Some(start)
+    }
+}
+
+/// The protocol number of the extension header that ancillary data of this type is.
+fn protocol(kind: i32) -> Option<u8> {
+    match kind {
+        libc::IPV6_HOPOPTS => Some(0),
+        libc::IPV6_RTHDR => Some(43),
+        libc::IPV6_DSTOPTS => Some(60),
+        _ => None,
     }
 }
 
@@ -87,9 +118,21 @@ mod tests {
                 hop_limit: 61
             }
         );
-        let octets = header.emit(50, 100).unwrap();
-        assert_eq!(octets[..8], [0x6b, 0x80, 0, 0, 0, 100, 50, 61]);
-        assert_eq!(header.emit(50, 70_000), None);
+        let mut room = [0xaa; 100];
+        assert_eq!(header.write(&mut room, &data, 50, 100), Some(60));
+        assert_eq!(room[60..68], [0x6b, 0x80, 0, 0, 0, 100, 50, 61]);
+        assert_eq!(header.write(&mut room, &data, 50, 70_000), None);
+        assert_eq!(header.write(&mut room[..39], &data, 50, 100), None);
         assert_eq!(Header6::from_control(source, &data[40..]), None);
+
+        // Hop-by-hop options and two of destination options, in their order.
+        let hop = [60, 0, 1, 4, 0, 0, 0, 0];
+        let (first, second) = ([60, 0, 0x1e, 4, 1, 2, 3, 4], [51, 0, 0x1e, 4, 5, 6, 7, 8]);
+        data.extend(control(libc::IPV6_HOPOPTS, &hop));
+        data.extend(control(libc::IPV6_DSTOPTS, &first));
+        data.extend(control(libc::IPV6_DSTOPTS, &second));
+        assert_eq!(header.write(&mut room, &data, 51, 100), Some(36));
+        assert_eq!(room[36..44], [0x6b, 0x80, 0, 0, 0, 124, 0, 61]);
+        assert_eq!(room[76..], [hop, first, second].concat());
     }
 }

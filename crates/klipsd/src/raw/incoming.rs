@@ -108,7 +108,7 @@ impl Incoming {
     /// See [`RawError`]; EAFNOSUPPORT or EPROTONOSUPPORT in it when the system has no IPv6.
     pub fn open(device: &str, protocol: Protocol, v6: bool) -> Result<Self, RawError> {
         let sock = Self::socket(device, protocol, v6).map_err(|e| raw_error(device, e))?;
-        let headroom = if v6 { header6::LEN } else { 0 };
+        let headroom = if v6 { header6::ROOM } else { 0 };
         Ok(Self {
             sock,
             batch: RecvBatch::new(BATCH, headroom, MAX_PACKET),
@@ -131,6 +131,9 @@ impl Incoming {
             setsockopt(&sock, sockopt::Ipv6RecvPacketInfo, &true)?;
             setsockopt(&sock, sockopt::Ipv6RecvHopLimit, &true)?;
             sock.set_recv_tclass_v6(true)?;
+            if protocol != Protocol::Icmp {
+                crate::sys::ifreq::receive_extension_headers(sock.as_fd())?;
+            }
         }
         Ok(sock)
     }
@@ -164,15 +167,12 @@ impl Incoming {
         let Some(SocketAddr::V6(source)) = message.source else {
             return None;
         };
-        let header =
-            Header6::from_control(*source.ip(), message.control)?.emit(number, message.length)?;
-        message
-            .buffer
-            .get_mut(..header6::LEN)?
-            .copy_from_slice(&header);
+        let header = Header6::from_control(*source.ip(), message.control)?;
+        let room = message.buffer.get_mut(..message.headroom)?;
+        let start = header.write(room, message.control, number, message.length)?;
         Some(Arrived {
             buffer: message.buffer,
-            start: 0,
+            start,
             end,
         })
     }

@@ -113,14 +113,42 @@ pub fn flags(sock: BorrowedFd<'_>, name: &str) -> io::Result<i32> {
 /// # Errors
 /// The system's.
 pub fn ignore_path_mtu(sock: BorrowedFd<'_>) -> io::Result<()> {
-    let value: libc::c_int = libc::IP_PMTUDISC_PROBE;
+    set_option(
+        sock,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::IP_PMTUDISC_PROBE,
+    )
+}
+
+/// Has an IPv6 raw socket tell the extension headers that were before what it receives, as ancillary data.
+///
+/// # Errors
+/// The system's.
+pub fn receive_extension_headers(sock: BorrowedFd<'_>) -> io::Result<()> {
+    for option in [
+        libc::IPV6_RECVHOPOPTS,
+        libc::IPV6_RECVRTHDR,
+        libc::IPV6_RECVDSTOPTS,
+    ] {
+        set_option(sock, libc::IPPROTO_IPV6, option, 1)?;
+    }
+    Ok(())
+}
+
+fn set_option(
+    sock: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the option takes an int, which `value` is, and `length` is its size.
     let rc = unsafe {
         libc::setsockopt(
             sock.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
+            level,
+            option,
             (&raw const value).cast(),
             length,
         )

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::SockAddr;
 
-/// Ancillary data room per message: packet info, hop limit and traffic class of IPv6.
-const CONTROL: usize = 128;
+/// Ancillary data room per message: packet info, hop limit, traffic class and extension headers of IPv6.
+const CONTROL: usize = 768;
 /// Length and alignment of `cmsghdr`.
 const CMSG_HEAD: usize = size_of::<libc::cmsghdr>();
 const CMSG_ALIGN: usize = size_of::<usize>();
@@ -165,21 +165,25 @@ fn socket_address(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Opt
 /// The data of the first control message of this level and type.
 #[must_use]
 pub fn control_message(control: &[u8], level: i32, kind: i32) -> Option<&[u8]> {
+    control_messages(control)
+        .find(|(found_level, found, _)| (*found_level, *found) == (level, kind))
+        .map(|(.., data)| data)
+}
+
+/// All control messages in their order: level, type and data. One that is cut short ends them.
+pub fn control_messages(control: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
     let mut rest = control;
-    while rest.len() >= CMSG_HEAD {
+    std::iter::from_fn(move || {
         let (length, tail) = rest.split_first_chunk::<{ size_of::<usize>() }>()?;
-        let (found_level, tail) = tail.split_first_chunk::<4>()?;
-        let (found_kind, _) = tail.split_first_chunk::<4>()?;
+        let (level, tail) = tail.split_first_chunk::<4>()?;
+        let (kind, _) = tail.split_first_chunk::<4>()?;
         let length = usize::from_ne_bytes(*length);
         let data = rest.get(CMSG_HEAD..length)?;
-        if i32::from_ne_bytes(*found_level) == level && i32::from_ne_bytes(*found_kind) == kind {
-            return Some(data);
-        }
         rest = rest
             .get(length.next_multiple_of(CMSG_ALIGN)..)
             .unwrap_or(&[]);
-    }
-    None
+        Some((i32::from_ne_bytes(*level), i32::from_ne_bytes(*kind), data))
+    })
 }
 
 /// Sends datagrams in order and answers how many went out; fewer than all when a later one fails, which
