@@ -114,10 +114,11 @@ static void forget(struct sk_buff *skb)
 	skb_reset_network_header(skb);
 }
 
-/* Sends an IP packet of this host by one device, as its routes for it say. Takes skb. */
-static int transmit(struct net *net, struct sk_buff *skb, u32 device)
+/* Sends an IP packet of this host by one device, as its routes for it say; whether it went. Takes skb. */
+static bool transmit(struct net *net, struct sk_buff *skb, u32 device)
 {
 	struct dst_entry *dst;
+	int sent;
 
 	forget(skb);
 	if (skb->len >= sizeof(struct iphdr) && ip_hdr(skb)->version == 4) {
@@ -142,7 +143,8 @@ static int transmit(struct net *net, struct sk_buff *skb, u32 device)
 		skb->protocol = htons(ETH_P_IP);
 		skb_set_transport_header(skb, ip->ihl * 4);
 		skb->dev = rt->dst.dev;
-		return ip_local_out(net, NULL, skb);
+		sent = ip_local_out(net, NULL, skb);
+		return !net_xmit_eval(sent);
 	}
 #if IS_ENABLED(CONFIG_IPV6)
 	if (skb->len >= sizeof(struct ipv6hdr) && ip_hdr(skb)->version == 6) {
@@ -165,12 +167,13 @@ static int transmit(struct net *net, struct sk_buff *skb, u32 device)
 		skb->protocol = htons(ETH_P_IPV6);
 		skb_set_transport_header(skb, sizeof(*ip));
 		skb->dev = dst->dev;
-		return ip6_local_out(net, NULL, skb);
+		sent = ip6_local_out(net, NULL, skb);
+		return !net_xmit_eval(sent);
 	}
 #endif
 no_route:
 	kfree_skb(skb);
-	return -ENETUNREACH;
+	return false;
 }
 
 /*
@@ -180,21 +183,21 @@ no_route:
 #define MOST_NESTED 2
 static DEFINE_PER_CPU(unsigned int, nested);
 
-/* The same, -ELOOP where it went through ipsecN too often on its way. Takes skb. Any context but hard interrupts. */
-int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
+/* The same; it does not go where it went through ipsecN too often on its way. Takes skb. Any context but hard interrupts. */
+bool klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
 {
-	int error = -ELOOP;
+	bool sent = false;
 
 	local_bh_disable();
 	if (__this_cpu_inc_return(nested) <= MOST_NESTED) {
-		error = transmit(net, skb, device);
+		sent = transmit(net, skb, device);
 	} else {
 		net_warn_ratelimited("klips: a packet went round through ipsecN and its physical device, and is dropped\n");
 		kfree_skb(skb);
 	}
 	__this_cpu_dec(nested);
 	local_bh_enable();
-	return error;
+	return sent;
 }
 
 /* Gives an IP packet to the stack as one that dev received. Takes skb. Any context but hard interrupts. */

@@ -37,7 +37,7 @@ void klips_h_skb_set_next(struct sk_buff *skb, struct sk_buff *next);
 void klips_h_queue_init(struct sk_buff_head *queue);
 bool klips_h_queue_put(struct sk_buff_head *queue, struct sk_buff *skb, unsigned int most);
 struct sk_buff *klips_h_queue_take(struct sk_buff_head *queue);
-int klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device);
+bool klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device);
 void klips_h_deliver(struct net_device *dev, struct sk_buff *skb);
 
 struct net_device *klips_h_device_new(struct net *net, unsigned int number, const struct net_device_ops *ops, void *host);

@@ -64,6 +64,21 @@ pub(crate) fn clear(host: &Host) {
     ids().for_each(|id| show(host, id));
 }
 
+/// Has so many ipsecN in this namespace: those above go, detached. May sleep; not under RTNL.
+pub(crate) fn set_count(host: &'static Host, count: usize) -> Result {
+    if count > MAX_DEVICES {
+        return Err(EINVAL);
+    }
+    host.devices.stop(count);
+    // Now nobody can attach them again.
+    device::with_rtnl(|| {
+        for id in ids().skip(count) {
+            let _ = detach(host, id);
+        }
+    });
+    host.devices.start(host, count).map_err(Error::from_errno)
+}
+
 /// Brings what is seen of ipsecN up to what the tables say.
 fn show(host: &Host, id: DeviceId) {
     host.note_attached();
@@ -75,6 +90,13 @@ pub(crate) fn gone(host: &Host, index: u32) {
     for id in ids().filter(|id| host.physical_of(*id) == index) {
         pr_info!("the physical device of {} is gone: {} is detached\n", id, id);
         let _ = detach(host, id);
+    }
+}
+
+/// Somebody gave ipsecN an MTU. Under RTNL.
+pub(crate) fn own_changed(host: &Host, id: DeviceId, mtu: u32) {
+    if host.read(|klips, _| klips.device(id).mtu() != mtu) {
+        host.write(None, |klips, _| klips.device_changed(id, mtu));
     }
 }
 

@@ -69,7 +69,7 @@ impl Host {
         self.trap.init(self);
         self.refresh.init(self);
         self.tick.init(self);
-        self.devices.start(self)?;
+        self.devices.start(self, crate::sys::device::usual_count())?;
         proc::start(self)?;
         self.switches.start(self)?;
         self.tick.after(TICK_MS);
@@ -80,7 +80,7 @@ impl Host {
     pub(crate) fn stop(&self) {
         self.switches.stop();
         proc::stop(self);
-        self.devices.stop();
+        self.devices.stop(0);
         self.refresh.cancel();
         self.tick.cancel();
         self.trap.cancel();

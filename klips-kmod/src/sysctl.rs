@@ -1,4 +1,5 @@
-//! `/proc/sys/net/ipsec`: the core's switches. How the kernel reads and writes them is `sys::sysctl`'s.
+//! `/proc/sys/net/ipsec`: the core's switches, and how many ipsecN there are. How the kernel reads and writes them is
+//! `sys::sysctl`'s.
 
 use core::ffi::CStr;
 
@@ -6,8 +7,9 @@ use kernel::prelude::*;
 
 use crate::host::Host;
 
-/// The names of the switches, as the core knows them.
-pub(crate) const NAMES: [&CStr; 17] = [
+/// The names of the switches, as the core knows them but for the last: how many ipsecN this namespace has. 0 leaves the names to
+/// klipsd, which wants them for devices of its own.
+pub(crate) const NAMES: [&CStr; 18] = [
     c"inbound_policy_check",
     c"icmp",
     c"tos",
@@ -25,16 +27,23 @@ pub(crate) const NAMES: [&CStr; 17] = [
     c"debug_pfkey",
     c"debug_ipcomp",
     c"debug_verbose",
+    c"devices",
 ];
 
-const _: () = assert!(NAMES.len() == 5 + klips::DEBUG_NAMES.len());
+const _: () = assert!(NAMES.len() == 6 + klips::DEBUG_NAMES.len());
 
 /// What switch `name` is set to.
 pub(crate) fn get(host: &Host, name: &str) -> Result<u32> {
+    if name == "devices" {
+        return Ok(host.devices.count() as u32);
+    }
     host.read(|klips, _| klips.sysctl_get(name)).map_err(|_| EINVAL)
 }
 
-/// Sets switch `name`: EINVAL for a value it does not take.
-pub(crate) fn set(host: &Host, name: &str, value: u32) -> Result {
+/// Sets switch `name`: EINVAL for a value it does not take, EEXIST where another device has the name of an ipsecN. May sleep.
+pub(crate) fn set(host: &'static Host, name: &str, value: u32) -> Result {
+    if name == "devices" {
+        return crate::device::set_count(host, value as usize);
+    }
     host.write(None, |klips, _| klips.sysctl_set(name, value)).map_err(|_| EINVAL)
 }

@@ -32,16 +32,26 @@ pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Ou
 
 /// Sends the packet by the route that device number `physical` has for it; in fragments where it is bigger than `mtu`.
 fn send(host: &Host, device: DeviceId, mut packet: Skb, physical: u32, mtu: u32) {
-    if packet.bytes().len() <= mtu as usize {
-        return packet.transmit(host.net, physical);
+    let len = packet.bytes().len();
+    if len <= mtu as usize {
+        if !packet.transmit(host.net, physical) {
+            not_sent(host, device, len);
+        }
+        return;
     }
+    let mut all = true;
     let pieces = packet.with_packet(|packet| {
         klips::packet::transmit(packet, mtu, |piece| match Skb::new(LINK_HEADER, piece, 0) {
-            Ok(piece) => piece.transmit(host.net, physical),
-            Err(_) => host.devices.count_tx_dropped(device),
+            Ok(piece) => all &= piece.transmit(host.net, physical),
+            Err(_) => all = false,
         })
     });
-    if pieces == Some(0) {
-        host.devices.count_tx_dropped(device);
+    if !all || pieces.is_none_or(|pieces| pieces == 0) {
+        not_sent(host, device, len);
     }
+}
+
+/// Counts a packet that was to go out and did not, wholly: there is no route by the device, it is down, or its queue is full.
+fn not_sent(host: &Host, device: DeviceId, len: usize) {
+    host.read(|klips, _| klips.device(device).stats.not_sent(len as u64));
 }

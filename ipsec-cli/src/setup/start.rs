@@ -25,6 +25,11 @@ pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
             .say("FreeS/WAN IPsec apparently already running, start aborted");
         return 0;
     }
+    // Before anything is stopped: it may be the other KLIPS' at work.
+    if let Err(message) = devices(in_kernel()) {
+        context.messages.say(&message);
+        return 1;
+    }
     context
         .messages
         .say(&format!("{verb} FreeS/WAN IPsec {VERSION}..."));
@@ -97,6 +102,33 @@ fn klips(context: &Context) -> Result<Control, String> {
         Daemon::Klipsd.start(context.paths, &Start::default())?;
     }
     Ok(control)
+}
+
+/// How many ipsecN the module has in this network namespace, and how many it makes.
+const DEVICES: &str = "/proc/sys/net/ipsec/devices";
+const USUAL_DEVICES: &str = "/sys/module/klips/parameters/devices";
+
+/// Where there is the module, its ipsecN are there for it and not there for klipsd, whose own have the same names.
+fn devices(for_module: bool) -> Result<(), String> {
+    let Ok(now) = std::fs::read_to_string(DEVICES) else {
+        return Ok(());
+    };
+    let there = now.trim() != "0";
+    if there == for_module {
+        return Ok(());
+    }
+    let attached = std::fs::read_to_string("/proc/net/ipsec_tncfg").unwrap_or_default();
+    if there && attached.lines().any(|line| !line.contains(" -> NULL ")) {
+        return Err(format!(
+            "ipsecN of the KLIPS module are in use, klipsd cannot have their names: stop with `{}=module ipsec setup stop' first",
+            pfkey::client::CHOICE
+        ));
+    }
+    let wanted = match for_module {
+        true => std::fs::read_to_string(USUAL_DEVICES).unwrap_or_else(|_| "1".into()),
+        false => "0".into(),
+    };
+    std::fs::write(DEVICES, wanted.trim()).map_err(|e| format!("cannot set {DEVICES}: {e}"))
 }
 
 /// The names of `klipsdebug=` beside `all`.

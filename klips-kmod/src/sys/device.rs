@@ -62,6 +62,12 @@ unsafe extern "C" fn get_stats(device: *mut c::net_device, to: *mut c::rtnl_link
     });
 }
 
+/// How many a new namespace gets: the module's parameter.
+pub(crate) fn usual_count() -> usize {
+    // SAFETY: reads a parameter.
+    unsafe { c::klips_h_device_count() as usize }
+}
+
 /// A host's ipsecN.
 pub(crate) struct Devices([AtomicPtr<c::net_device>; MAX_DEVICES]);
 
@@ -71,20 +77,26 @@ impl Devices {
         Self(Default::default())
     }
 
-    /// Makes as many as the module was told to. On an error [`Self::stop`] takes away those that there are.
-    pub(crate) fn start(&self, host: &'static Host) -> Result<(), c_int> {
-        // SAFETY: reads a parameter.
-        let count = unsafe { c::klips_h_device_count() };
-        for (n, slot) in (0..count).zip(&self.0) {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().filter(|slot| !slot.load(Ordering::Acquire).is_null()).count()
+    }
+
+    /// Makes those of ipsec0 to ipsecN-1 that there are not. On an error those made stay, for [`Self::stop`]. May sleep; not under RTNL.
+    pub(crate) fn start(&self, host: &'static Host, count: usize) -> Result<(), c_int> {
+        for (n, slot) in self.0.iter().enumerate().take(count) {
+            if !slot.load(Ordering::Acquire).is_null() {
+                continue;
+            }
             // SAFETY: the namespace is alive; `host` outlives the device, since it stops it.
             let device = unsafe {
                 let at = core::ptr::from_ref(host).cast_mut().cast();
-                c::klips_h_device_new(host.net.as_ptr(), n, &OPERATIONS.0, at)
+                c::klips_h_device_new(host.net.as_ptr(), n as u32, &OPERATIONS.0, at)
             };
             if device.is_null() {
                 return Err(ENOMEM.to_errno());
             }
-            // SAFETY: new and not registered yet.
+            // SAFETY: new and not registered yet. Of two that are made at a time by one name one is refused here.
             let error = unsafe { c::klips_h_device_register(device) };
             if error != 0 {
                 // SAFETY: not registered.
@@ -97,9 +109,9 @@ impl Devices {
         Ok(())
     }
 
-    /// Takes them all away; when it is done no packet is in them. May sleep; not under RTNL.
-    pub(crate) fn stop(&self) {
-        for slot in &self.0 {
+    /// Takes those from number `first` on away; when it is done no packet is in them. May sleep; not under RTNL.
+    pub(crate) fn stop(&self, first: usize) {
+        for slot in self.0.iter().skip(first) {
             let device = slot.swap(core::ptr::null_mut(), Ordering::AcqRel);
             if !device.is_null() {
                 // SAFETY: registered by `start`. Unregistering waits for RCU and for the last reference, so that nobody is left.

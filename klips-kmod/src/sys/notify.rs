@@ -28,6 +28,10 @@ unsafe extern "C" fn device_event(_: *mut c::notifier_block, event: c_ulong, inf
         let device = c::klips_h_notified_device(info);
         (device, c::klips_h_device_ifindex(device) as u32, Host::of(c::klips_h_device_net(device)))
     };
+    if event == c::netdev_cmd_NETDEV_CHANGEMTU as c_ulong {
+        // SAFETY: RTNL is held.
+        unsafe { own_mtu(device) };
+    }
     let Some(host) = host.filter(|host| host.is_attached(index)) else { return 0 };
     if event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong {
         crate::device::gone(host, index);
@@ -38,6 +42,21 @@ unsafe extern "C" fn device_event(_: *mut c::notifier_block, event: c_ulong, inf
         crate::device::update(host, look.physical);
     }
     0
+}
+
+/// The MTU of a device was changed: news for the core if it is an ipsecN.
+///
+/// # Safety
+/// `device` is a registered device, and RTNL is held.
+unsafe fn own_mtu(device: *mut c::net_device) {
+    // SAFETY: by this function's condition, and an ipsecN is asked for its owner only.
+    let owner = unsafe {
+        let look = device::look(device).filter(|look| look.is_ours);
+        look.and_then(|look| Some((device::owner(device)?, look.physical.mtu)))
+    };
+    if let Some(((host, id), mtu)) = owner {
+        crate::device::own_changed(host, id, mtu);
+    }
 }
 
 unsafe extern "C" fn address4_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {

@@ -15,40 +15,57 @@ use crate::host::Host;
 /// What a handler answers for a packet that is not its own (`-EINVAL`), or an error (`-ENOENT`).
 const NOT_OURS: c_int = -22;
 const NOT_OUR_ERROR: c_int = -2;
-/// Before `esp4` and the like, which have 0, and tunnels, which have 100.
+/// Before `esp4` and the like, which have 0, and tunnels, which have 100; and after all of them.
 const PRIORITY: c_int = 300;
+const LAST: c_int = -300;
 
 struct Handler<T>(UnsafeCell<T>, u8);
 // SAFETY: it belongs to the kernel from registration on.
 unsafe impl<T> Sync for Handler<T> {}
 
-const fn handler4(protocol: u8) -> Handler<c::xfrm4_protocol> {
+type Receive = unsafe extern "C" fn(*mut c::sk_buff) -> c_int;
+
+const fn handler4(protocol: u8, receive: Receive, priority: c_int) -> Handler<c::xfrm4_protocol> {
     let handler = c::xfrm4_protocol {
         handler: Some(receive),
         input_handler: Some(receive_encapsulated),
         cb_handler: Some(callback),
         err_handler: Some(error4),
         next: core::ptr::null_mut(),
-        priority: PRIORITY,
+        priority,
     };
     Handler(UnsafeCell::new(handler), protocol)
 }
 
-const fn handler6(protocol: u8) -> Handler<c::xfrm6_protocol> {
+const fn handler6(protocol: u8, receive: Receive, priority: c_int) -> Handler<c::xfrm6_protocol> {
     let handler = c::xfrm6_protocol {
         handler: Some(receive),
         input_handler: Some(receive_encapsulated),
         cb_handler: Some(callback),
         err_handler: Some(error6),
         next: core::ptr::null_mut(),
-        priority: PRIORITY,
+        priority,
     };
     Handler(UnsafeCell::new(handler), protocol)
 }
 
 const PROTOCOLS: [u8; 3] = [50, 51, 108];
-static V4: [Handler<c::xfrm4_protocol>; 3] = [handler4(PROTOCOLS[0]), handler4(PROTOCOLS[1]), handler4(PROTOCOLS[2])];
-static V6: [Handler<c::xfrm6_protocol>; 3] = [handler6(PROTOCOLS[0]), handler6(PROTOCOLS[1]), handler6(PROTOCOLS[2])];
+static V4: [Handler<c::xfrm4_protocol>; 6] = [
+    handler4(PROTOCOLS[0], receive, PRIORITY),
+    handler4(PROTOCOLS[1], receive, PRIORITY),
+    handler4(PROTOCOLS[2], receive, PRIORITY),
+    handler4(PROTOCOLS[0], drop_quietly, LAST),
+    handler4(PROTOCOLS[1], drop_quietly, LAST),
+    handler4(PROTOCOLS[2], drop_quietly, LAST),
+];
+static V6: [Handler<c::xfrm6_protocol>; 6] = [
+    handler6(PROTOCOLS[0], receive, PRIORITY),
+    handler6(PROTOCOLS[1], receive, PRIORITY),
+    handler6(PROTOCOLS[2], receive, PRIORITY),
+    handler6(PROTOCOLS[0], drop_quietly, LAST),
+    handler6(PROTOCOLS[1], drop_quietly, LAST),
+    handler6(PROTOCOLS[2], drop_quietly, LAST),
+];
 
 /// The host that a packet came to, and the number of the device it came by, if an ipsecN is attached to that.
 ///
@@ -71,6 +88,14 @@ unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
     let mut packet = unsafe { Skb::from_raw(skb) };
     packet.to_network_header();
     crate::receive::receive(host, index, packet);
+    0
+}
+
+/// For a packet that no handler took: where there are handlers the kernel answers it with an ICMP error, though a raw socket, that
+/// of klipsd for one, may have it. The kernel's own IPsec is as quiet.
+unsafe extern "C" fn drop_quietly(skb: *mut c::sk_buff) -> c_int {
+    // SAFETY: the stack calls this with a packet that is ours unless we answer NOT_OURS.
+    drop(NonNull::new(skb).map(|skb| unsafe { Skb::from_raw(skb) }));
     0
 }
 
@@ -121,7 +146,7 @@ unsafe extern "C" fn error6(
     unsafe { if c::klips_h_icmp_too_big6(kind) { learn(skb, u32::from_be(info)) } else { NOT_OUR_ERROR } }
 }
 
-/// Registers all six; on an error none is left. May sleep.
+/// Registers all of them; on an error none is left. May sleep.
 pub(crate) fn register() -> Result<(), i32> {
     for (n, (v4, v6)) in V4.iter().zip(&V6).enumerate() {
         // SAFETY: the handlers are static and registered once a load; those that were are taken back.
@@ -152,7 +177,7 @@ fn unregister_first(n: usize) {
     }
 }
 
-/// Takes all six back; afterwards no packet is in them. May sleep.
+/// Takes all of them back; afterwards no packet is in them. May sleep.
 pub(crate) fn unregister() {
     unregister_first(V4.len());
 }

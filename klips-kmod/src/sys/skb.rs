@@ -85,10 +85,10 @@ impl Skb {
         unsafe { &mut *core::ptr::addr_of_mut!((*self.as_ptr()).cb).cast() }
     }
 
-    /// Sends the IP packet in it by device number `device` of namespace `net`.
-    pub(crate) fn transmit(self, net: super::net::Net, device: u32) {
+    /// Sends the IP packet in it by device number `device` of namespace `net`; whether it went.
+    pub(crate) fn transmit(self, net: super::net::Net, device: u32) -> bool {
         // SAFETY: the namespace is alive, see `Net`; the function takes the sk_buff over.
-        let _ = unsafe { c::klips_h_transmit(net.as_ptr(), self.into_raw(), device) };
+        unsafe { c::klips_h_transmit(net.as_ptr(), self.into_raw(), device) }
     }
 }
 
