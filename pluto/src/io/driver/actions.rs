@@ -361,8 +361,9 @@ impl Driver {
     }
 
     async fn wanted_interfaces(&mut self) -> Option<Vec<Interface>> {
-        let raw = match interfaces::raw_interfaces().await {
-            Ok(raw) => raw,
+        let known = self.sockets.interfaces();
+        let raw: Vec<_> = match interfaces::raw_interfaces().await {
+            Ok(raw) => raw.into_iter().filter(|i| i.counts(&known)).collect(),
             Err(text) => {
                 self.interface_problem(format!("ERROR: cannot list interfaces: {text}"));
                 return None;

@@ -24,17 +24,27 @@ const MAX_BURST: u32 = 25;
 const RETRY: Duration = Duration::from_secs(5);
 const DEVICE_PREFIX: &str = "ipsec";
 
-/// An address of a device that is up.
+/// An address of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawInterface {
     /// The device.
     pub name: String,
     /// The address.
     pub addr: IpAddr,
+    /// Whether the device is up: only then can a socket be opened on the address.
+    pub up: bool,
 }
 
-/// All addresses of devices that are up, by order of the kernel. Link-local and not yet usable IPv6
-/// addresses are left out.
+impl RawInterface {
+    /// Whether it is to be listened on: its device is up, or was when `known` was found. A device that goes down keeps its
+    /// addresses, and the SAs of the connections there wait for it to come back.
+    pub fn counts(&self, known: &[Interface]) -> bool {
+        let same = |i: &Interface| i.phys == self.name && i.addr == self.addr;
+        self.up || known.iter().any(same)
+    }
+}
+
+/// All addresses, by order of the kernel. Link-local and not yet usable IPv6 addresses are left out.
 pub async fn raw_interfaces() -> Result<Vec<RawInterface>, String> {
     let (connection, handle, _) =
         rtnetlink::new_connection().map_err(|e| format!("rtnetlink socket: {e}"))?;
@@ -45,7 +55,7 @@ pub async fn raw_interfaces() -> Result<Vec<RawInterface>, String> {
 }
 
 async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
-    let mut up = HashMap::new();
+    let mut devices = HashMap::new();
     let mut links = std::pin::pin!(handle.link().get().execute());
     while let Some(link) = links.try_next().await? {
         let name = link
@@ -55,19 +65,20 @@ async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
                 LinkAttribute::IfName(name) => Some(name.clone()),
                 _ => None,
             });
-        if let Some(name) = name
-            && link.header.flags.contains(LinkFlags::Up)
-        {
-            up.insert(link.header.index, name);
+        if let Some(name) = name {
+            let up = link.header.flags.contains(LinkFlags::Up);
+            devices.insert(link.header.index, (name, up));
         }
     }
     let mut found = Vec::new();
     let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(address) = addresses.try_next().await? {
-        if let (Some(addr), Some(name)) = (usable(&address), up.get(&address.header.index)) {
+        let device = devices.get(&address.header.index);
+        if let (Some(addr), Some((name, up))) = (usable(&address), device) {
             found.push(RawInterface {
                 name: name.clone(),
                 addr,
+                up: *up,
             });
         }
     }
@@ -185,7 +196,26 @@ mod tests {
         RawInterface {
             name: name.into(),
             addr: addr.parse().unwrap(),
+            up: true,
         }
+    }
+
+    #[test]
+    fn a_known_address_of_a_device_that_went_down_still_counts() {
+        let known = [Interface {
+            virt: "ipsec0".into(),
+            phys: "eth0".into(),
+            addr: "192.0.2.1".parse().unwrap(),
+        }];
+        let down = |name, addr| RawInterface {
+            up: false,
+            ..raw(name, addr)
+        };
+        assert!(raw("eth0", "192.0.2.9").counts(&[]));
+        assert!(!down("eth0", "192.0.2.1").counts(&[]));
+        assert!(down("eth0", "192.0.2.1").counts(&known));
+        assert!(!down("eth0", "192.0.2.2").counts(&known));
+        assert!(!down("eth1", "192.0.2.1").counts(&known));
     }
 
     fn attachment(virt: &str, phys: &str) -> Attachment {
