@@ -29,6 +29,10 @@ pub struct Gateways<'a> {
     pub sunrise: Host,
     /// The wire between the gateways.
     pub public: Segment<'a>,
+    /// The wire between sunset and west.
+    pub behind_west: Segment<'a>,
+    /// The wire between east and sunrise.
+    pub behind_east: Segment<'a>,
     keys: Keys,
 }
 
@@ -49,22 +53,38 @@ conn net-to-net
 impl<'a> Gateways<'a> {
     /// The hosts, addressed and routed, without any IPsec; [`Gateways::configure`] comes next.
     pub fn new(testbed: &'a Testbed, keys: Keys) -> Gateways<'a> {
+        Gateways::with_klips(testbed, keys, [None; 2])
+    }
+
+    /// The same with a choice of KLIPS for west and for east: `module` or `klipsd`.
+    pub fn with_klips(
+        testbed: &'a Testbed,
+        keys: Keys,
+        [of_west, of_east]: [Option<&str>; 2],
+    ) -> Gateways<'a> {
         let public = testbed.segment("public", "192.1.2.254/24");
-        let inner_west = testbed.segment("west", "");
-        let inner_east = testbed.segment("east", "");
-        let hosts = ["sunset", "west", "east", "sunrise"].map(|name| testbed.host(name));
-        let [sunset, west, east, sunrise] = hosts;
+        let behind_west = testbed.segment("west", "");
+        let behind_east = testbed.segment("east", "");
+        let host = |name, klips: Option<&str>| {
+            let host = testbed.host(name);
+            match klips {
+                Some(klips) => host.with_env("IPSEC_KLIPS", klips),
+                None => host,
+            }
+        };
+        let (sunset, sunrise) = (host("sunset", None), host("sunrise", None));
+        let (west, east) = (host("west", of_west), host("east", of_east));
         sunset
-            .attach(&inner_west, "eth0", "192.0.1.1/24")
+            .attach(&behind_west, "eth0", "192.0.1.1/24")
             .gateway("192.0.1.254");
-        west.attach(&inner_west, "eth0", "192.0.1.254/24");
+        west.attach(&behind_west, "eth0", "192.0.1.254/24");
         west.attach(&public, "eth1", "192.1.2.45/24")
             .gateway("192.1.2.254");
-        east.attach(&inner_east, "eth0", "192.0.2.254/24");
+        east.attach(&behind_east, "eth0", "192.0.2.254/24");
         east.attach(&public, "eth1", "192.1.2.23/24")
             .gateway("192.1.2.254");
         sunrise
-            .attach(&inner_east, "eth0", "192.0.2.1/24")
+            .attach(&behind_east, "eth0", "192.0.2.1/24")
             .gateway("192.0.2.254");
         Gateways {
             sunset,
@@ -72,8 +92,48 @@ impl<'a> Gateways<'a> {
             east,
             sunrise,
             public,
+            behind_west,
+            behind_east,
             keys,
         }
+    }
+
+    /// Gives all hosts IPv6 addresses beside their others: 2001:db8:0:1:: behind west, 2001:db8:0:2:: between the gateways,
+    /// 2001:db8:0:3:: behind east, with the last number of the IPv4 address. The gateways know each other's hardware
+    /// addresses, so that no neighbour discovery meets a policy.
+    pub fn add_ipv6(&self) -> &Self {
+        for (host, interface, address) in [
+            (&self.sunset, "eth0", "2001:db8:0:1::1"),
+            (&self.west, "eth0", "2001:db8:0:1::254"),
+            (&self.west, "eth1", "2001:db8:0:2::45"),
+            (&self.east, "eth1", "2001:db8:0:2::23"),
+            (&self.east, "eth0", "2001:db8:0:3::254"),
+            (&self.sunrise, "eth0", "2001:db8:0:3::1"),
+        ] {
+            host.run(&format!("ip addr add {address}/64 dev {interface} nodad"))
+                .ok();
+        }
+        for (host, gateway) in [
+            (&self.sunset, "2001:db8:0:1::254"),
+            (&self.west, "2001:db8:0:2::23"),
+            (&self.east, "2001:db8:0:2::45"),
+            (&self.sunrise, "2001:db8:0:3::254"),
+        ] {
+            host.run(&format!("ip -6 route add default via {gateway}"))
+                .ok();
+        }
+        for (host, peer, address) in [
+            (&self.west, &self.east, "2001:db8:0:2::23"),
+            (&self.east, &self.west, "2001:db8:0:2::45"),
+        ] {
+            let hardware = peer.run("cat /sys/class/net/eth1/address").ok().stdout;
+            host.run(&format!(
+                "ip neigh replace {address} lladdr {} dev eth1 nud permanent",
+                hardware.trim()
+            ))
+            .ok();
+        }
+        self
     }
 
     /// Writes ipsec.conf and ipsec.secrets on both gateways: `setup` is the body of `config setup`, `conns` the

@@ -1,8 +1,12 @@
 //! One machine of the testbed.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::shell::Holder;
 use crate::{Output, Segment, Testbed};
@@ -24,6 +28,19 @@ const SETUP: &str = "mount -t tmpfs run /run && mkdir /run/etc \
     && echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter && echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter \
     && echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad";
 
+/// Sends frames that come in hex, a line each, through a packet socket bound to the interface it is given.
+const SENDER: &str = r#"
+use Socket;
+socket(my $s, 17, SOCK_RAW, 0) or die "packet socket: $!";
+open(my $f, "<", "/sys/class/net/$ARGV[0]/ifindex") or die "$ARGV[0]: $!";
+my $to = pack("S n i S C C a8", 17, 0, <$f>, 0, 0, 0, "");
+while (<STDIN>) { chomp; defined(send($s, pack("H*", $_), 0, $to)) or die "send: $!" }
+"#;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Host {
     pub(crate) fn new(testbed: &Testbed, name: &str) -> Host {
         let flags = ["--net", "--mount", "--pid", "--uts"];
@@ -44,6 +61,12 @@ impl Host {
             holder,
             env,
         }
+    }
+
+    /// The same host with a variable more in the environment of its commands.
+    pub fn with_env(mut self, name: &str, value: &str) -> Host {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -115,6 +138,39 @@ impl Host {
     /// Runs a shell script with another time limit.
     pub fn run_for(&self, script: &str, limit: Duration) -> Output {
         self.holder.run(&self.env, script, b"", limit)
+    }
+
+    /// The name by which the machine itself reaches a file of this host's.
+    pub fn file(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.holder.pid()))
+    }
+
+    /// Runs `f` in a thread that is in this host's network, so that sockets it opens are this host's. Only as root: a user
+    /// namespace can't be entered by a program of several threads.
+    pub fn in_network<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        let network = File::open(format!("/proc/{}/ns/net", self.holder.pid()))
+            .expect("a host has its network");
+        let enter = || {
+            setns(network, CloneFlags::CLONE_NEWNET).expect("root may enter a network namespace");
+            f()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Sends Ethernet frames by one of this host's interfaces, as they are.
+    pub fn send_frames(&self, interface: &str, frames: &[Vec<u8>]) -> &Host {
+        let lines: String = frames.iter().map(|frame| hex(frame) + "\n").collect();
+        let script = format!("perl -e {} {interface}", crate::shell::quote(SENDER));
+        self.holder
+            .run(
+                &self.env,
+                &script,
+                lines.as_bytes(),
+                Duration::from_secs(30),
+            )
+            .ok();
+        self
     }
 
     /// Starts a command that goes on in the background until it ends or the host does.

@@ -78,6 +78,10 @@ impl Testbed {
             .ok()
     }
 
+    fn try_run(&self, script: &str) -> crate::Output {
+        self.world.run(&[], script, b"", Duration::from_secs(60))
+    }
+
     /// A file name for the test's own use; the file goes with the testbed.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
@@ -107,26 +111,27 @@ impl Segment<'_> {
         Capture::start(self.testbed, &self.bridge, filter)
     }
 
-    /// Loses this share of the packets that hosts send into the segment, at random; 0 ends it.
+    /// Loses this share of the packets that pass, at random; 0 ends it.
     ///
-    /// By nftables where each host's cable enters, which kernels without netem have too. What is lost of ESP is
-    /// counted, so that a test can tell the wire's losses from everybody else's.
+    /// By netem where the kernel has it, else by nftables where each host's cable enters.
     pub fn lose(&self, percent: f64) {
-        let table = self.loss_table();
+        let table = format!("loss-{}", self.bridge);
         self.testbed.run(&format!(
             "nft delete table netdev {table} 2>/dev/null; true"
         ));
-        if percent <= 0.0 {
+        if self.try_netem(&match percent {
+            ..=0.0 => String::new(),
+            _ => format!("loss {percent}%"),
+        }) || percent <= 0.0
+        {
             return;
         }
         let last = (percent * 10.0).round().clamp(1.0, 1000.0) as u32 - 1;
-        let chance = format!("numgen random mod 1000 <= {last}");
         self.testbed.run(&format!(
             "nft add table netdev {table} || exit 1; \
              ip -o link show master {bridge} | sed 's/^[0-9]*: //; s/[@:].*//' | while read -r port; do \
                nft \"add chain netdev {table} $port {{ type filter hook ingress device $port priority 0; }}\" \
-               && nft \"add rule netdev {table} $port ip protocol esp {chance} counter drop\" \
-               && nft \"add rule netdev {table} $port ip protocol != esp {chance} drop\" || exit 1; \
+               && nft \"add rule netdev {table} $port numgen random mod 1000 <= {last} drop\" || exit 1; \
              done",
             bridge = self.bridge
         ));
@@ -136,36 +141,21 @@ impl Segment<'_> {
     ///
     /// Only in a test kernel: others may have no netem.
     pub fn netem(&self, parameters: &str) {
+        assert!(self.try_netem(parameters), "this kernel has no netem");
+    }
+
+    fn try_netem(&self, parameters: &str) -> bool {
         let change = if parameters.is_empty() {
             "del dev $port root".to_owned()
         } else {
             format!("replace dev $port root netem {parameters}")
         };
-        self.testbed.run(&format!(
+        let script = format!(
             "ip -o link show master {} | sed 's/^[0-9]*: //; s/[@:].*//' | while read -r port; do \
                tc qdisc {change} || exit 1; \
              done",
             self.bridge
-        ));
-    }
-
-    /// How many ESP packets [`Segment::lose`] has lost since it was called.
-    pub fn lost_esp(&self) -> u32 {
-        let listed = self
-            .testbed
-            .run(&format!("nft list table netdev {}", self.loss_table()));
-        let counts = listed.lines().filter_map(|line| {
-            line.split_once("counter packets ")?
-                .1
-                .split(' ')
-                .next()?
-                .parse::<u32>()
-                .ok()
-        });
-        counts.sum()
-    }
-
-    fn loss_table(&self) -> String {
-        format!("loss-{}", self.bridge)
+        );
+        self.testbed.try_run(&script).status == 0
     }
 }

@@ -2,6 +2,21 @@
 
 use testing::{Gateways, Keys, NET_TO_NET, Output, Testbed};
 
+testing::on_both_data_paths!(
+    a_misspelt_keyword_is_pointed_at_and_the_right_one_proposed,
+    a_bad_address_is_pointed_at,
+    a_missing_also_target_is_named_with_what_exists,
+    subnets_that_overlap_are_refused,
+    an_unknown_connection_is_named,
+    no_secret_for_the_peer_names_both_and_the_file,
+    another_secret_is_called_a_probable_mismatch,
+    another_rsa_key_is_refused_by_name,
+    a_peer_without_a_connection_is_told_apart,
+    a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason,
+    port_500_taken_says_by_whom_to_look,
+    an_interface_that_is_not_there_or_down_is_named,
+);
+
 /// A gateway's ipsec.conf with this conn section, through `ipsec auto --add`.
 fn adding(conn: &str) -> Output {
     let testbed = Testbed::new();
@@ -20,7 +35,6 @@ fn adding(conn: &str) -> Output {
     output.fails()
 }
 
-#[test]
 fn a_misspelt_keyword_is_pointed_at_and_the_right_one_proposed() {
     let conn = "conn broken\n\tleft=192.1.2.45\n\tleftsubnte=192.0.1.0/24\n\tright=192.1.2.23\n";
     adding(conn)
@@ -29,13 +43,11 @@ fn a_misspelt_keyword_is_pointed_at_and_the_right_one_proposed() {
         .says("leftsubnet");
 }
 
-#[test]
 fn a_bad_address_is_pointed_at() {
     let conn = "conn broken\n\tleft=192.1.2.256\n\tright=192.1.2.23\n";
     adding(conn).says("/etc/ipsec.conf:7").says("192.1.2.256");
 }
 
-#[test]
 fn a_missing_also_target_is_named_with_what_exists() {
     let conn = "conn broken\n\talso=gatewasy\n\tauto=add\n\nconn gateways\n\tleft=192.1.2.45\n\tright=192.1.2.23\n";
     adding(conn)
@@ -44,7 +56,6 @@ fn a_missing_also_target_is_named_with_what_exists() {
         .says("gateways");
 }
 
-#[test]
 fn subnets_that_overlap_are_refused() {
     let conn = "conn broken\n\tleft=192.1.2.45\n\tleftsubnet=192.0.2.0/24\n\tright=192.1.2.23\n\trightsubnet=192.0.2.0/24\n";
     adding(conn)
@@ -53,7 +64,6 @@ fn subnets_that_overlap_are_refused() {
         .says("renumber");
 }
 
-#[test]
 fn an_unknown_connection_is_named() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -70,7 +80,6 @@ fn an_unknown_connection_is_named() {
         .says("no connection named \"net2net\"");
 }
 
-#[test]
 fn no_secret_for_the_peer_names_both_and_the_file() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -84,7 +93,6 @@ fn no_secret_for_the_peer_names_both_and_the_file() {
         .never_says("not for us");
 }
 
-#[test]
 fn another_secret_is_called_a_probable_mismatch() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -97,7 +105,6 @@ fn another_secret_is_called_a_probable_mismatch() {
     assert!(!log.contains("another secret"), "{log}");
 }
 
-#[test]
 fn another_rsa_key_is_refused_by_name() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Rsa);
@@ -112,7 +119,6 @@ fn another_rsa_key_is_refused_by_name() {
     );
 }
 
-#[test]
 fn a_peer_without_a_connection_is_told_apart() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -128,7 +134,6 @@ fn a_peer_without_a_connection_is_told_apart() {
     );
 }
 
-#[test]
 fn a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -154,7 +159,6 @@ fn a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason() {
         .says("rightsubnet=");
 }
 
-#[test]
 fn port_500_taken_says_by_whom_to_look() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
@@ -186,7 +190,22 @@ fn no_permission_for_tun_says_what_is_needed() {
         .says("/dev/net/tun");
 }
 
-#[test]
+mod module {
+    testing::on_klips_ko!(no_permission_for_klips_says_what_is_needed);
+    use super::no_permission_for_klips_says_what_is_needed;
+}
+
+fn no_permission_for_klips_says_what_is_needed() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET);
+    net.west
+        .run("setpriv --bounding-set -net_admin --inh-caps -net_admin ipsec setup start")
+        .fails()
+        .says("root");
+    net.west.run("pgrep -x 'pluto|klipsd'").fails();
+}
+
 fn an_interface_that_is_not_there_or_down_is_named() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);

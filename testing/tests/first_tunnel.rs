@@ -10,6 +10,7 @@ testing::on_both_data_paths!(
     net_to_net_by_shared_secret,
     without_its_tunnel_traffic_is_dropped_not_leaked,
     setup_can_be_run_twice_and_leaves_nothing,
+    the_demo_shows_what_it_says,
 );
 
 /// "plaintext! " as ping's -p takes it.
@@ -115,7 +116,6 @@ fn setup_can_be_run_twice_and_leaves_nothing() {
         .fails();
 }
 
-#[test]
 fn the_demo_shows_what_it_says() {
     let demo = Command::new(env!("CARGO_BIN_EXE_demo"))
         .output()

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use testing::{Gateways, Keys, NET_TO_NET, Testbed};
 
+testing::on_both_data_paths!(the_installed_programs_make_a_tunnel, the_demo_needs_no_root,);
+
 /// Runs `make` in the project on the programs beside this test, where there is no cargo, as root's PATH has none
 /// under sudo.
 fn make(target: &str, root: &Path) {
@@ -120,7 +122,6 @@ fn everything_is_put_in_its_place_and_taken_away_again() {
     assert_eq!(left, ["etc/ipsec.conf", "etc/ipsec.secrets"]);
 }
 
-#[test]
 fn the_installed_programs_make_a_tunnel() {
     let testbed = Testbed::new();
     let root = testbed.scratch("root");
@@ -162,7 +163,6 @@ fn the_installed_programs_make_a_tunnel() {
     net.west.run("! pgrep -x 'pluto|klipsd'").ok();
 }
 
-#[test]
 fn the_demo_needs_no_root() {
     let testbed = Testbed::new();
     let root = testbed.scratch("root");

@@ -12,6 +12,7 @@ testing::on_both_data_paths!(
     a_manual_connection_that_fails_leaves_nothing,
     every_algorithm_carries_packets,
     keys_for_counter_modes_must_be_fresh,
+    every_command_says_what_klips_refuses,
 );
 
 const WEST: &str = "192.1.2.45";
@@ -96,15 +97,17 @@ fn a_tunnel_keyed_by_hand_carries_pings_in_esp_only() {
     assert_eq!(net.pings(1, "0.1", "c0ffee"), 0);
 }
 
-#[test]
 fn every_command_says_what_klips_refuses() {
     let testbed = Testbed::new();
     let host = testbed.host("west");
-    host.run("ipsec eroute")
-        .exits(1)
-        .says("KLIPS is not running")
-        .says("ipsec setup start");
-    host.run("ip link add eth1 type veth peer name peer1 && ip link set eth1 up && \"$IPSEC_EXECDIR\"/klipsd")
+    if host.run("[ -e /proc/net/ipsec_version ]").status != 0 {
+        host.run("ipsec eroute")
+            .exits(1)
+            .says("KLIPS is not running")
+            .says("ipsec setup start");
+        host.run("\"$IPSEC_EXECDIR\"/klipsd").ok();
+    }
+    host.run("ip link add eth1 type veth peer name peer1 && ip link set eth1 up")
         .ok();
     host.run("ipsec pf_key --daemon /tmp/pf_key.pid >/tmp/pf_key.out")
         .ok();

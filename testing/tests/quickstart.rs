@@ -5,6 +5,12 @@ use std::path::Path;
 
 use testing::{Gateways, Host, Keys, Output, Testbed};
 
+testing::on_both_data_paths!(
+    the_quickstart_by_rsa_keys,
+    the_quickstart_by_a_shared_secret,
+    what_readme_tells_to_type_after_the_installation,
+);
+
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -88,7 +94,6 @@ fn with_keys(conf: &str, printed: &str) -> String {
     conf.lines().map(|line| fill(line) + "\n").collect()
 }
 
-#[test]
 fn the_quickstart_by_rsa_keys() {
     let text = document("docs/quickstart.md");
     let testbed = Testbed::new();
@@ -113,7 +118,6 @@ fn the_quickstart_by_rsa_keys() {
     assert!(said.contains("net-to-net"), "{said}");
 }
 
-#[test]
 fn the_quickstart_by_a_shared_secret() {
     let text = document("docs/quickstart.md");
     let testbed = Testbed::new();
@@ -132,7 +136,6 @@ fn the_quickstart_by_a_shared_secret() {
     assert_eq!(net.pings(5, "0.1", "ff"), 5);
 }
 
-#[test]
 fn what_readme_tells_to_type_after_the_installation() {
     let text = document("README.md");
     let testbed = Testbed::new();
