@@ -22,6 +22,7 @@ testing::on_klips_ko!(
     ah_in_both_modes,
     ipcomp_in_both_modes,
     extension_headers_before_ipsec,
+    sequence_numbers_of_64_bits,
 );
 testing::in_test_kernel!(
     esp_in_tunnels_of_ipv4,
@@ -30,6 +31,7 @@ testing::in_test_kernel!(
     ah_in_both_modes,
     ipcomp_in_both_modes,
     extension_headers_before_ipsec,
+    sequence_numbers_of_64_bits,
 );
 
 /// Tunnels of a family that carry packets of a family, or transport mode.
@@ -152,11 +154,11 @@ impl<'a> World<'a> {
     }
 
     /// The SAs of both directions on both gateways; those before are gone.
-    fn key(&mut self, layout: Layout, suite: &[Step]) {
+    fn key(&mut self, layout: Layout, suite: &[Step], esn: bool) {
         let [west, east] = layout.gateways();
         let tunnel = layout.is_tunnel();
-        let states = suites::states(suite, tunnel, west, east, false)
-            + &suites::states(suite, tunnel, east, west, true);
+        let states = suites::states(suite, tunnel, (west, east), [false, esn])
+            + &suites::states(suite, tunnel, (east, west), [true, esn]);
         batch(&self.net.east, &format!("xfrm state flush\n{states}"));
 
         self.set(|b, ids| request::flush(b, ids, SaType::Unspec));
@@ -164,12 +166,12 @@ impl<'a> World<'a> {
         let flow = |from: &str, to: &str| {
             Selector::nets(from.parse().expect("net"), to.parse().expect("net"))
         };
-        suites::for_klips(suite, tunnel, (west, east), false, |group| {
+        suites::for_klips(suite, tunnel, (west, east), [false, esn], |group| {
             let first = self.add_group(group).0;
             let flow = flow(&west_net, &east_net);
             self.set(|b, ids| request::add_flow(b, ids, &flow, first, SaFlags::REPLACEFLOW));
         });
-        suites::for_klips(suite, tunnel, (east, west), true, |group| {
+        suites::for_klips(suite, tunnel, (east, west), [true, esn], |group| {
             let last = self.add_group(group).1;
             let flow = flow(&east_net, &west_net);
             self.set(|b, ids| request::set_inflow(b, ids, &flow, last));
@@ -239,6 +241,10 @@ fn names(suite: &[Step]) -> String {
 
 /// Every suite in every layout: packets pass both ways, and nothing but the expected protocols is on the wire.
 fn matrix(suites: &[Suite], layouts: &[Layout], expected: &str) {
+    matrix_with(suites, layouts, expected, false);
+}
+
+fn matrix_with(suites: &[Suite], layouts: &[Layout], expected: &str, esn: bool) {
     let testbed = Testbed::new();
     let mut world = World::new(&testbed);
     let others = format!("not arp and not igmp and not ip6 multicast and not ({expected})");
@@ -248,7 +254,7 @@ fn matrix(suites: &[Suite], layouts: &[Layout], expected: &str) {
     for layout in layouts {
         for suite in suites {
             world.lay_out(*layout, suite);
-            world.key(*layout, suite);
+            world.key(*layout, suite, esn);
             if let Err(error) = world.talk(*layout) {
                 failed.push(format!(
                     "{} in {layout:?}: {error}\n{}",
@@ -278,9 +284,9 @@ fn extension_headers_before_ipsec() {
         panic!("not IPv6")
     };
     let mut failed = Vec::new();
-    for suite in [suites::ah(), vec![suites::esp().remove(1)]].concat() {
+    for suite in [suites::ah(), vec![suites::esp_once().remove(2)]].concat() {
         world.lay_out(layout, &suite);
-        world.key(layout, &suite);
+        world.key(layout, &suite, false);
         let passed = extensions::pings(&world.net.west, here, there)
             .and_then(|()| extensions::pings(&world.net.east, there, here));
         if let Err(error) = passed {
@@ -312,7 +318,7 @@ fn esp_in_tunnels_of_ipv4() {
 }
 
 fn esp_in_tunnels_of_ipv6() {
-    matrix(&suites::esp(), &tunnels(true), ESP);
+    matrix(&suites::esp_once(), &tunnels(true), ESP);
 }
 
 fn esp_in_transport_mode() {
@@ -326,4 +332,14 @@ fn ah_in_both_modes() {
 fn ipcomp_in_both_modes() {
     matrix(&suites::comp(), &all(), &format!("{ESP} or {AH}"));
     matrix(&suites::bare_comp(), &TRANSPORT, "ip or ip6");
+}
+
+fn sequence_numbers_of_64_bits() {
+    let layouts = [tunnels(false), TRANSPORT].concat();
+    matrix_with(
+        &suites::for_esn(),
+        &layouts,
+        &format!("{ESP} or {AH}"),
+        true,
+    );
 }

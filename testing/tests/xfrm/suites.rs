@@ -7,15 +7,34 @@ use std::net::IpAddr;
 
 use ipsec_types::{AuthAlg, EncAlg, SaId, SaProto, Spi};
 use klips::transform::{
-    AUTHENTICATIONS, Authentication, COMPRESSIONS, ENCRYPTIONS, Encryption, authentication,
+    AUTHENTICATIONS, Authentication, COMPRESSIONS, ENCRYPTIONS, Encryption, Mode, authentication,
     encryption,
 };
+use pfkey::SaFlags;
 use pfkey::request::SaParams;
 
 /// What XFRM calls the ciphers, by KLIPS' names.
-const CIPHERS: &[(&str, &str)] = &[("3DES", "cbc(des3_ede)"), ("AES", "cbc(aes)")];
+const CIPHERS: &[(&str, &str)] = &[
+    ("3DES", "cbc(des3_ede)"),
+    ("NULL", "ecb(cipher_null)"),
+    ("AES", "cbc(aes)"),
+    ("AES_CTR", "rfc3686(ctr(aes))"),
+    ("AES_GCM_8", "rfc4106(gcm(aes))"),
+    ("AES_GCM_12", "rfc4106(gcm(aes))"),
+    ("AES_GCM_16", "rfc4106(gcm(aes))"),
+    ("CAMELLIA", "cbc(camellia)"),
+    ("CHACHA20_POLY1305", "rfc7539esp(chacha20,poly1305)"),
+];
 /// What XFRM calls the MACs.
-const MACS: &[(&str, &str)] = &[("HMAC_MD5", "hmac(md5)"), ("HMAC_SHA1", "hmac(sha1)")];
+const MACS: &[(&str, &str)] = &[
+    ("HMAC_MD5", "hmac(md5)"),
+    ("HMAC_SHA1", "hmac(sha1)"),
+    ("HMAC_SHA2_256", "hmac(sha256)"),
+    ("HMAC_SHA2_384", "hmac(sha384)"),
+    ("HMAC_SHA2_512", "hmac(sha512)"),
+    ("AES_XCBC", "xcbc(aes)"),
+    ("AES_CMAC", "cmac(aes)"),
+];
 
 /// SADB_EALG_AESCBC and SADB_AALG_SHA1HMAC: what the others are combined with.
 const AES: u8 = klips::transform::EALG_AES_CBC;
@@ -50,17 +69,36 @@ fn sha1() -> &'static Authentication {
 pub fn esp() -> Vec<Suite> {
     let mut all = Vec::new();
     for row in ENCRYPTIONS {
-        all.extend(
-            row.keys
-                .iter()
-                .map(|len| vec![Step::Esp((row, *len), Some(sha1()))]),
-        );
+        let mac = (row.mode != Mode::Aead).then(sha1);
+        all.extend(row.keys.iter().map(|len| vec![Step::Esp((row, *len), mac)]));
     }
     for row in AUTHENTICATIONS.iter().filter(|row| row.id != SHA1) {
         all.push(vec![Step::Esp(aes(16), Some(row))]);
     }
     all.push(vec![Step::Esp(aes(16), None)]);
     all
+}
+
+/// ESP with every cipher, each with its shortest key.
+pub fn esp_once() -> Vec<Suite> {
+    let of = |suite: &Suite| match suite[0] {
+        Step::Esp((row, _), _) => row.id,
+        _ => 0,
+    };
+    let mut all = esp();
+    all.dedup_by_key(|suite| of(suite));
+    all.truncate(ENCRYPTIONS.len());
+    all
+}
+
+/// What 64-bit sequence numbers are tried with: a cipher with a MAC, an AEAD, and AH.
+pub fn for_esn() -> Vec<Suite> {
+    let aead = ENCRYPTIONS.iter().find(|row| row.mode == Mode::Aead);
+    vec![
+        vec![Step::Esp(aes(16), Some(sha1()))],
+        vec![Step::Esp((aead.expect("a row"), 16), None)],
+        vec![Step::Ah(sha1())],
+    ]
 }
 
 /// AH with every MAC, and over ESP.
@@ -133,10 +171,16 @@ impl Step {
             )
         };
         match self {
-            Self::Esp(cipher, auth) => {
-                let (row, len) = cipher;
-                let (name, key) = (kernel_name(CIPHERS, row.name), hex(&key(*len)));
-                format!("enc {name} {key} {}", auth.map_or(String::new(), mac))
+            Self::Esp((row, len), auth) => {
+                let name = kernel_name(CIPHERS, row.name);
+                let key = match len + row.salt {
+                    0 => "\"\"".to_owned(),
+                    len => hex(&key(len)),
+                };
+                match row.mode {
+                    Mode::Aead => format!("aead {name} {key} {}", row.icv * 8),
+                    _ => format!("enc {name} {key} {}", auth.map_or(String::new(), mac)),
+                }
             }
             // RFC 4302 pads AH to 32 bits in IPv4; XFRM does so when it is told.
             Self::Ah(row) => format!("flag align4 {}", mac(row)),
@@ -155,7 +199,7 @@ pub fn for_klips<R>(
     suite: &[Step],
     tunnel: bool,
     (src, dst): (IpAddr, IpAddr),
-    to_west: bool,
+    [to_west, esn]: [bool; 2],
     f: impl FnOnce(&[SaParams<'_>]) -> R,
 ) -> R {
     let keys = key(256);
@@ -169,11 +213,14 @@ pub fn for_klips<R>(
             replay: 64,
             ..SaParams::new(said(step.proto(), n), src)
         };
+        if esn {
+            sa.flags = SaFlags::ESN;
+        }
         let auth = match step {
             Step::Esp(cipher, auth) => {
                 let (row, len) = cipher;
                 sa.encrypt = EncAlg(row.id);
-                sa.enc_key = &keys[..*len];
+                sa.enc_key = &keys[..*len + row.salt];
                 *auth
             }
             Step::Ah(row) => Some(*row),
@@ -193,7 +240,12 @@ pub fn for_klips<R>(
 }
 
 /// XFRM's states for packets from `src` to `dst`, a line each of `ip -batch`.
-pub fn states(suite: &[Step], tunnel: bool, src: IpAddr, dst: IpAddr, to_west: bool) -> String {
+pub fn states(
+    suite: &[Step],
+    tunnel: bool,
+    (src, dst): (IpAddr, IpAddr),
+    [to_west, esn]: [bool; 2],
+) -> String {
     let mut lines = String::new();
     for (n, step) in suite.iter().enumerate() {
         let window = if matches!(step, Step::Comp) { 0 } else { 32 };
@@ -203,8 +255,9 @@ pub fn states(suite: &[Step], tunnel: bool, src: IpAddr, dst: IpAddr, to_west: b
             (true, _) => "transport flag af-unspec",
             (false, _) => "transport",
         };
+        let esn = if esn { "flag esn" } else { "" };
         lines += &format!(
-            "xfrm state add src {src} dst {dst} proto {} spi {:#x} reqid {} mode {mode} replay-window {window} {}\n",
+            "xfrm state add src {src} dst {dst} proto {} spi {:#x} reqid {} mode {mode} replay-window {window} {esn} {}\n",
             step.proto().name(),
             spi(n, to_west),
             n + 1,
