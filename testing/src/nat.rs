@@ -35,7 +35,7 @@ impl<'a> Router<'a> {
             .attach(&net, "eth0", inside);
         host.run(
             "nft add table ip nat && nft 'add chain ip nat post { type nat hook postrouting priority 100; }' \
-             && nft add table ip gate && nft 'add chain ip gate forward { type filter hook forward priority 0; }'",
+             && nft add table ip gate && nft 'add chain ip gate early { type filter hook prerouting priority -300; }'",
         )
         .ok();
         let router = Router {
@@ -75,11 +75,12 @@ impl<'a> Router<'a> {
     /// Loses all mappings, as a router does that is switched off for a while; new ones get ports of another range. Takes the
     /// lifetime of a mapping.
     pub fn forget(&self) {
-        self.host.run("nft add rule ip gate forward drop").ok();
+        // Before the mappings are looked at, which would prolong them.
+        self.host.run("nft add rule ip gate early drop").ok();
         let lifetime = self.lifetime.load(Ordering::Relaxed);
         std::thread::sleep(Duration::from_secs(u64::from(lifetime) + 2));
         self.first_port.fetch_add(100, Ordering::Relaxed);
         self.masquerade();
-        self.host.run("nft flush chain ip gate forward").ok();
+        self.host.run("nft flush chain ip gate early").ok();
     }
 }
