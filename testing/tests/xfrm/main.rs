@@ -140,7 +140,7 @@ impl<'a> World<'a> {
         batch(&self.net.east, &policies);
 
         self.set(|b, ids| request::flush(b, ids, SaType::Unspec));
-        self.set(|b, ids| request::clear_flows(b, ids));
+        self.set(request::clear_flows);
         let source = match layout {
             Layout::Tunnel { .. } => String::new(),
             Layout::Transport { .. } => format!("src {west}"),
