@@ -120,6 +120,39 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Brings the row's connection up `count` times, from both sides in turn, each time ending it on both sides.
+    ///
+    /// # Errors
+    /// Which set-up failed, or left something behind.
+    pub fn set_ups(&self, row: &Row, count: u32) -> Result<(), String> {
+        self.load(row)?;
+        let (here, there) = self.ends(row);
+        for turn in 1..=count {
+            let role = if turn % 2 == 1 { Role::We } else { Role::They };
+            let told =
+                |error: String| format!("set-up {turn} of {count}: {error}\n{}", self.logs(row));
+            self.up(role).map_err(told)?;
+            let pings = here.run(&format!("ping -n -q -c 20 -i 0.2 -w 10 {there}"));
+            if pings.contains(" 0 received") {
+                return Err(told(format!("no ping of 20 is answered: {pings}")));
+            }
+            // A lost deletion is nobody's fault, so both are told; and whoever comes back is told again.
+            let quiet = wait_until(Duration::from_secs(60), || {
+                self.ours("ipsec auto --down cell");
+                self.peer().down("cell");
+                self.left_of_ours().is_empty() && self.peer().leftovers().is_empty()
+            });
+            quiet.ok_or_else(|| {
+                told(format!(
+                    "left behind: ours {}, theirs {}",
+                    one_line(&self.left_of_ours()),
+                    one_line(&self.peer().leftovers())
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
     /// All that is tried of a row; daemons are started anew after a failure.
     ///
     /// # Errors
@@ -234,15 +267,17 @@ impl<'a> Bench<'a> {
 
     /// Neither side knows of an SA any more.
     fn nothing_left(&self, when: &str) -> Result<(), String> {
-        let ours = || {
-            let script = "ipsec auto --status | grep STATE_; ipsec eroute | grep 0x; ipsec spi | grep -v ' int0x'";
-            self.ours(script).stdout
-        };
-        wait_until(PATIENCE, || ours().trim().is_empty())
-            .ok_or_else(|| format!("{when} we still have {}", one_line(&ours())))?;
+        wait_until(PATIENCE, || self.left_of_ours().is_empty())
+            .ok_or_else(|| format!("{when} we still have {}", one_line(&self.left_of_ours())))?;
         let theirs = || self.peer().leftovers();
         wait_until(PATIENCE, || theirs().is_empty())
             .ok_or_else(|| format!("{when} they still have {}", one_line(&theirs())))
+    }
+
+    /// States of pluto, and SAs and eroutes of KLIPS that are there.
+    fn left_of_ours(&self) -> String {
+        let script = "ipsec auto --status | grep STATE_; ipsec eroute | grep 0x; ipsec spi | grep -v ' int0x'";
+        self.ours(script).stdout.trim().to_owned()
     }
 
     /// Our delete reaches them: none of their SAs stays. libreswan, which was told `--up` for its rekeying, begins anew at
@@ -277,7 +312,8 @@ impl<'a> Bench<'a> {
         self.net.west.run(script)
     }
 
-    fn logs(&self, row: &Row) -> String {
+    /// Configurations and logs of both sides.
+    pub fn logs(&self, row: &Row) -> String {
         format!(
             "--- ours\n{}\n{}\n--- theirs\n{}\n{}\n{}\n{}",
             text::ours(row, &self.keys),

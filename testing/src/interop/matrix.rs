@@ -106,6 +106,19 @@ impl fmt::Display for Row {
     }
 }
 
+/// A row that both peers have had for long: shared secret, AES and SHA1, tunnel, PFS.
+pub fn plain_row(peer: Kind) -> Row {
+    Row {
+        peer,
+        role: Role::We,
+        keys: Keys::Psk,
+        suite: &SUITES[1],
+        mode: Mode::Tunnel,
+        pfs: true,
+        wrap: Wrap::Esp,
+    }
+}
+
 /// All rows: every suite in both roles, with both kinds of keys, in both modes; then for each role and mode one each
 /// without PFS, with IPCOMP, and with AH.
 pub fn matrix() -> Vec<Row> {

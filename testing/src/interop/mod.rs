@@ -11,7 +11,7 @@ mod suites;
 mod text;
 
 pub use bench::{Bench, Failure};
-pub use matrix::{Mode, Role, Row, Wrap, matrix};
+pub use matrix::{Mode, Role, Row, Wrap, matrix, plain_row};
 pub use suites::{SUITES, Suite};
 
 /// The body of a test: tries those rows with a peer that `choose` takes, and panics with all that failed.
@@ -32,4 +32,19 @@ pub fn try_rows(peer: crate::peer::Kind, choose: impl Fn(&Row) -> bool) {
         })
         .collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The body of a test: so many set-ups with a peer over a wire that loses a tenth, delays by up to 100 ms, so that packets
+/// overtake each other, and doubles a twentieth.
+#[track_caller]
+pub fn over_a_bad_wire(peer: crate::peer::Kind, set_ups: u32) {
+    let testbed = crate::Testbed::new();
+    let bench = Bench::new(&testbed, peer);
+    bench
+        .net()
+        .public
+        .netem("delay 50ms 50ms loss 10% duplicate 5%");
+    if let Err(error) = bench.set_ups(&plain_row(peer), set_ups) {
+        panic!("{error}");
+    }
 }
