@@ -67,15 +67,9 @@ fn wireshark_reads(peer: Kind) {
     let testbed = Testbed::new();
     let bench = Bench::new(&testbed, peer);
     let captured = both_roles(&bench, bench.net().public.capture("udp port 500"));
-    let rows = captured.tshark(
-        &[],
-        &[
-            "ip.src",
-            "isakmp.exchangetype",
-            "_ws.malformed",
-            "_ws.expert.message",
-        ],
-    );
+    let malformed = captured.tshark(&["-Y", "_ws.malformed"], &["frame.number", "ip.src"]);
+    assert_eq!(malformed, Vec::<Vec<String>>::new());
+    let rows = captured.tshark(&["-Y", "isakmp"], &["ip.src", "isakmp.exchangetype"]);
     let ours: Vec<_> = rows.iter().filter(|row| row[0] == "192.1.2.45").collect();
     assert!(ours.len() >= 12, "{rows:?}");
     for kind in ["2", "5", "32"] {
@@ -83,9 +77,6 @@ fn wireshark_reads(peer: Kind) {
             ours.iter().any(|row| row[1] == kind),
             "no exchange {kind}: {rows:?}"
         );
-    }
-    for row in &rows {
-        assert_eq!(row[2], "", "{row:?}");
     }
 }
 

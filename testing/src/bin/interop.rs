@@ -1,7 +1,8 @@
 //! `make interop`: the whole matrix with both peers on both data paths, and its table in `docs/interop.md`.
 //!
-//! `interop [WORD...]` tries the rows whose text has all the words (`strongswan they AH tunnel`; a peer's name or
-//! a data path's chooses too). Only a run without words writes the table. Logs of failures go to `target/interop/`.
+//! `interop [WORD...]` tries the rows whose text has all the words (`strongswan they AH tunnel`; a data path's name chooses
+//! too) and puts their results beside those that are known; a run without words forgets the old ones. What is known,
+//! and the logs of failures, are in `target/debug/interop/`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,11 @@ fn outside(words: &[String]) -> ExitCode {
         }
     }
     batches.reverse();
+    let known = if words.is_empty() {
+        Results::new()
+    } else {
+        read_results(&rows)
+    };
     let results = Mutex::new(Results::new());
     let queue = Mutex::new(batches);
     std::thread::scope(|threads| {
@@ -106,9 +112,9 @@ fn outside(words: &[String]) -> ExitCode {
         results.len() - failed,
         begun.elapsed().as_secs()
     );
-    if words.is_empty() {
-        write_table(&rows, &results);
-    }
+    let all: Results = known.into_iter().chain(results).collect();
+    keep_results(&rows, &all);
+    write_table(&rows, &all);
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
@@ -213,6 +219,44 @@ fn logs() -> PathBuf {
     std::fs::create_dir_all(&dir)
         .unwrap_or_else(|error| panic!("{} can't be made: {error}", dir.display()));
     dir
+}
+
+fn results_file() -> PathBuf {
+    logs().join("results")
+}
+
+/// The results of earlier runs, by the rows' text, so that new rows do not mix them up.
+fn read_results(rows: &[Row]) -> Results {
+    let text = std::fs::read_to_string(results_file()).unwrap_or_default();
+    let of = |line: &str| {
+        let mut parts = line.splitn(3, '\t');
+        let (name, path, result) = (parts.next()?, parts.next()?, parts.next()?);
+        let number = rows.iter().position(|row| row.to_string() == name)?;
+        let path = [Klips::Daemon, Klips::Module]
+            .map(path_name)
+            .into_iter()
+            .find(|known| *known == path)?;
+        let result = match result.strip_prefix("no ") {
+            None => Ok(()),
+            Some(reason) => Err(reason.to_owned()),
+        };
+        Some(((number, path), result))
+    };
+    text.lines().filter_map(of).collect()
+}
+
+fn keep_results(rows: &[Row], results: &Results) {
+    let line = |((number, path), result): (&(usize, &str), &Result<(), String>)| {
+        let result = match result {
+            Ok(()) => "yes".to_owned(),
+            Err(reason) => format!("no {reason}"),
+        };
+        format!("{}\t{path}\t{result}\n", rows[*number])
+    };
+    let text: String = results.iter().map(line).collect();
+    let file = results_file();
+    std::fs::write(&file, text)
+        .unwrap_or_else(|error| panic!("{} can't be written: {error}", file.display()));
 }
 
 fn write_table(rows: &[Row], results: &Results) {
