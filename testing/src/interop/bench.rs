@@ -96,7 +96,15 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// What the side that refused said.
     pub fn load(&self, row: &Row) -> Result<(), String> {
-        self.net.west.conf(&text::ours(row, &self.keys));
+        self.load_with(row, "")
+    }
+
+    /// The same, with lines more at the end of our conn.
+    ///
+    /// # Errors
+    /// What the side that refused said.
+    pub fn load_with(&self, row: &Row, more: &str) -> Result<(), String> {
+        self.net.west.conf(&(text::ours(row, &self.keys) + more));
         let theirs = text::theirs(row, &self.keys);
         match self.kind {
             Kind::Strongswan => self.net.east.write("/etc/swanctl/swanctl.conf", &theirs),
