@@ -14,7 +14,6 @@ testing::in_test_kernel!(
     wireshark_reads_what_we_say_to_libreswan,
     ten_thousand_mutated_datagrams,
     strongswan_frozen_and_rebooted,
-    libreswan_frozen_and_rebooted,
 );
 
 /// Set-ups in `make check`; the 200 with `BAD_WIRE_SET_UPS=200`, as `make interop` has it.
@@ -99,10 +98,6 @@ fn both_roles(bench: &Bench, capture: Capture) -> Captured {
 
 fn strongswan_frozen_and_rebooted() {
     frozen_and_rebooted(Kind::Strongswan);
-}
-
-fn libreswan_frozen_and_rebooted() {
-    frozen_and_rebooted(Kind::Libreswan);
 }
 
 /// Asked after 2 s, dead after 6 s; and one more question, and what a loaded machine takes.

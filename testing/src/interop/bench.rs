@@ -299,6 +299,8 @@ impl<'a> Bench<'a> {
         };
         wait_until(PATIENCE, gone).ok_or("our delete did not reach them")?;
         if self.kind == Kind::Libreswan {
+            // What it is told in the middle of a negotiation leaves ours to wait for an answer.
+            wait_until(Duration::from_secs(5), || self.peer().spis().len() >= 2);
             said("their end of what we deleted", &self.peer().down("cell"))?;
         }
         Ok(())
