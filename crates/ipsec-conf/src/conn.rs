@@ -376,8 +376,20 @@ fn end(t: &mut Taker<'_>, side: Side, rsasig: bool, version: Version) -> End {
         );
     }
     let mut updown = updown.unwrap_or("ipsec _updown").to_string();
+    let clamp = t.take("mssclamp", value::mss_clamp).flatten();
+    if clamp.is_some() && updown != "ipsec _updown" {
+        t.contradiction(
+            ["mssclamp", &key("updown")],
+            "cannot have both mssclamp= and updown=",
+            "let your own updown command clamp, as ipsec _updown does with the parameter mssclamp",
+        );
+    }
     if firewall {
         updown.push_str(" iptables");
+    }
+    if let Some(parameter) = clamp {
+        updown.push(' ');
+        updown.push_str(&parameter);
     }
     let on_demand = (rsasig && version == Version::V2).then_some(RsaKey::DnsOnDemand);
     End {

@@ -239,6 +239,12 @@ pub const KEYWORDS: &[Keyword] = &[
         "another name of fragmentation",
     ),
     conn(
+        "mssclamp",
+        Text,
+        "no",
+        "TCP through the tunnel agrees on segments that fit it: yes, no or octets",
+    ),
+    conn(
         "dpddelay",
         Duration,
         "",

@@ -68,6 +68,19 @@ fn decimal(number: &str, scale: u64, fraction_allowed: bool) -> Option<u32> {
     u32::try_from(parts * scale / tenths).ok()
 }
 
+/// `mssclamp=`: the parameter of `ipsec _updown`, none for `no`.
+pub fn mss_clamp(text: &str) -> Result<Option<String>, BadValue> {
+    match (yes_no(text), text.parse::<u16>()) {
+        (Ok(false), _) => Ok(None),
+        (Ok(true), _) => Ok(Some("mssclamp".to_string())),
+        (_, Ok(octets @ 536..)) => Ok(Some(format!("mssclamp={octets}"))),
+        _ => bad(
+            "not a segment size",
+            "write yes, no, or the octets of a TCP segment, such as 1360, at least 536",
+        ),
+    }
+}
+
 /// Digits only.
 pub fn integer(text: &str) -> Result<u32, BadValue> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -433,6 +446,16 @@ mod tests {
             "999999999d",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn segment_sizes() {
+        assert_eq!(mss_clamp("no"), Ok(None));
+        assert_eq!(mss_clamp("yes"), Ok(Some("mssclamp".into())));
+        assert_eq!(mss_clamp("1360"), Ok(Some("mssclamp=1360".into())));
+        for text in ["", "535", "70000", "-1", "1360; reboot", "%yes"] {
+            assert!(mss_clamp(text).is_err(), "{text}");
         }
     }
 

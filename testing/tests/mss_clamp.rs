@@ -1,0 +1,41 @@
+//! `mssclamp=`: TCP through a tunnel agrees on segments that fit it.
+
+use testing::{Gateways, Keys, NET_TO_NET, Testbed};
+
+/// The segment size that sunrise sees a connection of sunset agree on, and what is left of the rules when the tunnel is gone.
+fn agreed_with(line: &str) -> (u32, usize) {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    // West alone clamps, for both directions.
+    net.configure("", NET_TO_NET);
+    let conf = net.west.read("/etc/ipsec.conf");
+    net.west.conf(&format!("{conf}{line}"));
+    net.start();
+    net.up("net-to-net");
+    let _server = net
+        .sunrise
+        .spawn("timeout 20 python3 -c 'import socket; s=socket.create_server((\"192.0.2.1\", 5001)); c,_=s.accept(); c.recv(1)'");
+    let client = "import socket,time
+for _ in range(50):
+    try:
+        s=socket.create_connection((\"192.0.2.1\", 5001), 2); break
+    except OSError: time.sleep(0.1)
+print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))";
+    let said = net
+        .sunset
+        .run(&format!("python3 -c '{client}'"))
+        .ok()
+        .stdout;
+    net.west.run("ipsec auto --down net-to-net").ok();
+    let rules = net.west.run("iptables -t mangle -S").stdout;
+    let left = rules.lines().filter(|l| l.contains("TCPMSS")).count();
+    (said.trim().parse().expect("a number"), left)
+}
+
+#[test]
+fn segments_fit_the_tunnel() {
+    // Time stamps take 12 octets of each segment.
+    assert_eq!(agreed_with("\tmssclamp=1200\n"), (1200 - 12, 0));
+    assert_eq!(agreed_with("\tmssclamp=yes\n"), (1360 - 12, 0));
+    assert!(agreed_with("").0 > 1360);
+}
