@@ -345,8 +345,12 @@ fn unknown_and_foreign_packets() {
     west.ok(|b| request::delete(b, IDS, &said(SaProto::Esp, 0x1001, "192.1.2.45"), None));
     assert!(west.klips.sadb().is_empty(), "the group went with it");
     assert_eq!(west.receive(&sealed).0, Inbound::Drop(DropReason::NoSa));
+    // UDP is ESP in UDP: no other reaches KLIPS.
+    assert_eq!(west.receive(&ours()).0, Inbound::Drop(DropReason::NoSa));
+    let mut foreign = ours();
+    foreign[9] = 6;
     assert_eq!(
-        west.receive(&ours()).0,
+        west.receive(&foreign).0,
         Inbound::Drop(DropReason::WrongProtocol)
     );
     assert_eq!(
