@@ -75,12 +75,20 @@ pub struct Address {
 pub struct Device {
     /// `eth0`.
     pub ifname: String,
+    /// `UP`, `BROADCAST` and the like.
+    #[serde(default)]
+    pub flags: Vec<String>,
     /// Its addresses.
     #[serde(default)]
     pub addr_info: Vec<Address>,
 }
 
 impl Device {
+    /// Whether it is switched on.
+    pub fn is_up(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "UP")
+    }
+
     /// Addresses that others can reach, IPv4 first.
     pub fn addresses(&self) -> Vec<&Address> {
         let mut all: Vec<&Address> = self

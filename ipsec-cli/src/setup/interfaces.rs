@@ -59,6 +59,11 @@ fn attach_one(
     let mtu = setup.overridemtu.map_or(String::new(), |m| format!(" {m}"));
     let failed = |e: ClientError| e.to_string();
     let attach = || {
+        if !found.is_up() {
+            return Err(format!(
+                "device {physical} of {device} is down: bring it up first (ip link set {physical} up)"
+            ));
+        }
         control
             .attach(device, physical, setup.overridemtu)
             .map_err(failed)
