@@ -56,8 +56,7 @@ fn follow(title: &str, kind: Kind) {
                 .collect();
             let file = before
                 .split('`')
-                .filter(|word| word.starts_with("/etc/"))
-                .last()
+                .rfind(|word| word.starts_with("/etc/"))
                 .unwrap_or_else(|| panic!("{title}: no file is named before\n{text}"));
             for (name, host) in [("west", &net.west), ("east", &net.east)] {
                 let sentence = &before[before.find(file).unwrap_or(0)..];
