@@ -23,7 +23,7 @@ PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
-.PHONY: all build demo check lint test check-debug check-smp interop fuzz fuzz-module install uninstall bench clean
+.PHONY: all build demo check lint test check-debug check-smp interop fuzz fuzz-module install uninstall bench bench-kernel clean
 
 all: build
 
@@ -95,6 +95,13 @@ interop:
 	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/interop $(ROWS)
+
+# klips.ko beside XFRM and plain forwarding, in one boot of the test kernel. ONLY=aes128, for one, measures that alone.
+bench-kernel:
+	testing/prereqs test
+	testing/prereqs kernel
+	$(CARGO) build --release --locked -p testing --bin bench-kernel
+	$(TARGET)/release/bench-kernel $(ONLY)
 
 # Under sudo there is often no cargo: then what `make' has built is installed.
 install: $(if $(shell command -v $(CARGO) 2>/dev/null),build)

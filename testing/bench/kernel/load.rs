@@ -1,0 +1,95 @@
+//! What is sent through a line.
+
+use std::io::IoSlice;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
+
+use crate::clock::Clock;
+use crate::line::Line;
+
+/// Seconds of each iperf3 run.
+const SECONDS: u32 = 2;
+/// UDP packets of each run.
+const PACKETS: usize = 60_000;
+/// Octets in each.
+const PAYLOAD: [u8; 64] = [0x5a; 64];
+/// Packets given to the kernel at a time: its calls are dear in user-mode Linux, and would count for everybody.
+const BATCH: usize = 256;
+
+/// iperf3: Mbit for each second of CPU time.
+pub fn tcp(clock: &mut Clock, line: &Line) -> f64 {
+    let (_, start) = clock.time(|| iperf(line, "-n 1K"));
+    let (sum, took) = clock.time(|| iperf(line, &format!("-t {SECONDS}")));
+    let mut words = sum
+        .split_whitespace()
+        .rev()
+        .skip_while(|word| *word != "MBytes")
+        .skip(1);
+    let megabytes: Option<f64> = words.next().and_then(|figure| figure.parse().ok());
+    let megabytes = megabytes.expect("iperf3 tells MBytes");
+    megabytes * 8.0 * 1.048_576 / took.saturating_sub(start).as_secs_f64()
+}
+
+/// What it says of what arrived.
+fn iperf(line: &Line, how_long: &str) -> String {
+    let run = line
+        .sunset
+        .run(&format!("iperf3 -c 192.0.2.1 -f m {how_long}"))
+        .ok();
+    let sum = run.lines().find(|line| line.ends_with("receiver"));
+    sum.expect("iperf3 sums up").to_owned()
+}
+
+/// Small packets, thousands that arrived for each second of CPU time.
+pub fn udp(clock: &mut Clock, line: &Line) -> f64 {
+    // Nobody reads them: the packet is dropped where it would be put into the socket's queue.
+    let _sink = line
+        .sunrise
+        .in_network(|| UdpSocket::bind("192.0.2.1:9").expect("a socket"));
+    let socket = line
+        .sunset
+        .in_network(|| UdpSocket::bind("192.0.1.1:0").expect("a socket"));
+    let arrived = || {
+        let count = line
+            .sunrise
+            .run("cat /sys/class/net/eth0/statistics/rx_packets")
+            .ok()
+            .stdout;
+        count.trim().parse::<u64>().expect("a number")
+    };
+    let before = arrived();
+    let to = |_| "192.0.2.1:9".parse().expect("an address");
+    let ((), took) = clock.time(|| send(&socket, PACKETS, to));
+    let arrived = arrived() - before;
+    assert!(
+        arrived as usize * 20 >= PACKETS * 19,
+        "only {arrived} of {PACKETS} packets arrived"
+    );
+    arrived as f64 / took.as_secs_f64() / 1000.0
+}
+
+/// Sends so many packets.
+pub fn send(socket: &UdpSocket, packets: usize, to: impl Fn(usize) -> SocketAddrV4) {
+    let addresses: Vec<Option<SockaddrIn>> = (0..packets)
+        .map(|n| Some(SockaddrIn::from(to(n))))
+        .collect();
+    let mut headers = MultiHeaders::preallocate(BATCH, None);
+    let slices = [[IoSlice::new(&PAYLOAD)]; BATCH];
+    for batch in addresses.chunks(BATCH) {
+        let mut sent = 0;
+        while sent < batch.len() {
+            let rest = &batch[sent..];
+            let done = sendmmsg(
+                socket.as_raw_fd(),
+                &mut headers,
+                &slices[..rest.len()],
+                rest,
+                [],
+                MsgFlags::empty(),
+            );
+            sent += done.expect("UDP is taken").count();
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `make bench-kernel`: klips.ko beside the kernel's own IPsec (XFRM) and beside no IPsec, in one boot of a test kernel. Prints
+//! Markdown tables.
+//!
+//! Everything runs on the one CPU of that kernel, so a rate is what the whole way of a packet costs: the sender, two gateways and the
+//! receiver. Rates are by CPU time, so that what else the machine does counts little. Only ratios mean anything; each is the
+//! median of those of the rounds, in which all that is compared runs in turn.
+
+mod clock;
+mod eroutes;
+mod line;
+mod load;
+
+use std::process::ExitCode;
+
+use clock::Clock;
+use line::{CIPHERS, Line};
+use load::{tcp, udp};
+use testing::Testbed;
+
+/// How often everything is measured.
+const ROUNDS: usize = 5;
+
+fn main() -> ExitCode {
+    if !clock::inside() {
+        return clock::run();
+    }
+    let mut clock = Clock::new();
+    let only = std::env::args().nth(1);
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    // What one CPU gets is handed on at once, not dropped because the other end has not had its turn.
+    std::fs::write("/proc/sys/net/core/netdev_max_backlog", "100000").expect("a sysctl");
+    let testbed = Testbed::new();
+    if CIPHERS.iter().any(|cipher| wanted(cipher.name)) {
+        testbed.run("modprobe -a esp4 authenc");
+        let lines = ["plain", "xfrm", "klips"].map(|_| Line::new(&testbed));
+        let [plain, xfrm, klips] = &lines;
+        plain.forward();
+        for cipher in CIPHERS.iter().filter(|cipher| wanted(cipher.name)) {
+            xfrm.xfrm(cipher);
+            klips.klips(cipher);
+            let name = cipher.name;
+            table(
+                &format!("{name}: TCP, one flow"),
+                "Mbit/s",
+                &lines,
+                |line| tcp(&mut clock, line),
+            );
+            table(
+                &format!("{name}: UDP, 64 bytes"),
+                "thousand/s",
+                &lines,
+                |line| udp(&mut clock, line),
+            );
+        }
+    }
+    if wanted("eroutes") {
+        eroutes::measure(&mut clock, &testbed);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Measures all three lines some times in turn.
+fn table(what: &str, unit: &str, lines: &[Line; 3], mut measure: impl FnMut(&Line) -> f64) {
+    let mut rounds = Vec::new();
+    for round in 0..ROUNDS {
+        let mut rates = [0.0; 3];
+        for n in 0..lines.len() {
+            // Who comes first differs, so that nothing that happens in time falls on one of them.
+            let n = (n + round) % lines.len();
+            rates[n] = measure(&lines[n]);
+        }
+        rounds.push(rates);
+    }
+    let of = |f: &dyn Fn(&[f64; 3]) -> f64| median(rounds.iter().map(f).collect());
+    println!(
+        "| {what} | plain | XFRM | klips.ko | klips.ko / XFRM | klips.ko / plain |\n|---|---|---|---|---|---|"
+    );
+    println!(
+        "| {unit} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} |\n",
+        of(&|r| r[0]),
+        of(&|r| r[1]),
+        of(&|r| r[2]),
+        of(&|r| r[2] / r[1]),
+        of(&|r| r[2] / r[0]),
+    );
+}
+
+/// The middle one.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
