@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/hash.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/netfilter.h>
 #include <net/addrconf.h>
 #include <net/dst_metadata.h>
+#include <net/gso.h>
+#include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/route.h>
 #include "net.h"
@@ -24,29 +27,62 @@ void klips_h_skb_free(struct sk_buff *skb)
 	kfree_skb(skb);
 }
 
-/* Makes all of skb one buffer that is ours to write, with so much room; copies only where one of these is lacking. */
+/*
+ * Makes all of skb one buffer that is ours to write, and summed. What is so already stays where it is; what has to be copied gets so
+ * much room in the same copy.
+ */
 int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tail)
 {
-	unsigned int has_head, has_tail;
+	unsigned int has_head = skb_headroom(skb);
+	unsigned int has_tail = skb_end_pointer(skb) - skb_tail_pointer(skb);
+	unsigned int want_tail = skb->data_len + tail;
 	int err;
 
-	/* The stack segments for ipsecN, and no card puts segments of ESP together: a guest or TUN made this one up. */
+	/* What ipsecN got is cut already, and no card puts segments of ESP together: a guest or TUN made this one up. */
 	if (skb_is_gso(skb))
 		return -EINVAL;
-	if (skb->ip_summed == CHECKSUM_PARTIAL) {
-		err = skb_checksum_help(skb);
+	if (skb_cloned(skb) || (skb_is_nonlinear(skb) && has_tail < skb->data_len)) {
+		err = pskb_expand_head(skb, head > has_head ? SKB_DATA_ALIGN(head - has_head) : 0,
+				       want_tail > has_tail ? want_tail - has_tail : 0, GFP_ATOMIC | __GFP_NOWARN);
 		if (err)
 			return err;
 	}
 	err = skb_linearize(skb);
 	if (err)
 		return err;
-	has_head = skb_headroom(skb);
-	has_tail = skb_tailroom(skb);
-	if (!skb_cloned(skb) && has_head >= head && has_tail >= tail)
+	return skb->ip_summed == CHECKSUM_PARTIAL ? skb_checksum_help(skb) : 0;
+}
+
+/* Makes so much room in one that is prepared. */
+int klips_h_skb_expand(struct sk_buff *skb, unsigned int head, unsigned int tail)
+{
+	unsigned int has_head = skb_headroom(skb), has_tail = skb_tailroom(skb);
+
+	if (has_head >= head && has_tail >= tail)
 		return 0;
 	return pskb_expand_head(skb, head > has_head ? SKB_DATA_ALIGN(head - has_head) : 0,
 				tail > has_tail ? tail - has_tail : 0, GFP_ATOMIC | __GFP_NOWARN);
+}
+
+/*
+ * What ipsecN got as one packet to be cut into many: a list of them, each in one piece and summed, both in the one copy that there
+ * has to be. NULL where that fails; takes skb then too.
+ */
+struct sk_buff *klips_h_skb_segment(struct sk_buff *skb)
+{
+	struct sk_buff *segments;
+
+	if (!skb_is_gso(skb))
+		return skb;
+	segments = skb_gso_segment(skb, 0);
+	if (!segments)
+		return skb;
+	if (IS_ERR(segments)) {
+		kfree_skb(skb);
+		return NULL;
+	}
+	consume_skb(skb);
+	return segments;
 }
 
 void klips_h_skb_room(const struct sk_buff *skb, struct klips_room *room)
@@ -114,66 +150,152 @@ static void forget(struct sk_buff *skb)
 	skb_reset_network_header(skb);
 }
 
-/* Sends an IP packet of this host by one device, as its routes for it say; whether it went. Takes skb. */
-static bool transmit(struct net *net, struct sk_buff *skb, u32 device)
-{
+/*
+ * Routes by which packets went not long ago, some for each CPU: a tunnel's packets all ask for the same. Whether one still holds is
+ * asked of the stack each time, as of a socket's.
+ */
+#define ROUTES 16
+
+struct klips_route {
 	struct dst_entry *dst;
+	struct in6_addr daddr, saddr;
+	u32 cookie, mark, device;
+	u8 version, tos;
+};
+
+struct klips_routes {
+	struct klips_route route[ROUTES];
+};
+
+struct klips_routes *klips_h_routes_new(void)
+{
+	return (struct klips_routes __force *)alloc_percpu(struct klips_routes);
+}
+
+/* Nobody uses them any more. */
+void klips_h_routes_free(struct klips_routes *routes)
+{
+	struct klips_routes __percpu *all = (struct klips_routes __percpu __force *)routes;
+	int cpu, n;
+
+	for_each_possible_cpu(cpu)
+		for (n = 0; n < ROUTES; n++)
+			dst_release(per_cpu_ptr(all, cpu)->route[n].dst);
+	free_percpu(all);
+}
+
+static struct dst_entry *route4(struct net *net, const struct klips_route *to)
+{
+	struct flowi4 fl = {
+		.flowi4_oif = to->device,
+		.flowi4_mark = to->mark,
+		.flowi4_tos = to->tos,
+		.daddr = to->daddr.s6_addr32[0],
+		.saddr = to->saddr.s6_addr32[0],
+		.flowi4_flags = FLOWI_FLAG_ANYSRC,
+	};
+	struct rtable *rt = __ip_route_output_key(net, &fl);
+
+	return IS_ERR(rt) ? NULL : &rt->dst;
+}
+
+#if IS_ENABLED(CONFIG_IPV6)
+static struct dst_entry *route6(struct net *net, const struct klips_route *to)
+{
+	struct flowi6 fl = {
+		.flowi6_oif = to->device,
+		.flowi6_mark = to->mark,
+		.daddr = to->daddr,
+		.saddr = to->saddr,
+		.flowlabel = ip6_make_flowinfo(to->tos, 0),
+	};
+	/* Without the flag a packet whose source is given may go by another device: back into ipsecN. */
+	struct dst_entry *dst = ip6_route_output_flags(net, NULL, &fl, RT6_LOOKUP_F_IFACE);
+
+	if (!dst->error)
+		return dst;
+	dst_release(dst);
+	return NULL;
+}
+#endif
+
+/* A route for skb's packet by one device, with a reference; what is remembered is the CPU's own, so softirqs are off. */
+static struct dst_entry *route(struct net *net, struct klips_routes *routes, const struct sk_buff *skb, u32 device)
+{
+	struct klips_route want = { .device = device, .mark = skb->mark, .version = ip_hdr(skb)->version }, *had;
+	struct dst_entry *dst;
+	u32 hash;
+
+	if (want.version == 4) {
+		want.daddr.s6_addr32[0] = ip_hdr(skb)->daddr;
+		want.saddr.s6_addr32[0] = ip_hdr(skb)->saddr;
+		want.tos = ip_hdr(skb)->tos & INET_DSCP_MASK;
+		hash = (__force u32)ip_hdr(skb)->daddr;
+	} else {
+		want.daddr = ipv6_hdr(skb)->daddr;
+		want.saddr = ipv6_hdr(skb)->saddr;
+		want.tos = ipv6_get_dsfield(ipv6_hdr(skb)) & INET_DSCP_MASK;
+		hash = ipv6_addr_hash(&want.daddr);
+	}
+	had = &this_cpu_ptr((struct klips_routes __percpu __force *)routes)->route[hash_32(hash, ilog2(ROUTES))];
+	if (had->dst && had->device == want.device && had->mark == want.mark && had->version == want.version &&
+	    had->tos == want.tos && ipv6_addr_equal(&had->daddr, &want.daddr) && ipv6_addr_equal(&had->saddr, &want.saddr) &&
+	    dst_check(had->dst, had->cookie)) {
+		dst_hold(had->dst);
+		return had->dst;
+	}
+	dst_release(had->dst);
+	had->dst = NULL;
+#if IS_ENABLED(CONFIG_IPV6)
+	dst = want.version == 4 ? route4(net, &want) : route6(net, &want);
+	if (dst && want.version == 6)
+		want.cookie = rt6_get_cookie(dst_rt6_info(dst));
+#else
+	dst = want.version == 4 ? route4(net, &want) : NULL;
+#endif
+	if (dst && dst->dev->ifindex != device) {
+		dst_release(dst);
+		dst = NULL;
+	}
+	if (dst) {
+		want.dst = dst_clone(dst);
+		*had = want;
+	}
+	return dst;
+}
+
+/* Sends an IP packet of this host by one device, as its routes for it say; whether it went. Takes skb. Softirqs are off. */
+static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb, u32 device)
+{
+	struct dst_entry *dst = NULL;
+	bool v4;
 	int sent;
 
 	forget(skb);
-	if (skb->len >= sizeof(struct iphdr) && ip_hdr(skb)->version == 4) {
-		const struct iphdr *ip = ip_hdr(skb);
-		struct flowi4 fl = {
-			.flowi4_oif = device,
-			.flowi4_mark = skb->mark,
-			.flowi4_tos = ip->tos & INET_DSCP_MASK,
-			.daddr = ip->daddr,
-			.saddr = ip->saddr,
-			.flowi4_flags = FLOWI_FLAG_ANYSRC,
-		};
-		struct rtable *rt = __ip_route_output_key(net, &fl);
-
-		if (IS_ERR(rt))
-			goto no_route;
-		if (rt->dst.dev->ifindex != device) {
-			ip_rt_put(rt);
-			goto no_route;
-		}
-		skb_dst_set(skb, &rt->dst);
+	v4 = skb->len >= sizeof(struct iphdr) && ip_hdr(skb)->version == 4;
+	if (v4 || (skb->len >= sizeof(struct ipv6hdr) && ip_hdr(skb)->version == 6))
+		dst = route(net, routes, skb, device);
+	if (!dst) {
+		kfree_skb(skb);
+		return false;
+	}
+	skb_dst_set(skb, dst);
+	skb->dev = dst->dev;
+	if (v4) {
 		skb->protocol = htons(ETH_P_IP);
-		skb_set_transport_header(skb, ip->ihl * 4);
-		skb->dev = rt->dst.dev;
+		skb_set_transport_header(skb, ip_hdr(skb)->ihl * 4);
 		sent = ip_local_out(net, NULL, skb);
 		return !net_xmit_eval(sent);
 	}
 #if IS_ENABLED(CONFIG_IPV6)
-	if (skb->len >= sizeof(struct ipv6hdr) && ip_hdr(skb)->version == 6) {
-		const struct ipv6hdr *ip = ipv6_hdr(skb);
-		struct flowi6 fl = {
-			.flowi6_oif = device,
-			.flowi6_mark = skb->mark,
-			.daddr = ip->daddr,
-			.saddr = ip->saddr,
-			.flowlabel = ip6_flowinfo(ip),
-		};
-
-		/* Without the flag a packet whose source is given may go by another device: back into ipsecN. */
-		dst = ip6_route_output_flags(net, NULL, &fl, RT6_LOOKUP_F_IFACE);
-		if (dst->error || dst->dev->ifindex != device) {
-			dst_release(dst);
-			goto no_route;
-		}
-		skb_dst_set(skb, dst);
-		skb->protocol = htons(ETH_P_IPV6);
-		skb_set_transport_header(skb, sizeof(*ip));
-		skb->dev = dst->dev;
-		sent = ip6_local_out(net, NULL, skb);
-		return !net_xmit_eval(sent);
-	}
-#endif
-no_route:
+	skb->protocol = htons(ETH_P_IPV6);
+	skb_set_transport_header(skb, sizeof(struct ipv6hdr));
+	sent = ip6_local_out(net, NULL, skb);
+	return !net_xmit_eval(sent);
+#else
 	kfree_skb(skb);
 	return false;
+#endif
 }
 
 /*
@@ -184,13 +306,13 @@ no_route:
 static DEFINE_PER_CPU(unsigned int, nested);
 
 /* The same; it does not go where it went through ipsecN too often on its way. Takes skb. Any context but hard interrupts. */
-bool klips_h_transmit(struct net *net, struct sk_buff *skb, u32 device)
+bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb, u32 device)
 {
 	bool sent = false;
 
 	local_bh_disable();
 	if (__this_cpu_inc_return(nested) <= MOST_NESTED) {
-		sent = transmit(net, skb, device);
+		sent = transmit(net, routes, skb, device);
 	} else {
 		net_warn_ratelimited("klips: a packet went round through ipsecN and its physical device, and is dropped\n");
 		kfree_skb(skb);
@@ -235,10 +357,9 @@ static void setup(struct net_device *dev)
 	dev->mtu = 0;
 	dev->min_mtu = 0;
 	dev->max_mtu = IP_MAX_MTU;
-	dev->needed_headroom = LL_MAX_HEADER + 192;
-	dev->needed_tailroom = 128;
-	/* No offloads: the stack hands over packets that are whole, in one piece, and summed, and does so best itself. */
-	dev->features = 0;
+	/* Packets come uncut, unsummed and in pieces: each is copied once, when it is cut or joined, and summed by the way. */
+	dev->features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA | NETIF_F_GSO_SOFTWARE;
+	dev->hw_features = dev->features;
 }
 
 struct net_device *klips_h_device_new(struct net *net, unsigned int number, const struct net_device_ops *ops, void *host)
@@ -316,6 +437,21 @@ struct net *klips_h_device_net(const struct net_device *dev)
 bool klips_h_device_is_ours(const struct net_device *dev, const struct net_device_ops *ops)
 {
 	return dev->netdev_ops == ops;
+}
+
+/* The room that a packet needs which goes out by dev. */
+unsigned int klips_h_device_link_header(const struct net_device *dev)
+{
+	return LL_RESERVED_SPACE(dev);
+}
+
+/* Has the stack leave at least so much room in packets for dev from now on; any context, as tunnels do. */
+void klips_h_device_need_room(struct net_device *dev, unsigned int head, unsigned int tail)
+{
+	if (head > READ_ONCE(dev->needed_headroom))
+		WRITE_ONCE(dev->needed_headroom, head);
+	if (tail > READ_ONCE(dev->needed_tailroom))
+		WRITE_ONCE(dev->needed_tailroom, tail);
 }
 
 void klips_h_device_count_drop(struct net_device *dev, bool tx)

@@ -47,6 +47,7 @@ pub(crate) fn attach(host: &Host, id: DeviceId, name: &CStr, mtu: Option<u32>) -
         return Err(AttachError::Itself);
     }
     host.write(None, |klips, _| klips.attach(id, look.physical, mtu)).map_err(AttachError::Core)?;
+    host.note_link(id, look.link_header);
     show(host, id);
     Ok(())
 }

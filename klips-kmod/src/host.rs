@@ -16,7 +16,7 @@ use crate::sys::gate::Gate;
 use crate::sys::net::Net;
 use crate::sys::proc;
 use crate::sys::provision::Stash;
-use crate::sys::skb::{Queue, Skb};
+use crate::sys::skb::{Queue, Routes, Skb};
 use crate::sys::sysctl::Switches;
 use crate::sys::work::{Delayed, Work};
 
@@ -37,6 +37,10 @@ pub(crate) struct Host {
     pub(crate) sockets: Sockets,
     /// For each ipsecN the number of the physical device; 0: none. So that a packet that is not for us need not go to the gate.
     physical: [AtomicU32; MAX_DEVICES],
+    /// For each ipsecN what room its packets need.
+    rooms: [AtomicRoom; MAX_DEVICES],
+    /// Routes that its packets went by.
+    pub(crate) routes: Routes,
     /// Its `/proc/sys/net/ipsec`.
     switches: Switches,
     tables: Gate<Klips<KernelHome>>,
@@ -44,6 +48,24 @@ pub(crate) struct Host {
     trap: Work,
     tick: Delayed,
     refresh: Work,
+}
+
+/// The room around packets that an ipsecN needs, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    /// For the physical device's link layer, before all else.
+    pub(crate) link: usize,
+    /// For the headers of its SA groups.
+    pub(crate) head: usize,
+    /// For padding and authenticators.
+    pub(crate) tail: usize,
+}
+
+#[derive(Default)]
+struct AtomicRoom {
+    link: AtomicU32,
+    head: AtomicU32,
+    tail: AtomicU32,
 }
 
 impl Host {
@@ -54,6 +76,8 @@ impl Host {
             devices: Devices::new(),
             sockets: Sockets::new(),
             physical: Default::default(),
+            rooms: Default::default(),
+            routes: Routes::new().map_err(|_| ENOMEM)?,
             switches: Switches::new(),
             tables: Gate::new(Klips::new(&KernelHome).map_err(|_| ENOMEM)?).map_err(|_| ENOMEM)?,
             trapped: Queue::new(),
@@ -150,6 +174,29 @@ impl Host {
         self.physical.get(device.index()).map_or(0, |p| p.load(Ordering::Relaxed))
     }
 
+    /// The room that packets of `device` need, as far as is known.
+    pub(crate) fn room_of(&self, device: DeviceId) -> Room {
+        let get = |n: &AtomicU32| n.load(Ordering::Relaxed) as usize;
+        let room = self.rooms.get(device.index());
+        room.map_or(Room { link: 0, head: 0, tail: 0 }, |r| Room { link: get(&r.link), head: get(&r.head), tail: get(&r.tail) })
+    }
+
+    /// Notes that a packet of `device` lacked room: from now on the stack leaves as much.
+    pub(crate) fn need_room(&self, device: DeviceId, head: usize, tail: usize) {
+        if let Some(room) = self.rooms.get(device.index()) {
+            room.head.fetch_max(head as u32, Ordering::Relaxed);
+            room.tail.fetch_max(tail as u32, Ordering::Relaxed);
+            self.devices.need_room(device, room.link.load(Ordering::Relaxed) as usize + head, tail);
+        }
+    }
+
+    /// Notes the room that the link layer of the device needs which `device` is attached to.
+    pub(crate) fn note_link(&self, device: DeviceId, header: u32) {
+        if let Some(room) = self.rooms.get(device.index()) {
+            room.link.store(header, Ordering::Relaxed);
+        }
+    }
+
     /// Brings the numbers of the physical devices up to date after an attach or detach.
     pub(crate) fn note_attached(&self) {
         self.read(|klips, _| {
@@ -177,7 +224,7 @@ impl Host {
     fn do_trapped(&self) {
         while let Some(mut packet) = self.trapped.take() {
             let Some(device) = home::device(&mut packet) else { continue };
-            let verdict = self.write(None, |klips, cx| packet.with_packet(|packet| klips.trap(cx, device, packet)));
+            let verdict = self.write(None, |klips, cx| packet.with_packet(0, |packet| klips.trap(cx, device, packet)));
             crate::transmit::act(self, device, packet, verdict);
         }
     }

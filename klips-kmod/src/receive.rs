@@ -16,12 +16,17 @@ pub(crate) fn receive(host: &Host, physical: u32, mut packet: Skb) {
     if !packet.prepare(0, 0) {
         return;
     }
-    if host.read(|klips, _| klips.may_inflate(packet.bytes())) {
-        return receive_growing(host, physical, &packet);
-    }
-    let verdict = host.read(|klips, cx| packet.with_packet(|packet| klips.inbound(cx, physical, packet)));
-    if let Some(Inbound::Deliver { device }) = verdict {
-        host.devices.deliver(device, packet);
+    // `None`: it may grow.
+    let verdict = host.read(|klips, cx| {
+        if klips.may_inflate(packet.bytes()) {
+            return None;
+        }
+        packet.with_packet(0, |packet| klips.inbound(cx, physical, packet))
+    });
+    match verdict {
+        Some(Inbound::Deliver { device }) => host.devices.deliver(device, packet),
+        Some(Inbound::Drop(_)) => {}
+        None => receive_growing(host, physical, &packet),
     }
 }
 
@@ -34,7 +39,7 @@ pub(crate) fn receive_from_udp(host: &Host, physical: u32, mut packet: Skb) {
     if !packet.prepare(0, 0) {
         return;
     }
-    packet.with_packet(|packet| {
+    packet.with_packet(0, |packet| {
         let bytes = packet.bytes_mut();
         let at = if bytes.first().is_some_and(|b| b >> 4 == 4) { 2 } else { 4 };
         if let Some(length) = bytes.get_mut(at..).and_then(|b| b.first_chunk_mut::<2>()) {

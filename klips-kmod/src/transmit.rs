@@ -1,22 +1,46 @@
 //! Out: a packet that was routed to ipsecN, until it leaves by the physical device.
 
 use klips::{DeviceId, Outbound};
-use klips::packet::{HEADROOM, TAILROOM};
 
 use crate::host::Host;
 use crate::sys::skb::Skb;
 
-/// Room for the link layer's header in packets that are made here.
-const LINK_HEADER: usize = 64;
+/// How often more room may be asked for: once by each SA group that the packet goes through.
+const TRIES: usize = 4;
+
+/// Takes what the stack sends by ipsecN: maybe many packets that it left to be cut. Any context but hard interrupts.
+pub(crate) fn start(host: &Host, device: DeviceId, packet: Skb) {
+    match packet.segments() {
+        Some(mut segments) => {
+            while let Some(packet) = segments.take() {
+                transmit(host, device, packet);
+            }
+        }
+        None => host.devices.count_tx_dropped(device),
+    }
+}
 
 /// Decides about `packet`, and does what was decided. Any context but hard interrupts.
 pub(crate) fn transmit(host: &Host, device: DeviceId, mut packet: Skb) {
-    if !packet.prepare(HEADROOM, TAILROOM) {
+    let room = host.room_of(device);
+    if !packet.prepare(room.link + room.head, room.tail) {
         host.devices.count_tx_dropped(device);
         return;
     }
-    let verdict = host.read(|klips, cx| packet.with_packet(|packet| klips.outbound(cx, device, packet)));
-    act(host, device, packet, verdict);
+    for _ in 0..TRIES {
+        // What the link layer wants is kept back, so that there is no copy for want of it behind us.
+        let verdict = host.read(|klips, cx| packet.with_packet(room.link, |packet| klips.outbound(cx, device, packet)));
+        match verdict {
+            Some(Outbound::Room { head, tail }) => {
+                host.need_room(device, head, tail);
+                if !packet.expand(room.link + head, tail) {
+                    break;
+                }
+            }
+            verdict => return act(host, device, packet, verdict),
+        }
+    }
+    host.devices.count_tx_dropped(device);
 }
 
 /// Does what was decided; the tables are open.
@@ -25,6 +49,8 @@ pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Ou
         Some(Outbound::Transmit { physical, mtu } | Outbound::Pass { physical, mtu }) => send(host, device, packet, physical, mtu),
         Some(Outbound::Icmp) => host.devices.deliver(device, packet),
         Some(Outbound::Trap) => host.trap_soon(device, packet),
+        // Only where a writer was before us: to be asked again.
+        Some(Outbound::Room { .. }) => transmit(host, device, packet),
         // The core has counted these.
         Some(Outbound::Held | Outbound::Drop(_)) | None => {}
     }
@@ -34,15 +60,16 @@ pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Ou
 fn send(host: &Host, device: DeviceId, mut packet: Skb, physical: u32, mtu: u32) {
     let len = packet.bytes().len();
     if len <= mtu as usize {
-        if !packet.transmit(host.net, physical) {
+        if !packet.transmit(host.net, &host.routes, physical) {
             not_sent(host, device, len);
         }
         return;
     }
+    let link = host.room_of(device).link;
     let mut all = true;
-    let pieces = packet.with_packet(|packet| {
-        klips::packet::transmit(packet, mtu, |piece| match Skb::new(LINK_HEADER, piece, 0) {
-            Ok(piece) => all &= piece.transmit(host.net, physical),
+    let pieces = packet.with_packet(0, |packet| {
+        klips::packet::transmit(packet, mtu, |piece| match Skb::new(link, piece, 0) {
+            Ok(piece) => all &= piece.transmit(host.net, &host.routes, physical),
             Err(_) => all = false,
         })
     });

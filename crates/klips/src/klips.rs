@@ -152,7 +152,8 @@ impl<H: Home> Klips<H> {
     }
 
     /// Decides about `packet`, an IP packet from its first header byte, that was routed to `device`, and transforms it in
-    /// place. Give it [`crate::packet::HEADROOM`] and [`crate::packet::TAILROOM`].
+    /// place. Give it [`crate::packet::HEADROOM`] and [`crate::packet::TAILROOM`], or be asked for what is needed
+    /// ([`Outbound::Room`]).
     pub fn outbound(
         &self,
         cx: &mut Context<'_, H>,

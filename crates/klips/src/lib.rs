@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | a packet routed to ipsecN | [`Klips::outbound`], then do what [`Outbound`] says | read |
 //! | … and the verdict was [`Outbound::Trap`] | [`Klips::trap`] with the same packet | write |
+//! | … and the verdict was [`Outbound::Room`] | the same again, with more room around the packet | read |
 //! | protocol 50, 51, 108, or 4/41 from a physical device, and ESP in UDP whole | [`Klips::inbound`], then [`Inbound`] | read |
 //! | a PF_KEY message | [`Klips::pfkey`] | write |
 //! | a second passed | [`Klips::tick`] | write |

@@ -10,7 +10,7 @@ use crate::home::{Context, Home};
 use crate::klips::Klips;
 use crate::packet::icmp::{self, Problem};
 use crate::packet::ip::{protocol, rechecksum_v4};
-use crate::packet::{IpHeader, MAX_TRANSFORMS, Packet};
+use crate::packet::{FRAGMENT_HEADER, IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Sadb, Transform};
 use crate::verdict::{DropReason, Outbound};
 use crate::{ah, esp, ipcomp, ipip, natt, notify};
@@ -44,7 +44,7 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
             Stats::add(&stats.tx_bytes, bytes as u64);
         }
         Outbound::Held | Outbound::Icmp => Stats::add(&stats.tx_dropped, 1),
-        Outbound::Trap => {}
+        Outbound::Trap | Outbound::Room { .. } => {}
         Outbound::Drop(
             DropReason::NotAttached
             | DropReason::NoEroute
@@ -82,17 +82,18 @@ fn decide<H: Home>(
     }
     let eroute = found.ok_or(DropReason::NoEroute)?;
     let shunt = eroute.target.as_magic();
-    if !matches!(shunt, Some(MagicSpi::Trap | MagicSpi::TrapSubnet)) {
-        eroute.count(cx.now);
-    }
-    match shunt {
+    let verdict = match shunt {
         None => protect(klips, cx, physical, &eroute.target, packet),
         Some(MagicSpi::Pass) => Ok(pass),
         Some(MagicSpi::Drop) => Err(DropReason::Shunt),
         Some(MagicSpi::Reject) => reject(klips, &header, packet),
         Some(MagicSpi::Hold) => hold(eroute, id, packet),
         Some(MagicSpi::Trap | MagicSpi::TrapSubnet) => Ok(Outbound::Trap),
+    };
+    if !matches!(verdict, Ok(Outbound::Trap | Outbound::Room { .. })) {
+        eroute.count(cx.now);
     }
+    verdict
 }
 
 /// IKE's own packets go round KLIPS: from one of our addresses and an IKE port, unless an eroute sends them through
@@ -122,6 +123,12 @@ fn answer(
     packet: &mut Packet<'_>,
     problem: Problem,
 ) -> Result<Outbound, DropReason> {
+    if packet.headroom() < icmp::HEADERS {
+        return Ok(Outbound::Room {
+            head: icmp::HEADERS,
+            tail: 0,
+        });
+    }
     icmp::answer(packet, header, header.dst, problem).map_err(|_| DropReason::NoRoom)?;
     Ok(Outbound::Icmp)
 }
@@ -154,6 +161,9 @@ fn protect<H: Home>(
         mtu = path.map_or(mtu, |path| mtu.min(path));
         usable(cx, &klips.sadb, sa)?;
         if let Some(verdict) = too_big(klips, physical, sa, mtu, packet)? {
+            return Ok(verdict);
+        }
+        if let Some(verdict) = room(&klips.sadb, sa, packet) {
             return Ok(verdict);
         }
         for sa in group(&klips.sadb, sa) {
@@ -196,6 +206,20 @@ fn usable<H: Home>(
         }
     }
     Ok(())
+}
+
+/// The room to be made first, if the packet has not as much as the group needs, and a fragment header.
+fn room<H: Home>(sadb: &Sadb<H>, first: &Sa<H>, packet: &Packet<'_>) -> Option<Outbound> {
+    let add = |(head, tail), sa: &Sa<H>| {
+        let (more_head, more_tail) = sa.room();
+        (head + more_head, tail + more_tail)
+    };
+    let (mut head, tail) = group(sadb, first).fold((0, 0), add);
+    if first.id.dst.is_ipv6() {
+        head += FRAGMENT_HEADER;
+    }
+    let short = packet.headroom() < head || packet.tailroom() < tail;
+    short.then_some(Outbound::Room { head, tail })
 }
 
 /// What to answer when the packet, once protected, is bigger than `mtu` and must not be fragmented. Where no answer may be

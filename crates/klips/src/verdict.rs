@@ -28,6 +28,15 @@ pub enum Outbound {
     Icmp,
     /// A trap or hold is to be set up, which needs the tables for writing: call [`crate::Klips::trap`] with this packet.
     Trap,
+    /// The packet's SA group needs at least so much room before and after it: make it, and give the packet to
+    /// [`crate::Klips::outbound`] again, which has changed nothing yet. Where there is [`crate::packet::HEADROOM`] and
+    /// [`crate::packet::TAILROOM`] this is not asked for.
+    Room {
+        /// Before the packet, in bytes.
+        head: usize,
+        /// After it, in bytes.
+        tail: usize,
+    },
     /// Forget the packet; it is counted already.
     Drop(DropReason),
 }

@@ -42,7 +42,7 @@ unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device
     let packet = unsafe { Skb::from_raw(skb) };
     // SAFETY: the stack transmits by registered devices only, and these operations are ipsecN's.
     if let Some((host, id)) = unsafe { owner(device) } {
-        crate::transmit::transmit(host, id, packet);
+        crate::transmit::start(host, id, packet);
     }
     0
 }
@@ -145,6 +145,12 @@ impl Devices {
         });
     }
 
+    /// Has the stack leave at least so much room before and after packets for it from now on.
+    pub(crate) fn need_room(&self, id: DeviceId, head: usize, tail: usize) {
+        // SAFETY: the device is not freed before an RCU grace period.
+        self.with(id, |device| unsafe { c::klips_h_device_need_room(device, head as u32, tail as u32) });
+    }
+
     /// Counts a packet that was dropped on its way out outside the core.
     pub(crate) fn count_tx_dropped(&self, id: DeviceId) {
         // SAFETY: the device is not freed before an RCU grace period.
@@ -175,6 +181,8 @@ pub(crate) struct Look {
     pub(crate) physical: Physical,
     /// It is an ipsecN.
     pub(crate) is_ours: bool,
+    /// The room before a packet that its link layer needs, in bytes.
+    pub(crate) link_header: u32,
 }
 
 /// Looks at a device. Under RTNL.
@@ -184,13 +192,14 @@ pub(crate) struct Look {
 pub(crate) unsafe fn look(device: *mut c::net_device) -> Option<Look> {
     let mut raw = [[0u8; 17]; MAX_ADDRESSES];
     // SAFETY: by this function's condition; the array is as long as is said.
-    let (index, mtu, name, count, is_ours) = unsafe {
+    let (index, mtu, name, count, is_ours, link_header) = unsafe {
         (
             c::klips_h_device_ifindex(device) as u32,
             c::klips_h_device_mtu(device),
             CStr::from_ptr(c::klips_h_device_name(device)),
             c::klips_h_addresses(device, raw.as_mut_ptr(), MAX_ADDRESSES as u32) as usize,
             c::klips_h_device_is_ours(device, &OPERATIONS.0),
+            c::klips_h_device_link_header(device),
         )
     };
     let mut physical = Physical::new(index, Name::new(name.to_str().ok()?)?, mtu, &[]);
@@ -200,7 +209,7 @@ pub(crate) unsafe fn look(device: *mut c::net_device) -> Option<Look> {
             _ => raw[1..].first_chunk::<16>().map(|bytes| (*bytes).into()),
         };
     }
-    Some(Look { physical, is_ours })
+    Some(Look { physical, is_ours, link_header })
 }
 
 /// Looks at the device of this name. The caller holds RTNL.

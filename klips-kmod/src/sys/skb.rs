@@ -39,11 +39,39 @@ impl Skb {
         NonNull::new(skb).map(Self).ok_or(NoMemory)
     }
 
-    /// Makes it one unshared buffer with so much room before and after; copies only where it has to. False: no memory, or it came as several in one.
+    /// Makes it one unshared buffer, summed; where that takes a copy, with so much room before and after. False: no memory, or it came as
+    /// several in one.
     #[must_use]
     pub(crate) fn prepare(&mut self, head: usize, tail: usize) -> bool {
         // SAFETY: it is valid and nobody else's.
         unsafe { c::klips_h_skb_prepare(self.as_ptr(), head as u32, tail as u32) == 0 }
+    }
+
+    /// Makes at least so much room before and after it. To be called after [`Self::prepare`]. False: no memory.
+    #[must_use]
+    pub(crate) fn expand(&mut self, head: usize, tail: usize) -> bool {
+        // SAFETY: it is valid and nobody else's.
+        unsafe { c::klips_h_skb_expand(self.as_ptr(), head as u32, tail as u32) == 0 }
+    }
+
+    /// The packets that it is to be cut into, which most often is itself alone; each then is one unshared buffer. `None`: no memory.
+    pub(crate) fn segments(self) -> Option<Chain> {
+        // SAFETY: it is valid and nobody else's, and the function takes it over.
+        let mut next = NonNull::new(unsafe { c::klips_h_skb_segment(self.into_raw()) })?;
+        let mut chain = Chain::default();
+        loop {
+            // SAFETY: each of the list is valid and ours, and what comes after it is read before it is taken off.
+            let after = unsafe {
+                let after = c::klips_h_skb_next(next.as_ptr());
+                c::klips_h_skb_set_next(next.as_ptr(), core::ptr::null_mut());
+                after
+            };
+            chain.put(Self(next));
+            match NonNull::new(after) {
+                Some(after) => next = after,
+                None => return Some(chain),
+            }
+        }
     }
 
     fn room(&self) -> c::klips_room {
@@ -60,16 +88,19 @@ impl Skb {
         unsafe { core::slice::from_raw_parts(room.head.add(room.start as usize), (room.end - room.start) as usize) }
     }
 
-    /// Runs `f` on the packet in its buffer, and keeps the range that `f` left it at. To be called after [`Self::prepare`].
-    pub(crate) fn with_packet<R>(&mut self, f: impl FnOnce(&mut Packet<'_>) -> R) -> Option<R> {
+    /// Runs `f` on the packet in its buffer, of which it does not see the first `kept` bytes if the packet begins behind them, and
+    /// keeps the range that `f` left it at. To be called after [`Self::prepare`].
+    pub(crate) fn with_packet<R>(&mut self, kept: usize, f: impl FnOnce(&mut Packet<'_>) -> R) -> Option<R> {
         let room = self.room();
+        let (start, end) = (room.start as usize, room.end as usize);
+        let kept = kept.min(start);
         // SAFETY: the buffer is `size` bytes, unshared after prepare, and self is borrowed alone.
         let buffer = unsafe { core::slice::from_raw_parts_mut(room.head, room.size as usize) };
-        let mut packet = Packet::new(buffer, room.start as usize, room.end as usize)?;
+        let mut packet = Packet::new(buffer.get_mut(kept..)?, start - kept, end - kept)?;
         let answer = f(&mut packet);
         let range = packet.range();
-        // SAFETY: a Packet's range is within its buffer.
-        unsafe { c::klips_h_skb_set_range(self.as_ptr(), range.start as u32, range.end as u32) };
+        // SAFETY: a Packet's range is within its buffer, which is that behind `kept`.
+        unsafe { c::klips_h_skb_set_range(self.as_ptr(), (kept + range.start) as u32, (kept + range.end) as u32) };
         Some(answer)
     }
 
@@ -85,10 +116,11 @@ impl Skb {
         unsafe { &mut *core::ptr::addr_of_mut!((*self.as_ptr()).cb).cast() }
     }
 
-    /// Sends the IP packet in it by device number `device` of namespace `net`; whether it went.
-    pub(crate) fn transmit(self, net: super::net::Net, device: u32) -> bool {
-        // SAFETY: the namespace is alive, see `Net`; the function takes the sk_buff over.
-        unsafe { c::klips_h_transmit(net.as_ptr(), self.into_raw(), device) }
+    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may be remembered in `routes`; whether
+    /// it went.
+    pub(crate) fn transmit(self, net: super::net::Net, routes: &Routes, device: u32) -> bool {
+        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this function uses; it takes the sk_buff over.
+        unsafe { c::klips_h_transmit(net.as_ptr(), routes.0.as_ptr(), self.into_raw(), device) }
     }
 }
 
@@ -96,6 +128,29 @@ impl Drop for Skb {
     fn drop(&mut self) {
         // SAFETY: ours, and not used afterwards.
         unsafe { c::klips_h_skb_free(self.as_ptr()) }
+    }
+}
+
+/// Routes that a namespace's packets went by.
+pub(crate) struct Routes(NonNull<c::klips_routes>);
+
+// SAFETY: each CPU uses its own part, softirqs off.
+unsafe impl Send for Routes {}
+// SAFETY: as above.
+unsafe impl Sync for Routes {}
+
+impl Routes {
+    /// None yet. May sleep.
+    pub(crate) fn new() -> Result<Self, NoMemory> {
+        // SAFETY: called where sleeping is allowed.
+        NonNull::new(unsafe { c::klips_h_routes_new() }).map(Self).ok_or(NoMemory)
+    }
+}
+
+impl Drop for Routes {
+    fn drop(&mut self) {
+        // SAFETY: ours, and not used afterwards.
+        unsafe { c::klips_h_routes_free(self.0.as_ptr()) }
     }
 }
 

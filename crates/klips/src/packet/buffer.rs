@@ -2,7 +2,7 @@
 
 /// The most transforms one SA group may hold.
 pub const MAX_TRANSFORMS: usize = 4;
-/// Head room that is enough for any SA group, in bytes: outer IPv6 headers, three IPsec headers with IVs, a fragment header.
+/// Head room that is enough for any SA group and any ICMP error, in bytes: outer IPv6 headers, three IPsec headers with IVs, a fragment header.
 pub const HEADROOM: usize = 192;
 /// Tail room that is enough for any SA group, in bytes: padding and authenticators.
 pub const TAILROOM: usize = 160;
@@ -24,7 +24,7 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// The packet in `buffer[start..end]`; `None` when that is no range of `buffer`.
     ///
-    /// Give outgoing packets [`HEADROOM`] before and [`TAILROOM`] after; incoming ones need none, except that IPCOMP can
+    /// Outgoing packets need at most [`HEADROOM`] before and [`TAILROOM`] after; incoming ones need none, except that IPCOMP can
     /// inflate only into what tail room there is.
     pub fn new(buffer: &'a mut [u8], start: usize, end: usize) -> Option<Self> {
         (start <= end && end <= buffer.len()).then_some(Self { buffer, start, end })
@@ -53,6 +53,11 @@ impl<'a> Packet<'a> {
     /// Where in the buffer it starts and ends now.
     pub fn range(&self) -> core::ops::Range<usize> {
         self.start..self.end
+    }
+
+    /// Room before the packet, in bytes.
+    pub fn headroom(&self) -> usize {
+        self.start
     }
 
     /// Room after the packet, in bytes.

@@ -3,6 +3,9 @@
 use super::Packet;
 use super::ip::{IpHeader, protocol, rechecksum_v4, set};
 
+/// The head room that fragmenting IPv6 needs, in bytes.
+pub const FRAGMENT_HEADER: usize = 8;
+
 /// Sends the packet through `send`, in fragments where it is bigger than `mtu` (in bytes) and may be fragmented: IPv4
 /// without DF, and IPv6 (by a fragment header, which only the source may add: we are). Answers how many pieces were sent; 0 when
 /// it is too big and must not be fragmented, or is no IP packet.
@@ -104,7 +107,7 @@ fn fragment_v6(
     mut send: impl FnMut(&[u8]),
 ) -> usize {
     // Our outer packets have no extension headers but IPsec's, so all after the 40 bytes may be cut.
-    if packet.insert(40, 8).is_err() {
+    if packet.insert(40, FRAGMENT_HEADER).is_err() {
         return 0;
     }
     let bytes = packet.bytes_mut();

@@ -32,6 +32,9 @@ pub fn may_answer(header: &IpHeader, packet: &[u8]) -> bool {
     !is_error && !header.later_fragment && !broadcast && !nobody(header.src) && !nobody(header.dst)
 }
 
+/// The head room that [`answer`] needs at most, in bytes: IPv6's header and ICMP's.
+pub const HEADERS: usize = 48;
+
 /// Turns `packet` into the ICMP error about itself, from `from` (of the packet's family) to its sender.
 pub fn answer(
     packet: &mut Packet<'_>,

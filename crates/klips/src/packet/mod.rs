@@ -8,7 +8,7 @@ pub mod icmp;
 pub mod ip;
 
 pub use buffer::{HEADROOM, MAX_PACKET, MAX_TRANSFORMS, NoRoom, Packet, TAILROOM};
-pub use fragment::transmit;
+pub use fragment::{FRAGMENT_HEADER, transmit};
 pub use ip::{IpHeader, Malformed};
 
 /// The Internet checksum (RFC 1071) of `parts`, each of even length except the last.

@@ -313,6 +313,22 @@ impl<H: Home> Sa<H> {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, smaller);
     }
 
+    /// How much room before and after a packet it takes, in bytes, at most. `outbound` asks for so much, and no transform may take more.
+    pub fn room(&self) -> (usize, usize) {
+        match &self.transform {
+            Transform::None => (0, 0),
+            Transform::IpIp => (if self.id.dst.is_ipv4() { 20 } else { 40 }, 0),
+            Transform::Esp { crypt, auth } => {
+                let layout = Layout::of(crypt.as_ref(), auth.as_ref());
+                let udp = if self.encap.is_some() { UDP_HEADER } else { 0 };
+                // Padding is one less than a block at most; then its length, and the protocol.
+                (udp + 8 + layout.iv, layout.block + 1 + layout.icv)
+            }
+            Transform::Ah(auth) => (ah::length(auth.row.icv, self.id.dst.is_ipv4()), 0),
+            Transform::Comp(_) => (4, 0),
+        }
+    }
+
     /// How long a packet of `total` bytes with `header` bytes of IP header becomes by this SA, at most.
     /// Answers the new total and header lengths.
     pub fn grown(&self, total: usize, header: usize) -> (usize, usize) {

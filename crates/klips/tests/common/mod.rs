@@ -137,17 +137,30 @@ impl Host {
         self.ok(|b| request::register(b, IDS, satype));
     }
 
-    /// Puts a packet on ipsec0, as a home does: with the second call where the first asks for it.
+    /// Puts a packet on ipsec0, as a home does: with the second call where the first asks for it, and with no more room
+    /// than it asks for.
     pub fn send(&mut self, bytes: &[u8]) -> (Outbound, Vec<u8>) {
-        let (mut buffer, end) = roomy(bytes);
-        let mut packet = Packet::new(&mut buffer, HEADROOM, end).expect("range");
-        let verdict = self.with(
-            |klips, cx| match klips.outbound(cx, device(), &mut packet) {
-                Outbound::Trap => klips.trap(cx, device(), &mut packet),
-                verdict => verdict,
-            },
-        );
-        (verdict, packet.bytes().to_vec())
+        let (mut bytes, mut head, mut tail) = (bytes.to_vec(), 0, 0);
+        loop {
+            let mut buffer = [vec![0xaa; head], bytes, vec![0xaa; tail]].concat();
+            let end = buffer.len() - tail;
+            let mut packet = Packet::new(&mut buffer, head, end).expect("range");
+            let verdict = self.with(
+                |klips, cx| match klips.outbound(cx, device(), &mut packet) {
+                    Outbound::Trap => klips.trap(cx, device(), &mut packet),
+                    verdict => verdict,
+                },
+            );
+            bytes = packet.bytes().to_vec();
+            match verdict {
+                Outbound::Room { head: h, tail: t } => {
+                    let lacks = h > packet.headroom() || t > packet.tailroom();
+                    assert!(lacks, "room that was there");
+                    (head, tail) = (h, t);
+                }
+                verdict => return (verdict, bytes),
+            }
+        }
     }
 
     /// Sends a packet that must be protected, and answers what goes out.

@@ -105,7 +105,8 @@ impl Emitter {
                 self.to_stack(range);
             }
             Outbound::Drop(reason) => tracing::trace!(device = %self.device, "dropped: {reason}"),
-            Outbound::Held | Outbound::Trap => {}
+            // There always is room.
+            Outbound::Held | Outbound::Trap | Outbound::Room { .. } => {}
         }
         true
     }
