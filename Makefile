@@ -13,23 +13,31 @@ PROFILE ?= release
 
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/ipsec
+SRC = $(DESTDIR)$(PREFIX)/src
 MAN = $(DESTDIR)$(PREFIX)/share/man
 ETC = $(DESTDIR)/etc
 UNITS = $(DESTDIR)$(UNITDIR)
 
 TARGET = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BUILT = $(TARGET)/$(PROFILE)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+KLIPS_SOURCE = $(TARGET)/klips-$(VERSION)
 PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
-.PHONY: all build demo check lint test check-debug check-smp interop fuzz fuzz-module install uninstall bench bench-kernel clean
+.PHONY: all build klips-source demo check lint test check-debug check-smp interop fuzz fuzz-module install uninstall bench bench-kernel clean
 
 all: build
 
 build:
 	testing/prereqs build
 	$(CARGO) build $(if $(filter release,$(PROFILE)),--release) --locked --workspace --bins
+	$(MAKE) klips-source
+
+# klips.ko with all that it is built from, for dkms.
+klips-source:
+	$(MAKE) -s -C klips-kmod source "SOURCE=$(abspath $(KLIPS_SOURCE))" CARGO=$(CARGO)
 
 demo:
 	testing/prereqs test
@@ -114,6 +122,7 @@ install: $(if $(shell command -v $(CARGO) 2>/dev/null),build)
 	install -m 644 $(addprefix man/,$(MAN5)) $(MAN)/man5
 	install -m 644 $(addprefix man/,$(MAN8)) $(MAN)/man8
 	install -m 644 conf/ipsec.service $(UNITS)
+	[ ! -d $(KLIPS_SOURCE) ] || { rm -rf $(SRC)/klips-$(VERSION) && install -d $(SRC) && cp -R $(KLIPS_SOURCE) $(SRC); }
 	sed -i 's,@PREFIX@,$(PREFIX),' $(UNITS)/ipsec.service
 	[ -e $(ETC)/ipsec.conf ] || install -m 644 conf/ipsec.conf $(ETC)
 	[ -e $(ETC)/ipsec.secrets ] || install -m 600 conf/ipsec.secrets $(ETC)
@@ -122,6 +131,7 @@ install: $(if $(shell command -v $(CARGO) 2>/dev/null),build)
 uninstall:
 	rm -f $(SBIN)/ipsec $(addprefix $(LIBEXEC)/,$(PROGRAMS) _updown) $(UNITS)/ipsec.service
 	rm -f $(addprefix $(MAN)/man5/,$(MAN5)) $(addprefix $(MAN)/man8/,$(MAN8))
+	rm -rf $(SRC)/klips-$(VERSION)
 	[ ! -d $(LIBEXEC) ] || rmdir $(LIBEXEC)
 
 clean:
