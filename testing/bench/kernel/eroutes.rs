@@ -28,7 +28,7 @@ pub fn measure(clock: &mut Clock, testbed: &Testbed) {
     });
     let sockets = hosts.each_ref().map(socket);
     let to_nowhere = socket(&none);
-    let mut rounds = Vec::new();
+    let (mut rounds, mut reads) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let stack = nanoseconds(clock, &to_nowhere, COUNTS[0]);
         let each: Vec<f64> = sockets
@@ -37,9 +37,14 @@ pub fn measure(clock: &mut Clock, testbed: &Testbed) {
             .map(|(socket, count)| nanoseconds(clock, socket, count))
             .collect();
         rounds.push((stack, each));
+        let read = hosts
+            .iter()
+            .zip(COUNTS)
+            .map(|(host, count)| read(clock, host, count));
+        reads.push(read.collect::<Vec<f64>>());
     }
     println!(
-        "| eroutes | ns a packet | of them in klips.ko | beside {} eroutes |\n|---|---|---|---|",
+        "| eroutes | ns a packet | of them in klips.ko | beside {} eroutes | ns a line of /proc/net/ipsec_eroute |\n|---|---|---|---|---|",
         COUNTS[0]
     );
     for (n, count) in COUNTS.iter().enumerate() {
@@ -47,12 +52,22 @@ pub fn measure(clock: &mut Clock, testbed: &Testbed) {
             median(rounds.iter().map(|(stack, each)| f(*stack, each)).collect())
         };
         println!(
-            "| {count} | {:.0} | {:.0} | {:.2} |",
+            "| {count} | {:.0} | {:.0} | {:.2} | {:.0} |",
             of(&|_, each| each[n]),
             of(&|stack, each| each[n] - stack),
             of(&|stack, each| (each[n] - stack) / (each[0] - stack)),
+            median(reads.iter().map(|read| read[n]).collect()),
         );
     }
+}
+
+/// All of `/proc/net/ipsec_eroute`, whose text is made part by part.
+fn read(clock: &mut Clock, host: &Host, count: usize) -> f64 {
+    let path = "/proc/thread-self/net/ipsec_eroute";
+    let (text, took) = clock.time(|| host.in_network(|| std::fs::read_to_string(path)));
+    let lines = text.expect("the module's file").lines().count();
+    assert_eq!(lines, count, "eroutes shown");
+    took.as_nanos() as f64 / count as f64
 }
 
 fn host(testbed: &Testbed, devices: &str) -> Host {

@@ -50,7 +50,8 @@ pub const CIPHERS: &[Cipher] = &[
 pub struct Line {
     /// The sender.
     pub sunset: Host,
-    west: Host,
+    /// Its gateway.
+    pub west: Host,
     east: Host,
     /// The receiver.
     pub sunrise: Host,

@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
 
+use testing::Host;
+
 use crate::clock::Clock;
 use crate::line::Line;
 
@@ -18,10 +20,25 @@ const PAYLOAD: [u8; 64] = [0x5a; 64];
 /// Packets given to the kernel at a time: its calls are dear in user-mode Linux, and would count for everybody.
 const BATCH: usize = 256;
 
-/// iperf3: Mbit for each second of CPU time.
+/// iperf3 from sunset: Mbit for each second of CPU time.
 pub fn tcp(clock: &mut Clock, line: &Line) -> f64 {
-    let (_, start) = clock.time(|| iperf(line, "-n 1K"));
-    let (sum, took) = clock.time(|| iperf(line, &format!("-t {SECONDS}")));
+    stream(clock, &line.sunset, "192.0.1.1")
+}
+
+/// The same from the gateway itself.
+pub fn tcp_of_gateway(clock: &mut Clock, line: &Line) -> f64 {
+    stream(clock, &line.west, "192.0.1.254")
+}
+
+fn stream(clock: &mut Clock, from: &Host, source: &str) -> f64 {
+    let iperf = |how_long: &str| {
+        let run = format!("iperf3 -c 192.0.2.1 -B {source} -f m {how_long}");
+        let said = from.run(&run).ok();
+        let sum = said.lines().find(|line| line.ends_with("receiver"));
+        sum.expect("iperf3 sums up").to_owned()
+    };
+    let (_, start) = clock.time(|| iperf("-n 1K"));
+    let (sum, took) = clock.time(|| iperf(&format!("-t {SECONDS}")));
     let mut words = sum
         .split_whitespace()
         .rev()
@@ -30,16 +47,6 @@ pub fn tcp(clock: &mut Clock, line: &Line) -> f64 {
     let megabytes: Option<f64> = words.next().and_then(|figure| figure.parse().ok());
     let megabytes = megabytes.expect("iperf3 tells MBytes");
     megabytes * 8.0 * 1.048_576 / took.saturating_sub(start).as_secs_f64()
-}
-
-/// What it says of what arrived.
-fn iperf(line: &Line, how_long: &str) -> String {
-    let run = line
-        .sunset
-        .run(&format!("iperf3 -c 192.0.2.1 -f m {how_long}"))
-        .ok();
-    let sum = run.lines().find(|line| line.ends_with("receiver"));
-    sum.expect("iperf3 sums up").to_owned()
 }
 
 /// Small packets, thousands that arrived for each second of CPU time.

@@ -14,8 +14,11 @@ use std::process::ExitCode;
 
 use clock::Clock;
 use line::{CIPHERS, Line};
-use load::{tcp, udp};
+use load::{tcp, tcp_of_gateway, udp};
 use testing::Testbed;
+
+/// What is measured on a line.
+type Measure = fn(&mut Clock, &Line) -> f64;
 
 /// How often everything is measured.
 const ROUNDS: usize = 5;
@@ -39,18 +42,20 @@ fn main() -> ExitCode {
             xfrm.xfrm(cipher);
             klips.klips(cipher);
             let name = cipher.name;
-            table(
-                &format!("{name}: TCP, one flow"),
-                "Mbit/s",
-                &lines,
-                |line| tcp(&mut clock, line),
-            );
-            table(
-                &format!("{name}: UDP, 64 bytes"),
-                "thousand/s",
-                &lines,
-                |line| udp(&mut clock, line),
-            );
+            let measures: [(&str, &str, Measure); 3] = [
+                ("TCP, one flow", "Mbit/s", tcp),
+                (
+                    "TCP, one flow of the gateway's own",
+                    "Mbit/s",
+                    tcp_of_gateway,
+                ),
+                ("UDP, 64 bytes", "thousand/s", udp),
+            ];
+            for (what, unit, measure) in measures {
+                table(&format!("{name}: {what}"), unit, &lines, |line| {
+                    measure(&mut clock, line)
+                });
+            }
         }
     }
     if wanted("eroutes") {
