@@ -44,6 +44,32 @@ pub const CIPHERS: &[Cipher] = &[
         enc: (EncAlg::TRIPLE_DES_CBC, b"abcdefghijklmnopqrstuvwx"),
         auth: (AuthAlg::SHA1_HMAC, b"key of twnty octets!"),
     },
+    Cipher {
+        name: "aes128-gcm16",
+        xfrm: "aead 'rfc4106(gcm(aes))' 0x000102030405060708090a0b0c0d0e0f73616c74 128",
+        enc: (
+            EncAlg::AES_GCM_16,
+            b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0fsalt",
+        ),
+        auth: (AuthAlg::NONE, b""),
+    },
+    Cipher {
+        name: "chacha20poly1305",
+        xfrm: "aead 'rfc7539esp(chacha20,poly1305)' \
+               0x6162636465666768696a6b6c6d6e6f707172737475767778797a30313233343573616c74 128",
+        enc: (
+            EncAlg::CHACHA20_POLY1305,
+            b"abcdefghijklmnopqrstuvwxyz012345salt",
+        ),
+        auth: (AuthAlg::NONE, b""),
+    },
+    // Next to no cipher: what is left is the way.
+    Cipher {
+        name: "null-md5",
+        xfrm: "enc 'ecb(cipher_null)' '' auth-trunc 'hmac(md5)' 0x7369787465656e206f63746574732121 96",
+        enc: (EncAlg::NULL, b""),
+        auth: (AuthAlg::MD5_HMAC, b"sixteen octets!!"),
+    },
 ];
 
 /// sunset 192.0.1.1 - west === east - sunrise 192.0.2.1, by cables without bridges.
