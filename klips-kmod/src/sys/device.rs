@@ -50,16 +50,19 @@ unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device
 unsafe extern "C" fn get_stats(device: *mut c::net_device, to: *mut c::rtnl_link_stats64) {
     // SAFETY: called for registered devices, and these operations are ipsecN's.
     let Some((host, id)) = (unsafe { owner(device) }) else { return };
+    // Not through a reference: netlink's attributes are aligned to 4 only.
     // SAFETY: the caller's, zeroed.
-    let to = unsafe { &mut *to };
+    let mut all = unsafe { to.read_unaligned() };
     host.read(|klips, _| {
         let s = &klips.device(id).stats;
         let get = |n: &core::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
-        (to.rx_packets, to.rx_bytes) = (get(&s.rx_packets), get(&s.rx_bytes));
-        (to.rx_errors, to.rx_dropped) = (get(&s.rx_errors), get(&s.rx_dropped));
-        (to.tx_packets, to.tx_bytes) = (get(&s.tx_packets), get(&s.tx_bytes));
-        (to.tx_errors, to.tx_dropped) = (get(&s.tx_errors), get(&s.tx_dropped));
+        (all.rx_packets, all.rx_bytes) = (get(&s.rx_packets), get(&s.rx_bytes));
+        (all.rx_errors, all.rx_dropped) = (get(&s.rx_errors), get(&s.rx_dropped));
+        (all.tx_packets, all.tx_bytes) = (get(&s.tx_packets), get(&s.tx_bytes));
+        (all.tx_errors, all.tx_dropped) = (get(&s.tx_errors), get(&s.tx_dropped));
     });
+    // SAFETY: as above.
+    unsafe { to.write_unaligned(all) };
 }
 
 /// How many a new namespace gets: the module's parameter.
