@@ -64,7 +64,9 @@ fn a_killed_peer_is_cleared() {
 fn a_rebooted_peer_is_met_anew() {
     let testbed = Testbed::new();
     let net = tunnel(&testbed, "restart");
-    net.east.run("pkill -9 -x 'pluto|klipsd'").ok();
+    net.east
+        .run("pkill -9 -x 'pluto|klipsd'; while pgrep -x 'pluto|klipsd'; do sleep 0.1; done")
+        .ok();
     // It is up again before west has noticed, and knows nothing of the tunnel.
     net.east.run("ipsec setup start").ok();
     net.sunset

@@ -437,3 +437,23 @@ fn forged_first_messages_cost_little_and_shut_nobody_out() {
     world.run(5);
     assert!(world.is_up(0, "net-to-net"));
 }
+
+/// West began first and was not heard; east's tunnel, made meanwhile, stays when west's exchange goes on.
+#[test]
+fn who_has_met_meanwhile_does_not_say_initial_contact() {
+    let mut world = World::new([PSK, PSK]);
+    world.ask(1, add(net_to_net()));
+    world.up(1, "net-to-net");
+    // Sent until 3.5 seconds, and again at 7.5.
+    world.run(4);
+    world.ask(0, add(net_to_net()));
+    world.up(0, "net-to-net");
+    world.run(10);
+    assert!(world.is_up(0, "net-to-net") && world.is_up(1, "net-to-net"));
+    assert_eq!(
+        world.count(0, "peer says INITIAL-CONTACT: deleting"),
+        0,
+        "{}",
+        world.trace()
+    );
+}

@@ -1,5 +1,6 @@
 //! Main Mode, carried on step by step.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use ike::v1::main_mode::{self, Credentials, Established, Identified, Step, Verdict, Waiting};
@@ -344,7 +345,8 @@ impl Engine {
         } else {
             Name::MainR3
         };
-        let conn = state.conn;
+        let (conn, peer) = (state.conn, state.remote.ip());
+        self.met_meanwhile(peer);
         self.advance(now, id, name, established.message);
         self.schedule_replacement(now, id);
         self.want_keep_alives(now, id);
@@ -360,6 +362,20 @@ impl Engine {
             self.quick_initiate(now, id, quick);
         }
         self.release_state_client(id);
+    }
+
+    /// What we have begun with a peer that has begun with us as well, and was faster.
+    fn met_meanwhile(&mut self, peer: IpAddr) {
+        let others: Vec<StateId> = self.ike.states.phase1_with(peer).map(|s| s.id).collect();
+        for other in others {
+            if let Some(State {
+                exchange: Exchange::Main(waiting),
+                ..
+            }) = self.ike.states.get_mut(other)
+            {
+                waiting.met_meanwhile();
+            }
+        }
     }
 
     /// Whoever watches a state is let go.

@@ -58,6 +58,11 @@ pub struct I1 {
 }
 
 impl I1 {
+    /// See [`Waiting::met_meanwhile`].
+    pub(super) fn met_meanwhile(&mut self) {
+        self.request.initial_contact = false;
+    }
+
     /// Takes MR1: the proposal that the responder chose.
     pub(super) fn handle(
         self: Box<Self>,
@@ -187,6 +192,11 @@ pub struct I2 {
 }
 
 impl I2 {
+    /// See [`Waiting::met_meanwhile`].
+    pub(super) fn met_meanwhile(&mut self) {
+        self.request.initial_contact = false;
+    }
+
     pub(super) fn nat(&self) -> Nat {
         self.nat
     }

@@ -141,6 +141,15 @@ impl Waiting {
         }
     }
 
+    /// There is an SA with the peer since this exchange began: INITIAL-CONTACT would make the peer delete it.
+    pub fn met_meanwhile(&mut self) {
+        match self {
+            Self::I1(state) => state.met_meanwhile(),
+            Self::I2(state) => state.met_meanwhile(),
+            Self::I3(_) | Self::R2(_) => {}
+        }
+    }
+
     /// Takes the next message of the peer.
     ///
     /// # Errors
