@@ -1,5 +1,7 @@
 //! What a connection can be besides the quickstart's.
 
+use std::time::Duration;
+
 use testing::{Gateways, Keys, NET_TO_NET, Testbed};
 
 testing::on_both_data_paths!(
@@ -117,6 +119,11 @@ fn what_is_agreed_on_by_default() {
     net.configure("", NET_TO_NET).start();
     net.up("net-to-net");
     for gateway in [&net.west, &net.east] {
+        // East has its SA a moment after west.
+        gateway.wait_for(
+            "ipsec auto --status | grep 'ESP algorithm newest'",
+            Duration::from_secs(10),
+        );
         gateway
             .run("ipsec auto --status")
             .ok()
