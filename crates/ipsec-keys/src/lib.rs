@@ -1,6 +1,6 @@
 //! RSA keys and `ipsec.secrets`: generation, RFC 3110 blobs (`0sAQ…`), key ids, and the file of secrets read, searched and written.
 //!
-//! Not here: what IKE signs (crate `ike`), and where keys come from in DNS (pluto).
+//! Not here: what IKE signs (crate `ike`), and where keys come from in DNS (crate `ipsec-dns`).
 
 pub mod data;
 mod generate;
