@@ -8,10 +8,13 @@ use std::time::Instant;
 use pfkey::client::{Client, Control};
 
 use crate::Target;
+use crate::esp::PORTS;
 use crate::mutate::Random;
-use crate::packets::{GROUPS, Maker, ends, ip, seal_v4};
+use crate::packets::{GROUPS, Maker, UDP, ends, ip, seal_v4};
 use crate::requests;
 
+/// What the eroutes tell apart, and a little more.
+const NETS: usize = GROUPS.len() + 8;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const IPV4: u16 = 0x0800;
@@ -21,7 +24,8 @@ impl Target {
     /// Packets, in and out.
     pub fn send(&self, random: &mut Random, until: Instant) {
         let mut last = Vec::new();
-        for n in 1.. {
+        let mut numbers = Numbers::new();
+        for n in 1_u32.. {
             if n % 128 == 0 {
                 self.tun.drain();
                 if Instant::now() > until {
@@ -45,12 +49,7 @@ impl Target {
                 random.bytes(len)
             };
             let every = [0, 1, 2, 4, 8][random.below(5)];
-            // Mostly as it should be; 1 was the packet that showed that all works.
-            let sequence = if random.one_in(10) {
-                random.next() as u32
-            } else {
-                n + 1
-            };
+            let sequence = numbers.next(random, group, v6);
             let mut packet = Maker {
                 random,
                 every,
@@ -75,6 +74,7 @@ impl Target {
                 }
                 2 => self.tun.receive(&too_big(random, v6, &packet)),
                 3 => self.tun.receive(&last),
+                4 if random.one_in(4) => self.tun.receive(&datagram(random, v6)),
                 4 => {
                     lengthen_header(random, &mut packet);
                     self.tun.receive(&packet);
@@ -99,7 +99,7 @@ impl Target {
         // Towards some eroute.
         match packet.first().map(|first| first >> 4) {
             Some(4) if packet.len() >= 20 => {
-                packet[16..18].copy_from_slice(&[10, random.below(20) as u8]);
+                packet[16..18].copy_from_slice(&[10, random.below(NETS) as u8]);
                 seal_v4(&mut packet);
             }
             Some(6) if packet.len() >= 40 => {
@@ -111,7 +111,7 @@ impl Target {
                     0,
                     1,
                     0,
-                    random.below(20) as u8,
+                    random.below(NETS) as u8,
                 ]);
             }
             _ => {}
@@ -186,6 +186,31 @@ impl Target {
     }
 }
 
+/// The sequence numbers of each group, IPv4 and IPv6, as its peer counts them.
+struct Numbers([[u64; 2]; GROUPS.len()]);
+
+impl Numbers {
+    /// 1 was the packet that showed that all works.
+    fn new() -> Self {
+        Self([[1; 2]; GROUPS.len()])
+    }
+
+    /// Mostly the next one; at times one far ahead, so that the lower half comes round in its time. Rarely any, after which the
+    /// replay window takes nothing else.
+    fn next(&mut self, random: &mut Random, group: usize, v6: bool) -> u64 {
+        if random.one_in(300) {
+            return random.next();
+        }
+        let number = &mut self.0[group][usize::from(v6)];
+        *number += if random.one_in(20) {
+            random.next() >> (33 + random.below(30))
+        } else {
+            1
+        };
+        *number
+    }
+}
+
 /// An IPv4 packet in two or three pieces, not always such that they fit together.
 fn fragments(random: &mut Random, packet: &[u8]) -> Vec<Vec<u8>> {
     let Some((header, payload)) = packet.split_at_checked(20) else {
@@ -238,6 +263,23 @@ fn too_big(random: &mut Random, v6: bool, packet: &[u8]) -> Vec<u8> {
     let sum = crate::packets::checksum(&[&pseudo[..], &icmp].concat());
     icmp[2..4].copy_from_slice(&sum.to_be_bytes());
     ip(router, here, if v6 { ICMPV6 } else { ICMP }, &icmp)
+}
+
+/// What comes to the port of ESP in UDP and is something else: a keep-alive, a piece of one, IKE, an SPI of nobody.
+fn datagram(random: &mut Random, v6: bool) -> Vec<u8> {
+    let (peer, here) = ends(v6);
+    let mut text = vec![[0, 0xff][random.below(2)]; random.below(10)];
+    if random.one_in(2) {
+        let more = random.below(40);
+        text.extend(random.bytes(more));
+    }
+    let mut maker = Maker {
+        random,
+        every: 0,
+        sequence: 0,
+    };
+    let udp = maker.udp(peer, here, PORTS, &text);
+    ip(peer, here, UDP, &udp)
 }
 
 /// IPv4 options or an IPv6 extension header before the payload.

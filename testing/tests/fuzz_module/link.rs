@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -67,6 +68,34 @@ impl Tun {
         }
         count
     }
+}
+
+/// `UDP_ENCAP` and its value for RFC 3948, of `<linux/udp.h>`.
+const UDP_ENCAP: libc::c_int = 100;
+const UDP_ENCAP_ESPINUDP: libc::c_int = 2;
+
+/// Has the kernel take ESP out of what comes to the socket, as pluto has it.
+pub fn encapsulate(socket: &UdpSocket) {
+    let kind = UDP_ENCAP_ESPINUDP;
+    // SAFETY: the descriptor is open, and the value is an int that lives through the call, with its size.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_UDP,
+            UDP_ENCAP,
+            (&raw const kind).cast(),
+            size_of_val(&kind) as libc::socklen_t,
+        )
+    };
+    Errno::result(done).expect("a socket of UDP encapsulation");
+}
+
+/// Reads all that waits in the socket.
+pub fn empty(socket: &UdpSocket) {
+    let mut buffer = [0; 70_000];
+    socket.set_nonblocking(true).expect("a socket");
+    while socket.recv_from(&mut buffer).is_ok() {}
+    socket.set_nonblocking(false).expect("a socket");
 }
 
 /// A packet socket on one device.

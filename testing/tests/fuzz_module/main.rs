@@ -15,9 +15,10 @@ use pfkey::request;
 use pfkey::{SaFlags, SaType};
 use testing::{KernelMemory, Netns, sh};
 
-use crate::link::{Raw, Tun};
+use crate::link::{Raw, Tun, empty, encapsulate};
 
 mod attack;
+mod esp;
 mod link;
 mod mutate;
 mod packets;
@@ -29,6 +30,8 @@ testing::on_klips_ko!(mutations);
 const ROUND: Duration = Duration::from_millis(1000);
 /// Rounds before memory counts: tables and caches have their size then.
 const WARM: u32 = 4;
+/// How often memory is looked at, evenly over the time: what grows with it shows.
+const READINGS: u32 = 6;
 
 fn mutations() {
     let number = |name: &str, or: u64| {
@@ -48,6 +51,8 @@ struct Target {
     tun: Tun,
     out: [Raw; 2],
     ends: [UdpSocket; 2],
+    /// Where ESP in UDP comes to.
+    natted: [UdpSocket; 2],
     requests: Vec<Vec<u8>>,
     packets: AtomicU64,
     asked: AtomicU64,
@@ -62,17 +67,21 @@ impl Target {
             ip link set ipsec0 up && ip route add 10.0.0.0/8 dev ipsec0 && ip -6 route add 2001:db8:1::/48 dev ipsec0
             ip link set ipsec1 up");
         let index = |name: &str| if_nametoindex(name).expect("the device is there");
-        let end = |address: &str| {
-            let socket = UdpSocket::bind((address, PORT)).expect("an address of ours");
+        let end = |address: &str, port: u16| {
+            let socket = UdpSocket::bind((address, port)).expect("an address of ours");
             socket
                 .set_read_timeout(Some(Duration::from_secs(5)))
                 .expect("a socket");
             socket
         };
+        let ends = |port| [end("0.0.0.0", port), end("2001:db8::2", port)];
+        let natted = ends(esp::PORTS[1]);
+        natted.iter().for_each(encapsulate);
         Target {
             tun,
             out: [Raw::new(index("ipsec0")), Raw::new(index("tun0"))],
-            ends: [end("0.0.0.0"), end("2001:db8::2")],
+            ends: ends(PORT),
+            natted,
             requests: requests::all(),
             packets: AtomicU64::new(0),
             asked: AtomicU64::new(0),
@@ -80,9 +89,10 @@ impl Target {
     }
 
     fn fuzz(&self, time: Duration, seed: u64) {
-        let end = Instant::now() + time;
+        let begin = Instant::now();
+        let end = begin + time;
         let mut random = Random::new(seed);
-        let (mut rounds, mut before) = (0, None);
+        let (mut rounds, mut readings) = (0, Vec::new());
         while Instant::now() < end {
             self.key();
             self.works(&mut random);
@@ -94,25 +104,29 @@ impl Target {
                 scope.spawn(|| self.meddle(&mut Random::new(seeds[2]), until));
             });
             rounds += 1;
-            if rounds == WARM {
-                before = Some(self.emptied());
+            let due = time * (readings.len() as u32) / READINGS;
+            if rounds >= WARM && begin.elapsed() >= due {
+                readings.push(self.emptied(rounds));
             }
         }
         self.key();
         self.works(&mut random);
-        let after = self.emptied();
-        let [packets, asked] =
-            [&self.packets, &self.asked].map(|count| count.load(Ordering::Relaxed));
-        println!("{rounds} rounds, {packets} packets, {asked} PF_KEY messages; {after}");
-        if let Some(before) = before {
+        let after = self.emptied(rounds);
+        if let Some(before) = readings.first() {
             after.assert_flat_since(before, 1024);
         }
     }
 
-    fn emptied(&self) -> KernelMemory {
+    /// The memory, with no packet and nothing in the tables.
+    fn emptied(&self, rounds: u32) -> KernelMemory {
         self.clear(&mut Client::connect().expect("the module is loaded"));
         self.tun.drain();
-        KernelMemory::settled()
+        self.ends.iter().chain(&self.natted).for_each(empty);
+        let memory = KernelMemory::settled();
+        let [packets, asked] =
+            [&self.packets, &self.asked].map(|count| count.load(Ordering::Relaxed));
+        println!("{rounds} rounds, {packets} packets, {asked} PF_KEY messages; {memory}");
+        memory
     }
 
     fn clear(&self, client: &mut Client) {
@@ -187,11 +201,7 @@ impl Target {
     fn works(&self, random: &mut Random) {
         let mut buffer = [0; 70_000];
         // What fuzzing delivered must not fill the sockets.
-        for end in &self.ends {
-            end.set_nonblocking(true).expect("a socket");
-            while end.recv_from(&mut buffer).is_ok() {}
-            end.set_nonblocking(false).expect("a socket");
-        }
+        self.ends.iter().for_each(empty);
         for (group, layers) in GROUPS.iter().enumerate() {
             for v6 in [false, true] {
                 let text = format!("{:16x} through {layers:?}, IPv6 {v6}", random.next());

@@ -1,18 +1,16 @@
 //! ESP, AH and IPCOMP as a peer makes them, by another implementation than the module's, so that what is wrong with a packet can be
 //! put inside: what was changed before it was encrypted and authenticated reaches the parsers behind.
 
-use aes::Aes128;
-use cbc::cipher::block_padding::NoPadding;
-use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
-use des::TdesEde3;
 use hmac::{Hmac, KeyInit, Mac};
 use ipsec_types::{AuthAlg, CompAlg, EncAlg, SaId, SaProto, Spi};
 use md5::Md5;
 use miniz_oxide::deflate::compress_to_vec;
+use pfkey::SaFlags;
 use pfkey::request::SaParams;
 use sha1::Sha1;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::esp::{Cipher::*, Esp, PORTS, esp};
 use crate::mutate::Random;
 
 pub const HERE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -22,11 +20,10 @@ pub const THERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// Where what was inside ends.
 pub const PORT: u16 = 4242;
 
-pub const ENC_KEY: [u8; 24] = *b"abcdefghijklmnopqrstuvwx";
-pub const AUTH_KEY: [u8; 20] = *b"01234567890123456789";
+const AUTH_KEY: [u8; 20] = *b"01234567890123456789";
 
 const IPIP: u8 = 4;
-const UDP: u8 = 17;
+pub const UDP: u8 = 17;
 const IPV6: u8 = 41;
 const ESP: u8 = 50;
 const AH: u8 = 51;
@@ -36,28 +33,56 @@ const COMP: u8 = 108;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     Tunnel,
-    Aes128Sha1,
-    TripleDesMd5,
-    /// Not authenticated, so that everything that is changed is decrypted.
-    Aes128,
-    AhSha1,
-    AhMd5,
+    Esp(Esp),
+    Ah(Hash),
+    /// AH with sequence numbers of 64 bits.
+    AhEsn(Hash),
     Deflate,
 }
 
+/// HMACs, of which 12 octets are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    Md5,
+    Sha1,
+}
+use Hash::{Md5 as MD5, Sha1 as SHA1};
+use Layer::{Ah, AhEsn, Deflate, Tunnel};
+
+const AES_SHA1: Esp = esp(Aes, Some(SHA1));
+const DES_MD5: Esp = esp(TripleDes, Some(MD5));
+/// Not authenticated, so that everything that is changed is decrypted.
+const AES: Esp = esp(Aes, None);
+const AES_CTR: Esp = esp(AesCtr, Some(SHA1));
+const GCM_16: Esp = esp(AesGcm(16), None);
+const CHACHA: Esp = esp(ChaCha20Poly1305, None);
+
 /// The groups of SAs that the host has, the layer next to the inner packet first; each layer's SPI is the group's number.
-pub const GROUPS: [&[Layer]; 11] = [
-    &[Layer::Tunnel, Layer::Aes128Sha1],
-    &[Layer::Aes128Sha1],
-    &[Layer::TripleDesMd5],
-    &[Layer::Tunnel, Layer::Aes128],
-    &[Layer::Aes128],
-    &[Layer::AhSha1],
-    &[Layer::Tunnel, Layer::AhMd5],
-    &[Layer::Deflate],
-    &[Layer::Tunnel, Layer::Deflate, Layer::Aes128Sha1],
-    &[Layer::TripleDesMd5, Layer::AhSha1],
-    &[Layer::Deflate, Layer::Aes128, Layer::AhMd5],
+pub const GROUPS: [&[Layer]; 24] = [
+    &[Tunnel, AES_SHA1.layer()],
+    &[AES_SHA1.layer()],
+    &[DES_MD5.layer()],
+    &[Tunnel, AES.layer()],
+    &[AES.layer()],
+    &[Ah(SHA1)],
+    &[Tunnel, Ah(MD5)],
+    &[Deflate],
+    &[Tunnel, Deflate, AES_SHA1.layer()],
+    &[DES_MD5.layer(), Ah(SHA1)],
+    &[Deflate, AES.layer(), Ah(MD5)],
+    &[AES_CTR.layer()],
+    &[Tunnel, GCM_16.layer()],
+    &[esp(AesGcm(12), None).layer()],
+    &[Tunnel, esp(AesGcm(8), None).esn().layer()],
+    &[Tunnel, CHACHA.layer()],
+    &[Deflate, CHACHA.esn().layer()],
+    &[GCM_16.layer(), Ah(SHA1)],
+    &[Tunnel, AES_SHA1.esn().layer()],
+    &[AhEsn(SHA1)],
+    &[Tunnel, AES_SHA1.in_udp().layer()],
+    &[Tunnel, AES.in_udp().layer()],
+    &[GCM_16.esn().in_udp().layer()],
+    &[Deflate, AES_CTR.esn().in_udp().layer()],
 ];
 
 /// The SPI of a group's layers.
@@ -77,50 +102,56 @@ pub fn ends(v6: bool) -> (IpAddr, IpAddr) {
 impl Layer {
     pub fn said(self, group: usize, dst: IpAddr) -> SaId {
         let proto = match self {
-            Layer::Tunnel => SaProto::IpIp,
-            Layer::Aes128Sha1 | Layer::TripleDesMd5 | Layer::Aes128 => SaProto::Esp,
-            Layer::AhSha1 | Layer::AhMd5 => SaProto::Ah,
-            Layer::Deflate => SaProto::Comp,
+            Tunnel => SaProto::IpIp,
+            Layer::Esp(_) => SaProto::Esp,
+            Ah(_) | AhEsn(_) => SaProto::Ah,
+            Deflate => SaProto::Comp,
         };
         SaId::new(proto, Spi(spi(group)), dst)
     }
 
     /// As PF_KEY is told.
     pub fn params(self, group: usize, src: IpAddr, dst: IpAddr) -> SaParams<'static> {
-        let plain = SaParams {
-            replay: 64,
-            ..SaParams::new(self.said(group, dst), src)
+        let plain = SaParams::new(self.said(group, dst), src);
+        let replay = 64;
+        let mac = |hash| match hash {
+            Some(SHA1) => (AuthAlg::SHA1_HMAC, &AUTH_KEY[..]),
+            Some(MD5) => (AuthAlg::MD5_HMAC, &AUTH_KEY[..16]),
+            None => (AuthAlg::NONE, &[][..]),
         };
-        let (sha1, md5) = (
-            (AuthAlg::SHA1_HMAC, &AUTH_KEY[..]),
-            (AuthAlg::MD5_HMAC, &AUTH_KEY[..16]),
-        );
-        let (aes, des) = (
-            (EncAlg::AES_CBC, &ENC_KEY[..16]),
-            (EncAlg::TRIPLE_DES_CBC, &ENC_KEY[..]),
-        );
-        let none = ((AuthAlg::NONE, &[][..]), (EncAlg::NONE, &[][..]));
-        let ((auth, auth_key), (encrypt, enc_key)) = match self {
-            Layer::Tunnel => none,
-            Layer::Aes128Sha1 => (sha1, aes),
-            Layer::TripleDesMd5 => (md5, des),
-            Layer::Aes128 => (none.0, aes),
-            Layer::AhSha1 => (sha1, none.1),
-            Layer::AhMd5 => (md5, none.1),
-            Layer::Deflate => (none.0, (EncAlg(CompAlg::DEFLATE.0), &[][..])),
-        };
-        let replay = if matches!(self, Layer::Tunnel | Layer::Deflate) {
-            0
-        } else {
-            plain.replay
-        };
-        SaParams {
-            replay,
-            auth,
-            auth_key,
-            encrypt,
-            enc_key,
-            ..plain
+        match self {
+            Tunnel => plain,
+            Layer::Esp(esp) => {
+                let ((auth, auth_key), (encrypt, enc_key)) = (mac(esp.mac()), esp.encryption());
+                SaParams {
+                    replay,
+                    auth,
+                    auth_key,
+                    encrypt,
+                    enc_key,
+                    flags: esp.flags(),
+                    nat_t: esp.nat_t(src),
+                    ..plain
+                }
+            }
+            Ah(hash) | AhEsn(hash) => {
+                let (auth, auth_key) = mac(Some(hash));
+                let flags = match self {
+                    AhEsn(_) => SaFlags::ESN,
+                    _ => SaFlags::NONE,
+                };
+                SaParams {
+                    replay,
+                    auth,
+                    auth_key,
+                    flags,
+                    ..plain
+                }
+            }
+            Deflate => SaParams {
+                encrypt: EncAlg(CompAlg::DEFLATE.0),
+                ..plain
+            },
         }
     }
 }
@@ -130,12 +161,12 @@ pub struct Maker<'r> {
     pub random: &'r mut Random,
     /// Each layer is changed once in so many times; 0: never.
     pub every: usize,
-    /// The sequence number of the packet.
-    pub sequence: u32,
+    /// The sequence number of the packet. Its upper half counts where the SA has 64 bits of it.
+    pub sequence: u64,
 }
 
 impl Maker<'_> {
-    fn touch(&mut self, bytes: &mut Vec<u8>) {
+    pub fn touch(&mut self, bytes: &mut Vec<u8>) {
         if self.every != 0 && self.random.one_in(self.every) {
             self.random.mutate(bytes);
         }
@@ -144,32 +175,27 @@ impl Maker<'_> {
     /// A UDP packet between the inner addresses of the group, through all its layers; it ends at [`PORT`].
     pub fn packet(&mut self, group: usize, v6: bool, text: &[u8]) -> Vec<u8> {
         let (src, dst) = ends(v6);
-        let mut udp = Vec::with_capacity(text.len() + 8);
-        for field in [9, PORT, text.len() as u16 + 8, 0] {
-            udp.extend(field.to_be_bytes());
-        }
-        udp.extend(text);
-        if v6 {
-            let sum = udp_checksum(src, dst, &udp);
-            udp[6..8].copy_from_slice(&sum.to_be_bytes());
-        }
-        self.touch(&mut udp);
+        let udp = self.udp(src, dst, [9, PORT], text);
         let (mut next, mut payload) = (UDP, udp);
         let layers = GROUPS[group];
         for (n, layer) in layers.iter().enumerate() {
             (next, payload) = match layer {
-                Layer::Tunnel => (if v6 { IPV6 } else { IPIP }, ip(src, dst, next, &payload)),
-                Layer::Aes128Sha1 | Layer::TripleDesMd5 | Layer::Aes128 => {
-                    (ESP, self.esp(*layer, group, next, payload))
+                Tunnel => (if v6 { IPV6 } else { IPIP }, ip(src, dst, next, &payload)),
+                Layer::Esp(how) => {
+                    let esp = self.esp(*how, group, next, payload);
+                    match how.in_udp {
+                        true => (UDP, self.udp(src, dst, PORTS, &esp)),
+                        false => (ESP, esp),
+                    }
                 }
-                Layer::AhSha1 | Layer::AhMd5 => {
+                Ah(_) | AhEsn(_) => {
                     debug_assert!(
                         n + 1 == layers.len(),
                         "AH covers the outer header, which is made here"
                     );
                     (AH, self.ah(*layer, group, src, dst, next, payload))
                 }
-                Layer::Deflate => (COMP, self.deflate(group, next, payload)),
+                Deflate => (COMP, self.deflate(group, next, payload)),
             };
             self.touch(&mut payload);
         }
@@ -178,43 +204,19 @@ impl Maker<'_> {
         packet
     }
 
-    fn esp(&mut self, layer: Layer, group: usize, next: u8, mut plain: Vec<u8>) -> Vec<u8> {
-        let block = if layer == Layer::TripleDesMd5 { 8 } else { 16 };
-        let padding = (plain.len() + 2).next_multiple_of(block) - plain.len() - 2;
-        plain.extend((1..=padding).map(|n| n as u8));
-        plain.extend([padding as u8, next]);
-        self.touch(&mut plain);
-        // A cipher takes whole blocks only, so a wrong length must be added behind.
-        let odd = plain.split_off(plain.len() / block * block);
-        let iv = self.random.bytes(block);
-        let len = plain.len();
-        if layer == Layer::TripleDesMd5 {
-            let cipher =
-                cbc::Encryptor::<TdesEde3>::new_from_slices(&ENC_KEY, &iv).expect("lengths fit");
-            cipher
-                .encrypt_padded::<NoPadding>(&mut plain, len)
-                .expect("whole blocks");
-        } else {
-            let cipher = cbc::Encryptor::<Aes128>::new_from_slices(&ENC_KEY[..16], &iv)
-                .expect("lengths fit");
-            cipher
-                .encrypt_padded::<NoPadding>(&mut plain, len)
-                .expect("whole blocks");
+    /// A UDP packet; in IPv4 it goes without checksum, so that what is changed later is looked at.
+    pub fn udp(&mut self, src: IpAddr, dst: IpAddr, ports: [u16; 2], text: &[u8]) -> Vec<u8> {
+        let mut udp = Vec::with_capacity(text.len() + 8);
+        for field in [ports[0], ports[1], text.len() as u16 + 8, 0] {
+            udp.extend(field.to_be_bytes());
         }
-        let mut esp = [
-            &spi(group).to_be_bytes()[..],
-            &self.sequence.to_be_bytes(),
-            &iv,
-            &plain,
-            &odd,
-        ]
-        .concat();
-        match layer {
-            Layer::Aes128Sha1 => esp.extend(icv(true, &[&esp])),
-            Layer::TripleDesMd5 => esp.extend(icv(false, &[&esp])),
-            _ => {}
+        udp.extend(text);
+        if src.is_ipv6() {
+            let sum = udp_checksum(src, dst, &udp);
+            udp[6..8].copy_from_slice(&sum.to_be_bytes());
         }
-        esp
+        self.touch(&mut udp);
+        udp
     }
 
     fn ah(
@@ -230,7 +232,7 @@ impl Maker<'_> {
         // The ICV is 12 octets; IPv6 wants whole 8s, which 24 are.
         let mut ah = vec![next, 4, 0, 0];
         ah.extend(spi(group).to_be_bytes());
-        ah.extend(self.sequence.to_be_bytes());
+        ah.extend((self.sequence as u32).to_be_bytes());
         ah.extend([0; 12]);
         ah.extend(payload);
         let mut header = ip(src, dst, AH, &ah);
@@ -244,9 +246,16 @@ impl Maker<'_> {
             header[7] = 0;
         }
         self.touch(&mut ah);
+        let high = ((self.sequence >> 32) as u32).to_be_bytes();
+        let (hash, high) = match layer {
+            Ah(hash) => (hash, &[][..]),
+            // Behind all else, and not sent (RFC 4302 section 2.5.1).
+            AhEsn(hash) => (hash, &high[..]),
+            _ => unreachable!("{layer:?} is not AH"),
+        };
         if ah.len() >= 24 {
             ah[12..24].fill(0);
-            let icv = icv(layer == Layer::AhSha1, &[&header, &ah]);
+            let icv = icv(hash, &[&header, &ah, high]);
             ah[12..24].copy_from_slice(&icv);
         }
         ah
@@ -267,16 +276,19 @@ impl Maker<'_> {
     }
 }
 
-fn icv(sha1: bool, segments: &[&[u8]]) -> [u8; 12] {
+pub fn icv(hash: Hash, segments: &[&[u8]]) -> [u8; 12] {
     let mut out = [0; 12];
-    if sha1 {
-        let mut mac = Hmac::<Sha1>::new_from_slice(&AUTH_KEY).expect("any length");
-        segments.iter().for_each(|segment| mac.update(segment));
-        out.copy_from_slice(&mac.finalize().into_bytes()[..12]);
-    } else {
-        let mut mac = Hmac::<Md5>::new_from_slice(&AUTH_KEY[..16]).expect("any length");
-        segments.iter().for_each(|segment| mac.update(segment));
-        out.copy_from_slice(&mac.finalize().into_bytes()[..12]);
+    match hash {
+        SHA1 => {
+            let mut mac = Hmac::<Sha1>::new_from_slice(&AUTH_KEY).expect("any length");
+            segments.iter().for_each(|segment| mac.update(segment));
+            out.copy_from_slice(&mac.finalize().into_bytes()[..12]);
+        }
+        MD5 => {
+            let mut mac = Hmac::<Md5>::new_from_slice(&AUTH_KEY[..16]).expect("any length");
+            segments.iter().for_each(|segment| mac.update(segment));
+            out.copy_from_slice(&mac.finalize().into_bytes()[..12]);
+        }
     }
     out
 }

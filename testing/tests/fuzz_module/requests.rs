@@ -5,7 +5,7 @@ use pfkey::request::{self, Ids, SaParams};
 use pfkey::{DebugFlags, Error, Ident, IdentType, Lifetime, MAX_MESSAGE_LEN, SaFlags, SaType};
 
 use crate::mutate::Random;
-use crate::packets::{GROUPS, HERE4, THERE4, ends};
+use crate::packets::{GROUPS, HERE4, THERE4, THERE6, ends};
 
 const IDS: Ids = Ids { seq: 7, pid: 4242 };
 
@@ -79,6 +79,20 @@ pub fn all() -> Vec<Vec<u8>> {
         }
     }
     let (src, dst) = (THERE4.into(), HERE4.into());
+    for (group, layers) in GROUPS.iter().enumerate() {
+        for layer in *layers {
+            let (said, [from, to]) = (
+                layer.said(group, dst),
+                [src, THERE6.into()].map(|ip| (ip, 4500).into()),
+            );
+            all.push(build(|b| {
+                request::nat_t_new_mapping(b, IDS, &said, from, from)
+            }));
+            all.push(build(|b| {
+                request::nat_t_new_mapping(b, IDS, &said, from, to)
+            }));
+        }
+    }
     all.extend([
         build(|b| request::get_spi(b, IDS, SaProto::Esp, src, dst, (Spi(0x9000), Spi(0x9fff)))),
         build(|b| request::add(b, IDS, &SaParams::new(tun, src))),
