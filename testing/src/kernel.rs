@@ -57,6 +57,7 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
     let _turn = Turn::take();
     let done = command.output().expect("testing/kernels/run can be run");
     let said = String::from_utf8_lossy(&done.stdout);
+    print!("{said}");
     // A filter that matches nothing is a success to the test program, so ask for the one test.
     assert!(
         done.status.success() && said.contains("1 passed"),
@@ -80,11 +81,6 @@ pub fn command(klips: Klips, limit: Duration) -> Command {
 
 fn flavour() -> String {
     std::env::var(FLAVOUR).unwrap_or_else(|_| "uml".to_owned())
-}
-
-/// Whether the kernel keeps memory that was freed, to see whether it is used still.
-pub(crate) fn keeps_freed() -> bool {
-    flavour() == "uml-debug"
 }
 
 /// `count` repetitions of something, or a tenth where the kernel is emulated.

@@ -58,7 +58,7 @@ fn loaded_and_taken_out_a_thousand_times() {
     let before = KernelMemory::settled();
     cycles(times(1000));
     // 1 kB a load would be 1000.
-    KernelMemory::settled().assert_flat_since(before, 600);
+    KernelMemory::settled().assert_flat_since(&before, 600);
     elsewhere.sh("ip link show ipsec3");
 }
 
@@ -79,7 +79,7 @@ fn taken_out_and_put_back_under_traffic() {
             before = Some(KernelMemory::settled());
         }
     }
-    KernelMemory::settled().assert_flat_since(before.expect("there were rounds"), 400);
+    KernelMemory::settled().assert_flat_since(&before.expect("there were rounds"), 400);
     assert_eq!(pair.leaked(), 0, "plain packets on the wire");
     drop(traffic);
     // And as an administrator does it.
@@ -192,7 +192,7 @@ fn loads_that_fail_leave_nothing() {
     fail(times(10));
     let before = KernelMemory::settled();
     fail(times(100));
-    KernelMemory::settled().assert_flat_since(before, 200);
+    KernelMemory::settled().assert_flat_since(&before, 200);
     let log = sh("dmesg | grep 'klips: ipsec' | tail -n 1");
     assert!(
         log.contains("klips: ipsec2 cannot be made, error -17"),
