@@ -126,6 +126,9 @@ install: $(if $(shell command -v $(CARGO) 2>/dev/null),build)
 	sed -i 's,@PREFIX@,$(PREFIX),' $(UNITS)/ipsec.service
 	[ -e $(ETC)/ipsec.conf ] || install -m 644 conf/ipsec.conf $(ETC)
 	[ -e $(ETC)/ipsec.secrets ] || install -m 600 conf/ipsec.secrets $(ETC)
+	@for group in conf/policies/*; do \
+		[ -e $(ETC)/ipsec.d/policies/$${group##*/} ] || install -m 644 $$group $(ETC)/ipsec.d/policies || exit 1; \
+	done
 
 # The configuration is the administrator's and stays.
 uninstall:

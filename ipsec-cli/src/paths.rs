@@ -53,6 +53,11 @@ impl Paths {
         self.confs.join("ipsec.conf")
     }
 
+    /// The files of the policy groups.
+    pub fn policies(&self) -> PathBuf {
+        self.confs.join("ipsec.d/policies")
+    }
+
     /// `ipsec.secrets`.
     pub fn secrets(&self) -> PathBuf {
         self.confs.join("ipsec.secrets")

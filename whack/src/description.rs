@@ -228,6 +228,7 @@ impl Description {
             "disablearrivalcheck" => p.disable_arrival_check = true,
             "dontrekey" => p.dont_rekey = true,
             "forceencaps" => p.force_encaps = true,
+            "dnssec" => p.dnssec = true,
             "initiateontraffic" => p.shunt = Shunt::Trap,
             "pass" => p.shunt = Shunt::Pass,
             "drop" => p.shunt = Shunt::Drop,

@@ -91,6 +91,7 @@ pub const OPTIONS: &[(&str, Takes)] = &[
     ("failreject", Nothing),
     ("dontrekey", Nothing),
     ("forceencaps", Nothing),
+    ("dnssec", Nothing),
     ("ipv4", Nothing),
     ("ipv6", Nothing),
     ("ikelifetime", Number),

@@ -245,6 +245,9 @@ pub struct Policy {
     /// ESP in UDP even where there is no NAT.
     #[serde(default)]
     pub force_encaps: bool,
+    /// Keys and gateways in DNS count only where DNSSEC has proved them.
+    #[serde(default)]
+    pub dnssec: bool,
     /// What becomes of packets before the connection is up.
     pub shunt: Shunt,
     /// What becomes of packets when negotiation failed.

@@ -151,6 +151,8 @@ pub struct Conn {
     pub disable_arrival_check: bool,
     /// `forceencaps=`.
     pub force_encaps: bool,
+    /// `dnssec=`.
+    pub dnssec: bool,
     /// Life of an IPsec SA, seconds.
     pub keylife: u32,
     /// Life of an ISAKMP SA, seconds.
@@ -299,6 +301,7 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Conn, Vec<Diagn
             .take("disablearrivalcheck", value::yes_no)
             .unwrap_or(false),
         force_encaps: t.take("forceencaps", value::yes_no).unwrap_or(false),
+        dnssec: t.take("dnssec", value::yes_no).unwrap_or(false),
         keylife: t.take("keylife", value::duration).unwrap_or(28_800),
         ikelifetime: t.take("ikelifetime", value::duration).unwrap_or(3600),
         rekeymargin: t.take("rekeymargin", value::duration).unwrap_or(540),

@@ -45,6 +45,8 @@ pub(crate) struct Document {
     /// What concerns no single section.
     pub problems: Vec<Diagnostic>,
     pub version: Option<Span>,
+    /// The sections that no file has written.
+    pub implicit: Range<usize>,
 }
 
 /// Reads texts into a document.

@@ -276,6 +276,12 @@ pub const KEYWORDS: &[Keyword] = &[
         "leave inner addresses of arriving packets unchecked",
     ),
     conn(
+        "dnssec",
+        YesNo,
+        "no",
+        "believe keys and gateways in DNS only where DNSSEC has proved them",
+    ),
+    conn(
         "forceencaps",
         YesNo,
         "no",
@@ -540,6 +546,12 @@ pub const KEYWORDS: &[Keyword] = &[
     ),
     setup("overridemtu", Integer, "", "MTU of the ipsecN devices"),
     setup("myid", Id, "", "what %myid stands for"),
+    setup(
+        "oe",
+        YesNo,
+        "",
+        "load the implicit connections: all, none, or the policy groups whose file has a block",
+    ),
     obsolete(setup("nocrsend", YesNo, "", "certificate requests"), X509),
     obsolete(
         setup("strictcrlpolicy", YesNo, "", "revocation lists"),

@@ -12,6 +12,7 @@ mod clash;
 mod conn;
 mod diagnostic;
 mod document;
+pub mod implicit;
 pub mod keyword;
 pub mod policy;
 mod scan;
@@ -72,6 +73,7 @@ impl Config {
     pub fn load(path: &Path) -> Self {
         let mut loader = Loader::new(true);
         loader.file(path, 0, None);
+        implicit::supply(&mut loader);
         Self {
             document: loader.document,
         }
@@ -90,6 +92,7 @@ impl Config {
     fn load_alone(path: &Path) -> Self {
         let mut loader = Loader::new(false);
         loader.file(path, 0, None);
+        implicit::supply(&mut loader);
         Self {
             document: loader.document,
         }
@@ -99,6 +102,7 @@ impl Config {
     pub fn parse(name: &str, text: &str) -> Self {
         let mut loader = Loader::new(false);
         loader.text(name.to_string(), text.to_string(), 0);
+        implicit::supply(&mut loader);
         Self {
             document: loader.document,
         }
@@ -118,13 +122,20 @@ impl Config {
         &self.document.problems
     }
 
-    /// Names of the connections, in the order of the file, without `%default`.
+    /// Names of the connections, in the order of the file, without `%default` and the implicit ones.
     pub fn conn_names(&self) -> impl Iterator<Item = &str> {
         let sections = self.document.sections.iter().enumerate();
         sections
+            .filter(|(i, _)| !self.document.implicit.contains(i))
             .filter(|(i, s)| self.document.index.get(&(s.kind, s.name.clone())) == Some(i))
             .filter(|(_, s)| s.kind == SectionKind::Conn)
             .map(|(_, s)| s.name.as_str())
+    }
+
+    /// Names of the implicit connections (see [`implicit`]) in whose place the file has none.
+    pub fn implicit_names(&self) -> impl Iterator<Item = &str> {
+        let sections = &self.document.sections[self.document.implicit.clone()];
+        sections.iter().map(|section| section.name.as_str())
     }
 
     /// The merged parameters of a connection.

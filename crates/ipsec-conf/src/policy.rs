@@ -47,6 +47,22 @@ impl PolicyGroup {
         group
     }
 
+    /// A complaint as one line of text, with the file and the line that it is about.
+    pub fn line(&self, problem: &Diagnostic) -> String {
+        let place = problem
+            .span
+            .as_ref()
+            .and_then(|span| Some(self.sources.get(span.file)?.place(span.bytes.start)));
+        let place = place.map_or(String::new(), |place| {
+            format!("{}, line {}: ", place.file, place.line)
+        });
+        let help = problem
+            .help
+            .as_deref()
+            .map_or(String::new(), |help| format!("; {help}"));
+        format!("{place}{}{help}", problem.message)
+    }
+
     /// A complaint with the line it is about.
     pub fn render(&self, problem: &Diagnostic, colour: bool) -> String {
         diagnostic::render(&self.sources, problem, colour)

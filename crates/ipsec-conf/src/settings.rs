@@ -74,7 +74,9 @@ pub(crate) fn merge(
     for (name, param) in gathered.params {
         put(&mut map, &mut emptied, name, &param, &mut gathered.problems);
     }
-    add_defaults(document, kind, &mut map, &emptied, &mut gathered.problems);
+    if !document.implicit.contains(&number) {
+        add_defaults(document, kind, &mut map, &emptied, &mut gathered.problems);
+    }
     let header = document.sections[number].header.clone();
     (
         Some(Settings {

@@ -87,6 +87,8 @@ pub struct Setup {
     pub overridemtu: Option<u32>,
     /// `%myid`.
     pub myid: Option<String>,
+    /// `oe=`: whether all of the implicit connections are loaded, or none; if not said, the policy groups whose file has a block.
+    pub oe: Option<bool>,
 }
 
 /// Converts the section; it is usable if no complaint is an error.
@@ -159,6 +161,7 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Setup, Vec<Diag
         disable_port_floating: yes("disable_port_floating", false),
         overridemtu: t.text("overridemtu").and_then(|m| m.parse().ok()),
         myid: text("myid"),
+        oe: t.text("oe").map(|_| yes("oe", false)),
     };
     setup.interfaces = t
         .take("interfaces", interfaces)

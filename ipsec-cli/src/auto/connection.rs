@@ -204,6 +204,7 @@ fn policy(conn: &Conn) -> Policy {
         disable_arrival_check: conn.disable_arrival_check,
         dont_rekey: !conn.rekey,
         force_encaps: conn.force_encaps,
+        dnssec: conn.dnssec,
         shunt: match conn.conn_type {
             ConnType::Tunnel | ConnType::Transport => Shunt::Trap,
             ConnType::Passthrough => Shunt::Pass,
@@ -219,6 +220,12 @@ fn policy(conn: &Conn) -> Policy {
         opportunistic: false,
         group: false,
     }
+}
+
+/// Whether a host stands for many, whose keys are found when they come.
+fn is_template(host: whack::Host) -> bool {
+    use whack::Host::{Group, Opportunistic, OpportunisticGroup};
+    matches!(host, Opportunistic | Group | OpportunisticGroup)
 }
 
 /// Opportunistic ends and policy groups stand for everyone, through tunnels.
@@ -345,7 +352,7 @@ fn keys(conn: &Conn, description: &Connection, all: &mut Vec<Request>) -> Outcom
     ];
     for (side, end, this, that) in sides {
         // The key of an opportunistic peer is found by its own address, later.
-        if this.host == whack::Host::Opportunistic {
+        if is_template(this.host) {
             continue;
         }
         let id = this.id.clone().unwrap_or_else(|| this.host.to_string());
@@ -356,7 +363,7 @@ fn keys(conn: &Conn, description: &Connection, all: &mut Vec<Request>) -> Outcom
             let key = match key {
                 Some(RsaKey::Key(text)) => Some(checked(conn, side, name, text)?),
                 Some(RsaKey::DnsOnLoad)
-                    if !matches!(that.host, whack::Host::Opportunistic | whack::Host::Any) =>
+                    if !is_template(that.host) && that.host != whack::Host::Any =>
                 {
                     None
                 }
@@ -459,6 +466,81 @@ mod tests {
             ("eth1", "192.0.2.254")
         );
         assert_eq!(from_info("#dr: no default route\n"), None);
+    }
+
+    #[test]
+    fn implicit_connections_are_as_version_2_has_them() {
+        let config = Config::parse(
+            "f",
+            "version 2\nconn %default\n\tkeyingtries=7\n\tauthby=secret\nconn clear\n\tauto=ignore\n\tleft=192.0.2.1\n\tright=192.0.2.2\n",
+        );
+        let mut names: Vec<&str> = config.implicit_names().collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "block",
+                "clear-or-private",
+                "packetdefault",
+                "private",
+                "private-or-clear"
+            ]
+        );
+        assert_eq!(config.conn_names().collect::<Vec<_>>(), ["clear"]);
+        let mut routes = Routes {
+            find: || {
+                Ok(DefaultRoute {
+                    device: "eth0".into(),
+                    address: "192.0.2.1".parse().unwrap(),
+                    next_hop: Some("192.0.2.254".parse().unwrap()),
+                })
+            },
+            found: None,
+        };
+        let mut built = |name: &str| {
+            let outcome = config.conn(name);
+            assert_eq!(outcome.problems, [], "{name}");
+            let mut all = requests(&outcome.value.unwrap(), &mut routes).unwrap();
+            let Some(Request::Connection(c)) = all.pop() else {
+                panic!("{all:?}")
+            };
+            assert!(all.is_empty(), "{all:?}");
+            assert_eq!(c.left.id.as_deref(), Some("%myid"));
+            *c
+        };
+        let block = built("block");
+        assert_eq!(
+            (block.right.host, block.policy.shunt),
+            (whack::Host::Group, Shunt::Reject)
+        );
+        assert!(block.policy.group && !block.policy.rsasig && !block.policy.opportunistic);
+        let private = built("private");
+        assert_eq!(
+            (
+                private.right.host,
+                private.policy.failure,
+                private.policy.shunt
+            ),
+            (whack::Host::OpportunisticGroup, Failure::Drop, Shunt::Trap)
+        );
+        assert!(private.policy.dont_rekey && private.policy.opportunistic && private.policy.group);
+        assert_eq!(
+            (private.lifetimes.keying_tries, private.lifetimes.ipsec),
+            (3, 3600)
+        );
+        assert_eq!(built("private-or-clear").policy.failure, Failure::Pass);
+        assert_eq!(built("clear-or-private").policy.shunt, Shunt::Pass);
+        let rest = built("packetdefault");
+        assert_eq!(
+            (rest.right.host, rest.left.client),
+            (whack::Host::Opportunistic, Some(Subnet::ALL_V4))
+        );
+        assert!(
+            Config::parse("f", "conn a\n")
+                .implicit_names()
+                .next()
+                .is_none()
+        );
     }
 
     #[test]

@@ -146,6 +146,9 @@ fn describe(c: &Connection) -> String {
     if p.force_encaps {
         out.push_str(" --forceencaps");
     }
+    if p.dnssec {
+        out.push_str(" --dnssec");
+    }
     match c.fragmentation {
         Fragmentation::Yes => out.push_str(" --ikefrag-allow"),
         Fragmentation::Force => out.push_str(" --ikefrag-force"),

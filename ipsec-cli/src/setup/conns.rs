@@ -3,8 +3,10 @@
 use super::{Context, start};
 use crate::auto::connection::{self, Routes};
 use crate::auto::send;
+use crate::paths::Paths;
 use crate::{diagnose, manual, net};
-use ipsec_conf::{Auto, Conn, Selection, Setup, clashes};
+use ipsec_conf::implicit::GROUPS;
+use ipsec_conf::{Auto, Conn, PolicyGroup, Selection, Setup, clashes};
 use whack::{Rc, Request};
 
 /// Loads them. A connection that fails is told and left out; the others go on.
@@ -90,9 +92,27 @@ pub fn stop_manual(context: &Context) {
     }
 }
 
+/// The implicit connections that are loaded: all, none, or those policy groups whose file has a block.
+fn implicit<'a>(context: &'a Context, setup: &Setup) -> Vec<(&'a str, Auto)> {
+    let wanted = |name: &str| match setup.oe {
+        Some(oe) => oe,
+        None => {
+            GROUPS.contains(&name)
+                && std::fs::read_to_string(Paths::get().policies().join(name))
+                    .is_ok_and(|text| !PolicyGroup::parse(name, &text).blocks.is_empty())
+        }
+    };
+    let names = context.config.implicit_names();
+    names
+        .filter(|name| wanted(name))
+        .map(|name| (name, Auto::Route))
+        .collect()
+}
+
 /// Names and what to do with them: by `auto=`, or by `plutoload=` and `plutostart=` of 1.x.
 fn choose<'a>(context: &'a Context, setup: &'a Setup) -> Vec<(&'a str, Auto)> {
-    let autos = context.config.autos();
+    let mut autos = context.config.autos();
+    autos.extend(implicit(context, setup));
     let mut chosen: Vec<(&str, Auto)> = match &setup.plutoload {
         Selection::Search => autos
             .iter()

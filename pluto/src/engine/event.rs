@@ -7,6 +7,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use ipsec_keys::Secrets;
+use ipsec_types::Subnet;
 
 /// A whack client on the control socket, numbered by the driver, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +92,17 @@ impl fmt::Debug for JobResult {
     }
 }
 
+/// The blocks of one policy group, as its file in `ipsec.d/policies` has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupFile {
+    /// The group, and the file.
+    pub name: String,
+    /// What the file lists; nothing if there is no file.
+    pub blocks: Vec<Subnet>,
+    /// Lines that are no blocks, each with its place.
+    pub problems: Vec<String>,
+}
+
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Event {
@@ -147,6 +159,8 @@ pub enum Event {
         /// What could not, each with its file and line.
         problems: Vec<String>,
     },
+    /// The files of policy groups were read; the answer to [`Action::ReadGroups`].
+    Groups(Vec<GroupFile>),
 }
 
 /// How much a log line matters.
@@ -226,6 +240,8 @@ pub enum Action {
     Listen(bool),
     /// Read the secrets file (again), and answer with [`Event::Secrets`].
     ReadSecrets,
+    /// Read the files of these policy groups (again), and answer with [`Event::Groups`].
+    ReadGroups(Vec<String>),
     /// All is taken down: leave, with this exit status.
     Exit(u8),
 }

@@ -24,6 +24,7 @@ impl Engine {
         self.waiting_for_secrets.push(client);
         self.act(Action::Listen(true));
         self.act(Action::ReadSecrets);
+        self.read_groups(Some(client));
     }
 
     /// Something about an interface or its socket is wrong.
@@ -65,6 +66,7 @@ impl Engine {
             self.interface_problem("no public interfaces found");
         }
         self.reorient(now, &gone, &new);
+        self.apply_groups(now);
         for client in core::mem::take(&mut self.waiting_for_interfaces) {
             self.release_client(client);
         }
@@ -103,5 +105,6 @@ impl Engine {
             .retain(|waiting| *waiting != client);
         self.waiting_for_secrets
             .retain(|waiting| *waiting != client);
+        self.oppo.groups.forget_waiting(client);
     }
 }

@@ -18,6 +18,7 @@ pub mod ike;
 mod interfaces;
 pub mod kernel;
 pub mod log;
+pub mod oppo;
 pub mod route;
 mod strangers;
 #[cfg(test)]
@@ -32,7 +33,8 @@ use rand::CryptoRng;
 
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
 pub use event::{
-    Action, ClientId, Event, Interface, Job, JobId, JobResult, LogLevel, UpdownId, UpdownStatus,
+    Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, UpdownId,
+    UpdownStatus,
 };
 pub use kernel::{InstallError, Installed, SaParams};
 pub use log::About;
@@ -115,6 +117,7 @@ pub struct Engine {
     waiting_for_interfaces: Vec<ClientId>,
     waiting_for_secrets: Vec<ClientId>,
     pub(crate) strangers: Strangers,
+    oppo: oppo::Oppo,
     actions: Vec<Action>,
     jobs: u64,
     shutting_down: bool,
@@ -146,6 +149,7 @@ impl Engine {
             waiting_for_interfaces: Vec::new(),
             waiting_for_secrets: Vec::new(),
             strangers: Strangers::default(),
+            oppo: oppo::Oppo::default(),
             actions: Vec::new(),
             jobs: 0,
             shutting_down: false,
@@ -171,6 +175,7 @@ impl Engine {
             Event::Interfaces(interfaces) => self.interfaces_changed(now, interfaces),
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
             Event::Secrets { secrets, problems } => self.secrets_read(*secrets, &problems),
+            Event::Groups(files) => self.groups_read(now, files),
         }
         self.run_timers(now);
         if self.shutting_down && self.lanes.idle() && !self.exited {

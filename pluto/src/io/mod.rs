@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod daemon;
 mod driver;
+mod groups;
 mod kernel;
 mod klips;
 mod log;

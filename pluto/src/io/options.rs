@@ -162,6 +162,8 @@ pub struct Options {
     pub rundir: PathBuf,
     /// `ipsec.secrets`.
     pub secrets_file: PathBuf,
+    /// Directory of the policy groups' files.
+    pub policies: PathBuf,
     /// What the engine is told; the process id comes later, when there is a daemon.
     pub engine: Config,
 }
@@ -190,10 +192,14 @@ impl Arguments {
             path.push(suffix);
             PathBuf::from(path)
         };
-        let secrets_file = absolute(self.secretsfile.clone().unwrap_or_else(|| {
-            let confs = env::var_os("IPSEC_CONFS").filter(|dir| !dir.is_empty());
-            PathBuf::from(confs.unwrap_or_else(|| "/etc".into())).join("ipsec.secrets")
-        }))?;
+        let confs = env::var_os("IPSEC_CONFS").filter(|dir| !dir.is_empty());
+        let confs = PathBuf::from(confs.unwrap_or_else(|| "/etc".into()));
+        let secrets_file = absolute(
+            self.secretsfile
+                .clone()
+                .unwrap_or_else(|| confs.join("ipsec.secrets")),
+        )?;
+        let policies = absolute(confs.join("ipsec.d/policies"))?;
         let log_to = match (self.stderrlog, &self.logfile) {
             (_, Some(file)) => LogTo::File(absolute(file.clone())?),
             (true, None) => LogTo::Stderr,
@@ -207,6 +213,7 @@ impl Arguments {
             ike_port: self.ikeport,
             rundir,
             secrets_file,
+            policies,
             engine: Config {
                 unique_ids: self.uniqueids,
                 debug: self.debug_classes().collect(),

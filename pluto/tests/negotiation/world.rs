@@ -205,6 +205,7 @@ impl World {
                     Action::PfKey(_)
                     | Action::Listen(_)
                     | Action::ReadSecrets
+                    | Action::ReadGroups(_)
                     | Action::Exit(_) => {}
                 }
             }

@@ -74,7 +74,12 @@ impl Engine {
                 self.whack_key(client, id, *add, key.as_deref())
             }
             Request::MyId { id } => self.whack_my_id(client, id),
-            Request::Reread { .. } => self.whack_reread(client),
+            Request::Reread { class } => {
+                self.whack_reread(client);
+                if *class == whack::RereadClass::All {
+                    self.read_groups(Some(client));
+                }
+            }
             Request::List { .. } => self.list_public_keys(client),
             Request::Debug { name, classes } => {
                 self.whack_debug(client, name.as_deref(), classes.iter().copied().collect());
@@ -141,6 +146,9 @@ impl Engine {
             format!("added connection description \"{}\"", description.name),
         );
         self.debug(About::conn(id), whack::DebugClass::Control, || topology);
+        if description.policy.group && self.listening {
+            self.read_groups(Some(client));
+        }
     }
 
     fn whack_route(&mut self, now: Time, client: ClientId, name: &str) {

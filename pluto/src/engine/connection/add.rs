@@ -221,7 +221,7 @@ fn check_overlap(left: &End, right: &End) -> Result<(), AddError> {
     Ok(())
 }
 
-fn kind_of(policy: &Policy, that: &End) -> Kind {
+pub(super) fn kind_of(policy: &Policy, that: &End) -> Kind {
     if policy.group {
         Kind::Group
     } else if (that.host.is_none() && !policy.never_negotiate())
@@ -282,5 +282,6 @@ fn policy_of(policy: &whack::Policy) -> Policy {
         grouted: false,
         up: false,
         force_encaps: policy.force_encaps,
+        dnssec: policy.dnssec,
     }
 }

@@ -46,6 +46,29 @@ impl Connections {
         Some(self.insert(conn))
     }
 
+    /// Makes what a policy group is for one of its blocks: a template, or a connection that is never negotiated. None if it is no
+    /// group, or of another address family.
+    pub(crate) fn add_group_instance(&mut self, group: ConnId, block: Subnet) -> Option<ConnId> {
+        let mut conn = self
+            .get(group)
+            .filter(|conn| conn.kind == Kind::Group)?
+            .clone();
+        let v6 = conn.that.client?.addr().is_ipv6();
+        if v6 != block.addr().is_ipv6() {
+            return None;
+        }
+        conn.name = format!("{}#{block}", conn.name);
+        conn.that.client = Some(block);
+        conn.that.has_client = true;
+        conn.policy.group = false;
+        conn.policy.grouted = false;
+        conn.kind = super::add::kind_of(&conn.policy, &conn.that);
+        conn.template = Some(group);
+        conn.routing = Routing::Unrouted;
+        conn.live = Live::default();
+        Some(self.insert(conn))
+    }
+
     /// The peer of an instance that left its client open has chosen one.
     pub(crate) fn choose_client(&mut self, id: ConnId, client: Subnet) {
         if self.get(id).is_some_and(|conn| conn.that.is_open()) {

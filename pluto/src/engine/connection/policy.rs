@@ -66,6 +66,8 @@ pub struct Policy {
     pub up: bool,
     /// ESP in UDP even where there is no NAT (`forceencaps=`).
     pub force_encaps: bool,
+    /// Keys and gateways in DNS count only where DNSSEC has proved them (`dnssec=`).
+    pub dnssec: bool,
 }
 
 impl Policy {
@@ -103,6 +105,7 @@ impl fmt::Display for Policy {
             (self.grouted, "GROUTED"),
             (self.up, "UP"),
             (self.force_encaps, "FORCEENCAPS"),
+            (self.dnssec, "DNSSEC"),
         ];
         let names: Vec<&str> = bits.iter().filter(|b| b.0).map(|b| b.1).collect();
         f.write_str(&names.join("+"))?;

@@ -140,7 +140,7 @@ fn client(end: &End, policy: &Policy) -> Option<String> {
 
 fn hop(end: &End, other: &End) -> Option<String> {
     end.nexthop
-        .filter(|hop| other.host.is_some_and(|host| host != *hop))
+        .filter(|hop| other.host != Some(*hop))
         .map(|hop| hop.to_string())
 }
 

@@ -36,6 +36,8 @@ pub struct Connections {
     /// How many routed pairs of clients have these prefix lengths.
     pub(super) routed_shapes: BTreeMap<(bool, u8, u8), usize>,
     instances: BTreeMap<ConnId, BTreeSet<ConnId>>,
+    groups: BTreeSet<ConnId>,
+    opportunistic_instances: BTreeSet<ConnId>,
     serials: BTreeMap<String, u64>,
     next: u64,
     virtual_private: whack::Nets,
@@ -128,7 +130,7 @@ impl Connections {
     pub fn configured(&self, name: &str) -> Option<&Connection> {
         self.by_name(name)
             .filter_map(|id| self.get(id))
-            .find(|conn| conn.template.is_none())
+            .find(|conn| conn.kind != Kind::Instance)
     }
 
     /// Those whose peer has this identity.
@@ -148,6 +150,16 @@ impl Connections {
     /// The instances of a template.
     pub fn instances(&self, template: ConnId) -> impl Iterator<Item = ConnId> + use<'_> {
         self.instances.get(&template).into_iter().flatten().copied()
+    }
+
+    /// The policy groups.
+    pub fn groups(&self) -> impl Iterator<Item = ConnId> + use<'_> {
+        self.groups.iter().copied()
+    }
+
+    /// The instances of opportunistic templates.
+    pub fn opportunistic_instances(&self) -> impl Iterator<Item = ConnId> + use<'_> {
+        self.opportunistic_instances.iter().copied()
     }
 
     /// Puts a connection into the table, numbered.
@@ -242,6 +254,13 @@ impl Connections {
         if let Some(template) = conn.template {
             add(&mut self.instances, template, id);
         }
+        match conn.kind {
+            Kind::Group => _ = self.groups.insert(id),
+            Kind::Instance if conn.policy.opportunistic => {
+                self.opportunistic_instances.insert(id);
+            }
+            _ => {}
+        }
         add(&mut self.by_peer_id, conn.that.id.normal(), id);
         if let Some(pair) = conn.host_pair() {
             add(&mut self.by_hosts, pair, id);
@@ -277,6 +296,8 @@ impl Connections {
         if let Some(template) = conn.template {
             drop_from(&mut self.instances, &template, &id);
         }
+        self.groups.remove(&id);
+        self.opportunistic_instances.remove(&id);
         drop_from(&mut self.by_peer_id, &conn.that.id.normal(), &id);
         if let Some(pair) = conn.host_pair() {
             drop_from(&mut self.by_hosts, &pair, &id);

@@ -129,6 +129,14 @@ impl Engine {
     /// Routes a connection: the shunt of its policy catches its packets from now on.
     pub(crate) fn route_connection(&mut self, now: Time, id: ConnId, client: Option<ClientId>) {
         let about = About::conn(id).watched_by(client);
+        if self
+            .conns
+            .get(id)
+            .is_some_and(|conn| conn.kind == Kind::Group)
+        {
+            self.route_group(now, id, client, true);
+            return;
+        }
         match self.path_of(id) {
             Ok(path) => {
                 if let Some(client) = client {
@@ -148,6 +156,10 @@ impl Engine {
         let Some(conn) = self.conns.get(id) else {
             return;
         };
+        if conn.kind == Kind::Group {
+            self.route_group(now, id, client, false);
+            return;
+        }
         let lane = conn.that.client;
         if let Some(client) = client {
             self.hold_client(client);
@@ -237,6 +249,7 @@ impl Engine {
         };
         let lane = conn.that.client;
         self.log(About::conn(id), text);
+        self.group_instance_gone(id);
         self.conns.edit(id, |conn| conn.kind = Kind::GoingAway);
         self.ike_terminate(now, id);
         if let Some(client) = client {

@@ -178,7 +178,12 @@ impl Engine {
             Some(known) => super::super::Id::from(known).to_string(),
             None => end.id.to_string(),
         };
-        let host_addr = end.host.map(|addr| addr.to_string()).unwrap_or_default();
+        // A template's peer is everybody.
+        let v6 = end.client.is_some_and(|client| client.addr().is_ipv6());
+        let anyone = if v6 { "::" } else { "0.0.0.0" };
+        let host_addr = end
+            .host
+            .map_or_else(|| anyone.to_owned(), |addr| addr.to_string());
         env.push((format!("PLUTO_{host}"), host_addr));
         for (name, value) in [
             ("ID", id),

@@ -1,5 +1,6 @@
 //! One gateway for tests: an engine with the KLIPS core of klipsd as its kernel, and updown commands that are recorded.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use whack::{Host, Request};
 
 use crate::engine::kernel::{Key, Keys, ProtocolSa, SaParams};
 use crate::engine::{
-    Action, ClientId, Config, ConnId, Engine, Event, Interface, StateId, Time, UpdownStatus,
+    Action, ClientId, Config, ConnId, Engine, Event, GroupFile, Interface, StateId, Time,
+    UpdownStatus,
 };
 
 pub(super) const PID: u32 = 42;
@@ -48,6 +50,8 @@ pub(super) struct Gateway {
     pub(super) released: Vec<Outbound>,
     /// IKE datagrams sent: from, to, payload.
     pub(super) sent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    /// The files of policy groups.
+    pub(super) groups: BTreeMap<String, Vec<Subnet>>,
     clients: u64,
 }
 
@@ -97,6 +101,7 @@ impl Gateway {
             exited: None,
             released: Vec::new(),
             sent: Vec::new(),
+            groups: BTreeMap::new(),
             clients: 0,
         };
         gateway.give(Event::KernelUp(true));
@@ -187,6 +192,14 @@ impl Gateway {
                 remote,
                 bytes,
             } => self.sent.push((local, remote, bytes)),
+            Action::ReadGroups(names) => {
+                let read = |name: String| GroupFile {
+                    blocks: self.groups.get(&name).cloned().unwrap_or_default(),
+                    name,
+                    problems: Vec::new(),
+                };
+                return vec![Event::Groups(names.into_iter().map(read).collect())];
+            }
             Action::Listen(_) | Action::ReadSecrets => {}
         }
         Vec::new()

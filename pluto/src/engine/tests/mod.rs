@@ -3,6 +3,7 @@
 mod commands;
 mod dpd;
 mod gateway;
+mod groups;
 mod orientation;
 mod pair;
 mod routes;

@@ -14,6 +14,7 @@ use whack::{Rc, Request};
 use super::{
     super::{
         client::Clients,
+        groups,
         kernel::{self, Kernel},
         klips, log,
         net::{interfaces, sockets::Sockets},
@@ -211,6 +212,10 @@ impl Driver {
                 }
             }
             Action::ReadSecrets => self.read_secrets().await,
+            Action::ReadGroups(names) => {
+                let files = groups::read(&self.options.policies, names);
+                self.events.push_back(Event::Groups(files));
+            }
             Action::Exit(status) => self.exit = Some(status),
         }
     }

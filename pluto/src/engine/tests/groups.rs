@@ -1,0 +1,168 @@
+//! Policy groups: what is made of their files, and what a change touches.
+
+use klips::Outbound;
+use whack::{Failure, Host, Request, Shunt};
+
+use super::gateway::{Gateway, addr, net, net_to_net};
+const US: &str = "192.1.2.23";
+
+/// A group connection as ipsec auto describes it.
+pub(super) fn group(
+    name: &str,
+    shunt: Shunt,
+    failure: Failure,
+    negotiated: bool,
+) -> whack::Connection {
+    let mut conn = net_to_net(name);
+    conn.left = whack::End::new(Host::Addr(addr(US)));
+    conn.left.nexthop = Some(addr("192.1.2.254"));
+    conn.left.updown = Some("ipsec _updown".into());
+    conn.left.key_from_dns_on_demand = true;
+    conn.right = whack::End::new(if negotiated {
+        Host::OpportunisticGroup
+    } else {
+        Host::Group
+    });
+    conn.right.client = Some(net("0.0.0.0/0"));
+    conn.right.key_from_dns_on_demand = negotiated;
+    conn.policy = whack::Policy {
+        rsasig: negotiated,
+        encrypt: negotiated,
+        tunnel: true,
+        pfs: true,
+        group: true,
+        opportunistic: negotiated,
+        dont_rekey: true,
+        shunt,
+        failure,
+        ..Default::default()
+    };
+    conn
+}
+
+/// The files are these now, and are read.
+pub(super) fn files(gateway: &mut Gateway, list: &[(&str, &[&str])]) {
+    let read = |(name, blocks): &(&str, &[&str])| {
+        let blocks = blocks.iter().map(|block| net(block)).collect();
+        ((*name).to_owned(), blocks)
+    };
+    gateway.groups = list.iter().map(read).collect();
+    gateway.ask(Request::Reread {
+        class: whack::RereadClass::All,
+    });
+}
+
+pub(super) fn groups() -> Gateway {
+    let mut us = Gateway::at(US);
+    us.add(group("clear", Shunt::Pass, Failure::None, false));
+    us.add(group("block", Shunt::Reject, Failure::None, false));
+    us.add(group("private", Shunt::Trap, Failure::Drop, true));
+    us.add(group("private-or-clear", Shunt::Trap, Failure::Pass, true));
+    for name in ["clear", "block", "private", "private-or-clear"] {
+        assert_eq!(us.route(name), 0);
+    }
+    us
+}
+
+#[test]
+fn the_narrowest_block_wins() {
+    let mut us = groups();
+    files(
+        &mut us,
+        &[
+            ("private-or-clear", &["0.0.0.0/0"]),
+            ("clear", &["10.0.0.0/8"]),
+            ("block", &["10.1.0.0/16", "10.9.9.9/32"]),
+            ("private", &["10.1.2.0/24"]),
+        ],
+    );
+    let eroutes = us.eroutes();
+    for line in [
+        "192.1.2.23/32 -> 0.0.0.0/0 => %trap",
+        "192.1.2.23/32 -> 10.0.0.0/8 => %pass",
+        "192.1.2.23/32 -> 10.1.0.0/16 => %reject",
+        "192.1.2.23/32 -> 10.1.2.0/24 => %trap",
+        "192.1.2.23/32 -> 10.9.9.9/32 => %reject",
+    ] {
+        assert!(eroutes.iter().any(|e| e == line), "{line} in {eroutes:?}");
+    }
+    let status = us.status_text();
+    for line in [
+        "000 \"clear#10.0.0.0/8\": 192.1.2.23---192.1.2.254...%any===10.0.0.0/8; prospective erouted; eroute owner: #0",
+        "000 \"private#10.1.2.0/24\": 192.1.2.23---192.1.2.254...%opportunistic===10.1.2.0/24; prospective erouted; eroute owner: #0",
+        "000 \"private\":   policy: RSASIG+ENCRYPT+TUNNEL+PFS+DONTREKEY+OPPORTUNISTIC+GROUP+GROUTED+failureDROP+lKOD+rKOD; prio: 32,0; interface: eth1; ",
+    ] {
+        assert!(status.lines().any(|l| l == line), "{line}\nin\n{status}");
+    }
+    assert!(matches!(us.send(US, "10.2.0.1"), Outbound::Pass { .. }));
+}
+
+#[test]
+fn only_what_changes_is_touched() {
+    let mut us = groups();
+    files(&mut us, &[("clear", &["10.0.0.0/8", "10.1.0.0/16"])]);
+    let kept = us.id("clear#10.0.0.0/8");
+    us.verbs.clear();
+    files(
+        &mut us,
+        &[
+            ("clear", &["10.2.0.0/16", "10.0.0.0/8"]),
+            ("block", &["10.1.0.0/16"]),
+        ],
+    );
+    assert_eq!(us.id("clear#10.0.0.0/8"), kept);
+    let eroutes = us.eroutes();
+    assert!(
+        eroutes.contains(&"192.1.2.23/32 -> 10.1.0.0/16 => %reject".to_owned())
+            && eroutes.contains(&"192.1.2.23/32 -> 10.2.0.0/16 => %pass".to_owned())
+            && eroutes.len() == 3,
+        "{eroutes:?}"
+    );
+    // One route has gone and two have come.
+    us.verbs.sort_unstable();
+    assert_eq!(
+        us.verbs,
+        [
+            "prepare-host",
+            "prepare-host",
+            "route-host",
+            "route-host",
+            "unroute-host"
+        ]
+    );
+    us.verbs.clear();
+    us.ask(Request::Delete {
+        name: "clear".into(),
+    });
+    assert_eq!(us.eroutes(), ["192.1.2.23/32 -> 10.1.0.0/16 => %reject"]);
+    us.ask(Request::Unroute {
+        name: "block".into(),
+    });
+    assert!(us.eroutes().is_empty());
+    files(&mut us, &[("block", &["10.3.0.0/16"])]);
+    assert!(us.eroutes().is_empty(), "an unrouted group stays so");
+    us.ask(Request::Route {
+        name: "block".into(),
+    });
+    assert_eq!(us.eroutes(), ["192.1.2.23/32 -> 10.3.0.0/16 => %reject"]);
+}
+
+#[test]
+fn a_block_is_in_one_group() {
+    let mut us = groups();
+    files(
+        &mut us,
+        &[
+            ("clear", &["10.0.0.0/8"]),
+            ("block", &["10.0.0.0/8", "2001:db8::/32"]),
+        ],
+    );
+    assert_eq!(us.eroutes(), ["192.1.2.23/32 -> 10.0.0.0/8 => %pass"]);
+    let told = |part: &str| us.log.iter().any(|line| line.contains(part));
+    assert!(told(
+        "\"block\": subnet \"10.0.0.0/8\", source 192.1.2.23/32, already \"clear\""
+    ));
+    assert!(told(
+        "block 2001:db8::/32 is of another address family than its group \"block\""
+    ));
+}
