@@ -50,7 +50,7 @@ impl<'a> Bench<'a> {
         let peer = Peer::unstarted(&net.east, kind);
         let east = peer.rsa_key();
         match kind {
-            Kind::Strongswan => {
+            Kind::Strongswan | Kind::Libipsec => {
                 let pem = net.west.run("ipsec showhostkey --pem").ok().stdout;
                 net.east.write("/etc/swanctl/pubkey/west.pem", &pem);
                 peer.run(
@@ -104,10 +104,21 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// What the side that refused said.
     pub fn load_with(&self, row: &Row, more: &str) -> Result<(), String> {
+        self.load_apart((row, more), row)
+    }
+
+    /// Gives each side its own row, and ours lines more at the end of its conn.
+    ///
+    /// # Errors
+    /// What the side that refused said.
+    pub fn load_apart(&self, ours: (&Row, &str), theirs: &Row) -> Result<(), String> {
+        let (row, more) = ours;
         self.net.west.conf(&(text::ours(row, &self.keys) + more));
-        let theirs = text::theirs(row, &self.keys);
+        let theirs = text::theirs(theirs, &self.keys);
         match self.kind {
-            Kind::Strongswan => self.net.east.write("/etc/swanctl/swanctl.conf", &theirs),
+            Kind::Strongswan | Kind::Libipsec => {
+                self.net.east.write("/etc/swanctl/swanctl.conf", &theirs)
+            }
             Kind::Libreswan => self.net.east.conf(&theirs),
         };
         said(

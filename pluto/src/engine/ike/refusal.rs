@@ -69,9 +69,11 @@ impl Engine {
         notification: &Notification,
     ) -> bool {
         let kind = notification.kind;
+        // strongSwan, which has chosen no offer, names SPI 0: that is none (RFC 4303 section 2.1).
         let spi = <[u8; 4]>::try_from(&notification.spi[..])
             .ok()
-            .map(u32::from_be_bytes);
+            .map(u32::from_be_bytes)
+            .filter(|spi| *spi != 0);
         let waits = |state: &&State| {
             state.under.is_some_and(|(id, _)| id == under)
                 && matches!(state.exchange, Exchange::Quick(_))

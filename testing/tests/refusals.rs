@@ -1,0 +1,82 @@
+//! A peer that says no: whoever asked hears what it said, in words, and by the exit status.
+
+use testing::interop::{Bench, Mode, Row, SUITES, Suite, plain_row};
+use testing::peer::Kind;
+use testing::{Keys, Output, Testbed};
+
+testing::in_test_kernel!(libreswan);
+
+/// strongSwan with ESP in user space, which needs no test kernel.
+#[test]
+fn strongswan() {
+    refuses(Kind::Libipsec);
+}
+
+fn libreswan() {
+    refuses(Kind::Libreswan);
+}
+
+/// Phase 1 as in `plain_row`, and another phase 2.
+static OTHER_ESP: Suite = Suite {
+    ours: ["aes128-sha1-modp2048", "aes256-sha2_512"],
+    swanctl: ["aes128-sha1-modp2048", "aes256-sha512"],
+    group: "modp2048",
+    lacks: &[],
+};
+
+fn refuses(kind: Kind) {
+    let testbed = Testbed::new();
+    let bench = Bench::new(&testbed, kind);
+    let west = &bench.net().west;
+    let theirs = plain_row(kind);
+    let up = |ours: &Row, seconds: u32| -> Output {
+        bench
+            .load_apart((ours, "\tkeyingtries=1\n"), &theirs)
+            .unwrap();
+        let said = west.run(&format!("timeout {seconds} ipsec auto --up cell"));
+        west.run("ipsec auto --delete cell").ok();
+        said
+    };
+    let why = |said: &Output| format!("{said}\n{}\n{}", west.log(), bench.peer().log());
+
+    // Phase 1: it comes in the clear, so that we go on trying, and say so.
+    let suite = &SUITES[3];
+    let said = up(&Row { suite, ..theirs }, 5);
+    assert_eq!(said.status, 124, "{}", why(&said));
+    assert!(
+        said.contains("peer seems to answer NO_PROPOSAL_CHOSEN"),
+        "{}",
+        why(&said)
+    );
+    assert!(said.contains("compare ike="), "{}", why(&said));
+
+    // Phase 2: it is protected, and final.
+    let suite = &OTHER_ESP;
+    let said = up(&Row { suite, ..theirs }, 20);
+    assert_eq!(said.status, 214, "{}", why(&said));
+    assert!(
+        said.contains("refused by the peer: NO_PROPOSAL_CHOSEN"),
+        "{}",
+        why(&said)
+    );
+
+    // Between the hosts, where it has nets.
+    let mode = Mode::Transport;
+    let said = up(&Row { mode, ..theirs }, 20);
+    assert_eq!(said.status, 218, "{}", why(&said));
+    assert!(
+        said.contains("refused by the peer: INVALID_ID_INFORMATION"),
+        "{}",
+        why(&said)
+    );
+
+    // Keys of another kind: strongSwan finds out when it looks for a connection of that name, libreswan by the proposal.
+    let keys = Keys::Rsa;
+    let said = up(&Row { keys, ..theirs }, 5);
+    assert_eq!(said.status, 124, "{}", why(&said));
+    let answer = match kind {
+        Kind::Libreswan => "answer NO_PROPOSAL_CHOSEN",
+        _ => "peer answers AUTHENTICATION_FAILED: compare the secret or the public keys",
+    };
+    assert!(said.contains(answer), "{}", why(&said));
+}
