@@ -101,7 +101,8 @@ impl Host {
 
     /// The default route.
     pub fn gateway(&self, address: &str) -> &Host {
-        self.run(&format!("ip route replace default via {address}"))
+        let family = if address.contains(':') { "-6" } else { "-4" };
+        self.run(&format!("ip {family} route replace default via {address}"))
             .ok();
         self
     }

@@ -30,8 +30,9 @@ impl<'a> Router<'a> {
     ) -> Router<'a> {
         let net = testbed.segment(name, "");
         let host = testbed.host(name);
+        let (uplink, _) = outside.rsplit_once('.').expect("an IPv4 address");
         host.attach(public, "eth1", outside)
-            .gateway("192.1.2.254")
+            .gateway(&format!("{uplink}.254"))
             .attach(&net, "eth0", inside);
         host.run(
             "nft add table ip nat && nft 'add chain ip nat post { type nat hook postrouting priority 100; }' \
@@ -59,6 +60,32 @@ impl<'a> Router<'a> {
                 first + 99
             ))
             .ok();
+    }
+
+    /// IPv6 beside it, masqueraded likewise (NAT66): addresses outside and inside.
+    pub fn add_ipv6(&self, outside: &str, inside: &str) -> &Self {
+        let first = self.first_port.load(Ordering::Relaxed);
+        self.host
+            .run(&format!(
+                "ip addr add {outside} dev eth1 nodad && ip addr add {inside} dev eth0 nodad \
+                 && nft add table ip6 nat && nft 'add chain ip6 nat post {{ type nat hook postrouting priority 100; }}' \
+                 && nft add rule ip6 nat post oifname eth1 meta l4proto udp masquerade to :{first}-{} \
+                 && nft add rule ip6 nat post oifname eth1 masquerade",
+                first + 99
+            ))
+            .ok();
+        self
+    }
+
+    /// Passes IKE and ESP in UDP that come from outside on to a host behind it.
+    pub fn forward_ike(&self, to: &str) -> &Self {
+        self.host
+            .run(&format!(
+                "nft 'add chain ip nat pre {{ type nat hook prerouting priority -100; }}' \
+                 && nft add rule ip nat pre iifname eth1 udp dport '{{ 500, 4500 }}' dnat to {to}"
+            ))
+            .ok();
+        self
     }
 
     /// How long a mapping without traffic lives.

@@ -3,52 +3,24 @@
 use std::time::Duration;
 
 use testing::peer::Kind;
-use testing::{Host, Peer, Router, Segment, Testbed};
+use testing::{Host, Peer, Road, Testbed};
 
 testing::on_klips_ko!(
     our_road_warrior_to_strongswan,
     our_road_warrior_to_libreswan,
+    libreswans_lost_mapping_is_noticed_by_dpd,
+    strongswans_road_warriors_to_us,
+    libreswans_road_warriors_to_us,
+);
+testing::in_test_kernel!(
+    our_road_warrior_to_strongswan,
+    our_road_warrior_to_libreswan,
+    libreswans_lost_mapping_is_noticed_by_dpd,
     strongswans_road_warriors_to_us,
     libreswans_road_warriors_to_us,
 );
 
 const SECRET: &str = "a secret of at least some length";
-
-/// East, 192.1.2.23 for 192.0.2.0/24 with sunrise in it, and a router with 10.0.0.0/24 behind it.
-struct World<'a> {
-    router: Router<'a>,
-    east: Host,
-    sunrise: Host,
-    _public: Segment<'a>,
-}
-
-impl<'a> World<'a> {
-    fn new(testbed: &'a Testbed) -> World<'a> {
-        let public = testbed.segment("public", "192.1.2.254/24");
-        let inner = testbed.segment("east", "");
-        let (east, sunrise) = (testbed.host("east"), testbed.host("sunrise"));
-        east.attach(&inner, "eth0", "192.0.2.254/24")
-            .attach(&public, "eth1", "192.1.2.23/24")
-            .gateway("192.1.2.254");
-        sunrise
-            .attach(&inner, "eth0", "192.0.2.1/24")
-            .gateway("192.0.2.254");
-        let router = Router::new(testbed, "nat", &public, "192.1.2.99/24", "10.0.0.254/24");
-        World {
-            router,
-            east,
-            sunrise,
-            _public: public,
-        }
-    }
-
-    fn road(&self, testbed: &Testbed, name: &str, addr: &str) -> Host {
-        let host = testbed.host(name);
-        host.attach(&self.router.inside, "eth0", &format!("{addr}/24"))
-            .gateway("10.0.0.254");
-        host
-    }
-}
 
 /// What FreeS/WAN's heirs read alike: `right` is the road warrior.
 fn conn(right: &str, id: &str, net: &str) -> String {
@@ -96,25 +68,30 @@ fn pings(host: &Host, to: &str, logs: impl Fn() -> String) {
     assert!(said.contains(" 0% packet loss"), "{said}\n{}", logs());
 }
 
-fn our_road_warrior_to(kind: Kind) {
-    let testbed = Testbed::new();
-    let world = World::new(&testbed);
-    world.router.lifetime(3);
-    let peer = match kind {
-        Kind::Strongswan => Peer::strongswan(
-            &world.east,
+/// East as the gateway of road warriors with private addresses.
+fn gateway<'h>(east: &'h Host, kind: Kind) -> Peer<'h> {
+    match kind {
+        Kind::Strongswan | Kind::Libipsec => Peer::strongswan(
+            east,
             &swanctl(
                 ["192.1.2.23", "east", "192.0.2.0/24"],
                 ["%any", "road", "10.0.0.9/32"],
             ),
         ),
         Kind::Libreswan => libreswan(
-            &world.east,
+            east,
             "\tvirtual-private=%v4:10.0.0.0/8\n",
             &conn("%any", "road", "\trightsubnet=vhost:%priv,%no\n"),
         ),
-    };
-    let road = world.road(&testbed, "road", "10.0.0.9");
+    }
+}
+
+fn our_road_warrior_to(kind: Kind) {
+    let testbed = Testbed::new();
+    let net = Road::new(&testbed);
+    net.router.lifetime(3);
+    let peer = gateway(&net.east, kind);
+    let road = net.host("road", "10.0.0.9");
     let logs = || format!("{}\n{}\n{}", road.log(), peer.log(), peer.status());
     ours(
         &road,
@@ -127,19 +104,19 @@ fn our_road_warrior_to(kind: Kind) {
         let up = road.run("ipsec auto --up road");
         assert!(up.status == 0, "{up}\n{}", logs());
         pings(&road, "192.0.2.1", logs);
-        pings(&world.sunrise, "10.0.0.9", logs);
+        pings(&net.sunrise, "10.0.0.9", logs);
     }
     road.run("grep -F 'Result using RFC 3947 (NAT-Traversal): i am NATed' /run/pluto/pluto.log")
         .ok();
     // Longer than a mapping lives without keep-alives.
     std::thread::sleep(Duration::from_secs(6));
-    pings(&world.sunrise, "10.0.0.9", logs);
+    pings(&net.sunrise, "10.0.0.9", logs);
     // libreswan 4.10 goes on sending to where the peer was.
     if kind == Kind::Strongswan {
-        world.router.forget();
+        net.router.forget();
         road.run("ping -n -q -c 5 -i 0.5 -W 1 192.0.2.1");
         pings(&road, "192.0.2.1", logs);
-        pings(&world.sunrise, "10.0.0.9", logs);
+        pings(&net.sunrise, "10.0.0.9", logs);
     }
     road.run("ipsec auto --down road").ok();
     let deadline = std::time::Instant::now() + Duration::from_secs(15);
@@ -147,6 +124,30 @@ fn our_road_warrior_to(kind: Kind) {
         assert!(std::time::Instant::now() < deadline, "{}", logs());
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// libreswan 4.10 answers to where the peer was; our side finds it dead, and meets it anew from where it is now.
+fn libreswans_lost_mapping_is_noticed_by_dpd() {
+    let testbed = Testbed::new();
+    let net = Road::new(&testbed);
+    net.router.lifetime(3);
+    let peer = gateway(&net.east, Kind::Libreswan);
+    let road = net.host("road", "10.0.0.9");
+    let logs = || format!("{}\n{}\n{}", road.log(), peer.log(), peer.status());
+    let dpd = "\tdpddelay=2s\n\tdpdtimeout=6s\n\tdpdaction=restart\n";
+    let text = conn("10.0.0.9", "road", dpd);
+    ours(&road, "eth0", "\tkeep_alive=1\n", &text);
+    let up = road.run("ipsec auto --up road");
+    assert!(up.status == 0, "{up}\n{}", logs());
+    pings(&road, "192.0.2.1", logs);
+    net.router.forget();
+    // dpdtimeout, one more question, and what a loaded machine takes.
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while road.run("ping -n -q -c 1 -W 1 192.0.2.1").status != 0 {
+        assert!(std::time::Instant::now() < end, "{}", logs());
+    }
+    pings(&road, "192.0.2.1", logs);
+    pings(&net.sunrise, "10.0.0.9", logs);
 }
 
 fn our_road_warrior_to_strongswan() {
@@ -159,19 +160,19 @@ fn our_road_warrior_to_libreswan() {
 
 fn their_road_warriors(kind: Kind) {
     let testbed = Testbed::new();
-    let world = World::new(&testbed);
-    world.router.lifetime(3);
+    let net = Road::new(&testbed);
+    net.router.lifetime(3);
     let road =
         conn("%any", "none", "\trightsubnet=vhost:%priv,%no\n").replace("\trightid=@none\n", "");
     let setup = "\tvirtual_private=%v4:10.0.0.0/8\n\tkeep_alive=1\n\tforce_keepalive=yes\n";
-    ours(&world.east, "eth1", setup, &road);
+    ours(&net.east, "eth1", setup, &road);
     let hosts = [("one", "10.0.0.9"), ("two", "10.0.0.10")]
-        .map(|(name, addr)| (name, addr, world.road(&testbed, name, addr)));
+        .map(|(name, addr)| (name, addr, net.host(name, addr)));
     let peers: Vec<(&str, Peer<'_>)> = hosts
         .iter()
         .map(|(name, addr, host)| {
             let peer = match kind {
-                Kind::Strongswan => Peer::strongswan(
+                Kind::Strongswan | Kind::Libipsec => Peer::strongswan(
                     host,
                     &swanctl(
                         [addr, name, &format!("{addr}/32")],
@@ -185,7 +186,7 @@ fn their_road_warriors(kind: Kind) {
         .collect();
     let logs = || {
         let theirs: Vec<String> = peers.iter().map(|(_, peer)| peer.log()).collect();
-        format!("{}\n{}", world.east.log(), theirs.join("\n"))
+        format!("{}\n{}", net.east.log(), theirs.join("\n"))
     };
     for (_, peer) in &peers {
         let up = peer.up("road");
@@ -193,20 +194,19 @@ fn their_road_warriors(kind: Kind) {
     }
     for (addr, peer) in &peers {
         pings(peer.host(), "192.0.2.1", logs);
-        pings(&world.sunrise, addr, logs);
+        pings(&net.sunrise, addr, logs);
     }
-    world.router.forget();
+    net.router.forget();
     for (addr, peer) in &peers {
         peer.host().run("ping -n -q -c 5 -i 0.5 -W 1 192.0.2.1");
         pings(peer.host(), "192.0.2.1", logs);
-        pings(&world.sunrise, addr, logs);
+        pings(&net.sunrise, addr, logs);
     }
-    world
-        .east
+    net.east
         .run("grep 'peer has moved' /run/pluto/pluto.log")
         .ok();
     peers[0].1.down("road");
-    world.east.wait_for(
+    net.east.wait_for(
         "! ipsec auto --status | grep -q '@one'",
         Duration::from_secs(10),
     );
