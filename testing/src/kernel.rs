@@ -32,11 +32,20 @@ pub enum Klips {
     Module,
 }
 
+/// How time passes in a test kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// As outside.
+    Real,
+    /// What nobody has anything to do in is skipped: an hour is over in the seconds that its work takes.
+    Skipping,
+}
+
 /// Runs `body` in a test kernel; `test` is the running test's path, its crate's name first.
 ///
 /// Panics where the test fails there, where the kernel itself complains, or where there is no kernel to be had.
 #[track_caller]
-pub fn inside(test: &str, klips: Klips, body: fn()) {
+pub fn inside(test: &str, klips: Klips, clock: Clock, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -49,7 +58,7 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
     let told = std::env::var(LIMIT)
         .ok()
         .and_then(|limit| limit.parse().ok());
-    let mut command = command(klips, Duration::from_secs(told.unwrap_or(usual)));
+    let mut command = command(klips, clock, Duration::from_secs(told.unwrap_or(usual)));
     command
         .arg(me)
         .args(["--exact", name, "--nocapture", "--test-threads=1"]);
@@ -66,12 +75,15 @@ pub fn inside(test: &str, klips: Klips, body: fn()) {
     );
 }
 
-/// The start of a command line that runs a program in a test kernel, for `limit` at most.
-pub fn command(klips: Klips, limit: Duration) -> Command {
+/// The start of a command line that runs a program in a test kernel, for `limit` of this machine's time at most.
+pub fn command(klips: Klips, clock: Clock, limit: Duration) -> Command {
     let flavour = flavour();
     let mut command = Command::new(scripts().join("run"));
     let seconds = limit.as_secs().to_string();
     command.args(["-k", &flavour, "-M", MEMORY, "-t", &seconds]);
+    if clock == Clock::Skipping {
+        command.arg("-T");
+    }
     if klips == Klips::Module {
         command.arg("-m").arg(module(&flavour));
     }
@@ -167,7 +179,7 @@ macro_rules! on_klips_ko {
         mod klips_ko {
             $(#[test] fn $name() {
                 let test = concat!(module_path!(), "::", stringify!($name));
-                $crate::kernel::inside(test, $crate::kernel::Klips::Module, super::$name)
+                $crate::kernel::inside(test, $crate::kernel::Klips::Module, $crate::kernel::Clock::Real, super::$name)
             })+
         }
     };
@@ -181,8 +193,31 @@ macro_rules! in_test_kernel {
         mod kernel {
             $(#[test] fn $name() {
                 let test = concat!(module_path!(), "::", stringify!($name));
-                $crate::kernel::inside(test, $crate::kernel::Klips::Daemon, super::$name)
+                $crate::kernel::inside(test, $crate::kernel::Klips::Daemon, $crate::kernel::Clock::Real, super::$name)
             })+
+        }
+    };
+}
+
+/// Makes tests of functions: `hours::klipsd::NAME` and `hours::klips_ko::NAME`, in a test kernel that skips idle time.
+#[macro_export]
+macro_rules! for_hours {
+    ($($name:ident),+ $(,)?) => {
+        mod hours {
+            mod klipsd {
+                $(#[test] fn $name() {
+                    let test = concat!(module_path!(), "::", stringify!($name));
+                    let (klips, clock) = ($crate::kernel::Klips::Daemon, $crate::kernel::Clock::Skipping);
+                    $crate::kernel::inside(test, klips, clock, super::super::$name)
+                })+
+            }
+            mod klips_ko {
+                $(#[test] fn $name() {
+                    let test = concat!(module_path!(), "::", stringify!($name));
+                    let (klips, clock) = ($crate::kernel::Klips::Module, $crate::kernel::Clock::Skipping);
+                    $crate::kernel::inside(test, klips, clock, super::super::$name)
+                })+
+            }
         }
     };
 }

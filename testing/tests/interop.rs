@@ -39,3 +39,11 @@ fn libreswan_on_klips_ko() {
         plain(row, "aes128-sha1") && row.keys == Keys::Rsa && row.role == Role::They
     });
 }
+
+/// strongSwan with ESP in user space, which needs no test kernel.
+#[test]
+fn libipsec_in_namespaces() {
+    try_rows(Kind::Libipsec, |row| {
+        plain(row, "aes128-sha1") || (plain(row, "aes_gcm256-null") && row.role == Role::They)
+    });
+}

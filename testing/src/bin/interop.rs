@@ -1,8 +1,8 @@
 //! `make interop`: the whole matrix with both peers on both data paths, and its table in `docs/interop.md`.
 //!
 //! `interop [WORD...]` tries the rows whose text has all the words (`strongswan they AH tunnel`; a data path's name chooses
-//! too) and puts their results beside those that are known; a run without words forgets the old ones. What is known,
-//! and the logs of failures, are in `target/debug/interop/`.
+//! too, and `untried` those cells that the table has empty) and puts what it saw, and the day, into their cells of the table; a run without words makes the table anew. Logs of failures
+//! are in `target/debug/interop/`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,15 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use testing::Testbed;
-use testing::interop::report::{Results, path_name, replace, table};
+use testing::interop::report::{self, Results, Seen, path_name};
 use testing::interop::{Bench, Row, matrix};
-use testing::kernel::{self, Klips};
+use testing::kernel::{self, Clock, Klips};
 use testing::peer::Kind;
 
+/// The word for what was not tried.
+const UNTRIED: &str = "untried";
 /// Rows tried in one boot of a test kernel.
-const BATCH: usize = 16;
+const BATCH: usize = 24;
 /// What a row may take.
 const ROW_LIMIT: Duration = Duration::from_secs(240);
 /// Test kernels at a time.
@@ -68,18 +70,21 @@ struct Batch {
 fn outside(words: &[String]) -> ExitCode {
     let begun = Instant::now();
     let rows = matrix();
+    let known = Table::read().known(&rows);
     let mut batches: Vec<Batch> = Vec::new();
     for peer in Kind::ALL {
         for klips in [Klips::Daemon, Klips::Module] {
-            let chosen = |row: &Row| {
-                let text = format!("{row} {}", path_name(klips));
-                row.peer == peer
-                    && row.exists()
-                    && words
-                        .iter()
-                        .all(|word| text.split(' ').any(|have| have == word))
+            let path = path_name(klips);
+            let chosen = |at: &usize| {
+                let text = format!("{} {path}", rows[*at]);
+                let untried = !known.contains_key(&(*at, path));
+                rows[*at].peer == peer
+                    && rows[*at].exists()
+                    && words.iter().all(|word| {
+                        (word == UNTRIED && untried) || text.split(' ').any(|have| have == word)
+                    })
             };
-            let numbers: Vec<usize> = (0..rows.len()).filter(|at| chosen(&rows[*at])).collect();
+            let numbers: Vec<usize> = (0..rows.len()).filter(chosen).collect();
             batches.extend(numbers.chunks(BATCH).map(|rows| Batch {
                 klips,
                 rows: rows.to_vec(),
@@ -87,11 +92,6 @@ fn outside(words: &[String]) -> ExitCode {
         }
     }
     batches.reverse();
-    let known = if words.is_empty() {
-        Results::new()
-    } else {
-        read_results(&rows)
-    };
     let results = Mutex::new(Results::new());
     let queue = Mutex::new(batches);
     std::thread::scope(|threads| {
@@ -106,15 +106,20 @@ fn outside(words: &[String]) -> ExitCode {
         }
     });
     let results = results.into_inner().expect("no thread panics with it");
-    let failed = results.values().filter(|result| result.is_err()).count();
+    let failed = results.values().filter(|seen| seen.result.is_err()).count();
     println!(
         "{} passed, {failed} failed, in {} s",
         results.len() - failed,
         begun.elapsed().as_secs()
     );
+    // A run of all forgets what was seen before it.
+    let known = if words.is_empty() {
+        Results::new()
+    } else {
+        known
+    };
     let all: Results = known.into_iter().chain(results).collect();
-    keep_results(&rows, &all);
-    write_table(&rows, &all);
+    Table::read().write(&rows, &all);
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
@@ -123,10 +128,10 @@ fn outside(words: &[String]) -> ExitCode {
 }
 
 fn run_batch(batch: &Batch, rows: &[Row], results: &Mutex<Results>) {
-    let path = path_name(batch.klips);
+    let (path, day) = (path_name(batch.klips), today());
     let limit = Duration::from_secs(120) + ROW_LIMIT * batch.rows.len() as u32;
     let me = std::env::current_exe().expect("a running program has a name");
-    let mut command: Command = kernel::command(batch.klips, limit);
+    let mut command: Command = kernel::command(batch.klips, Clock::Real, limit);
     command.arg(me).arg("--inside");
     command.args(batch.rows.iter().map(usize::to_string));
     let mut child = command
@@ -147,10 +152,11 @@ fn run_batch(batch: &Batch, rows: &[Row], results: &Mutex<Results>) {
                     .unwrap_or_else(|error| eprintln!("{}: {error}", file.display()));
             }
         }
+        let day = day.clone();
         results
             .lock()
             .expect("no thread panics with it")
-            .insert((number, path), result);
+            .insert((number, path), Seen { day, result });
     };
     // Read to its end by a thread of its own, so that a full pipe holds nobody up.
     let mut err = child.stderr.take().expect("stderr is piped");
@@ -221,59 +227,44 @@ fn logs() -> PathBuf {
     dir
 }
 
-fn results_file() -> PathBuf {
-    logs().join("results")
+/// The table of docs/interop.md, which a run of all rows makes anew and of some rows brings up to date.
+struct Table {
+    file: PathBuf,
+    text: String,
 }
 
-/// The results of earlier runs, by the rows' text, so that new rows do not mix them up.
-fn read_results(rows: &[Row]) -> Results {
-    let text = std::fs::read_to_string(results_file()).unwrap_or_default();
-    let of = |line: &str| {
-        let mut parts = line.splitn(3, '\t');
-        let (name, path, result) = (parts.next()?, parts.next()?, parts.next()?);
-        let number = rows.iter().position(|row| row.to_string() == name)?;
-        let path = [Klips::Daemon, Klips::Module]
-            .map(path_name)
-            .into_iter()
-            .find(|known| *known == path)?;
-        let result = match result.strip_prefix("no ") {
-            None => Ok(()),
-            Some(reason) => Err(reason.to_owned()),
-        };
-        Some(((number, path), result))
-    };
-    text.lines().filter_map(of).collect()
+impl Table {
+    fn read() -> Table {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/interop.md");
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{} can't be read: {error}", file.display()));
+        Table { file, text }
+    }
+
+    fn known(&self, rows: &[Row]) -> Results {
+        report::read(rows, report::between(&self.text, BEGIN, END))
+    }
+
+    fn write(&self, rows: &[Row], results: &Results) {
+        let versions = [Kind::Strongswan, Kind::Libreswan]
+            .map(|kind| format!("{} {}", kind.name(), kind.version()));
+        let passed = results.values().filter(|seen| seen.result.is_ok()).count();
+        let cells = 2 * rows.iter().filter(|row| row.exists()).count();
+        let new = format!(
+            "\nWith {}: of {cells} cells {passed} passed, {} failed, {} were not tried.\n\n{}\n",
+            versions.join(" and "),
+            results.len() - passed,
+            cells - results.len(),
+            report::table(rows, results)
+        );
+        std::fs::write(&self.file, report::replace(&self.text, BEGIN, END, &new))
+            .unwrap_or_else(|error| panic!("{} can't be written: {error}", self.file.display()));
+    }
 }
 
-fn keep_results(rows: &[Row], results: &Results) {
-    let line = |((number, path), result): (&(usize, &str), &Result<(), String>)| {
-        let result = match result {
-            Ok(()) => "yes".to_owned(),
-            Err(reason) => format!("no {reason}"),
-        };
-        format!("{}\t{path}\t{result}\n", rows[*number])
-    };
-    let text: String = results.iter().map(line).collect();
-    let file = results_file();
-    std::fs::write(&file, text)
-        .unwrap_or_else(|error| panic!("{} can't be written: {error}", file.display()));
-}
-
-fn write_table(rows: &[Row], results: &Results) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/interop.md");
-    let text = std::fs::read_to_string(&file)
-        .unwrap_or_else(|error| panic!("{} can't be read: {error}", file.display()));
-    let versions: Vec<String> = Kind::ALL
-        .iter()
-        .map(|kind| format!("{} {}", kind.name(), kind.version()))
-        .collect();
-    let passed = results.values().filter(|result| result.is_ok()).count();
-    let new = format!(
-        "\nWith {}: {passed} of {} cells.\n\n{}\n",
-        versions.join(" and "),
-        results.len(),
-        table(rows, results)
-    );
-    std::fs::write(&file, replace(&text, BEGIN, END, &new))
-        .unwrap_or_else(|error| panic!("{} can't be written: {error}", file.display()));
+/// Today, as `date +%F` has it.
+fn today() -> String {
+    let said = Command::new("date").arg("+%F").output();
+    let said = said.expect("date(1) can be run").stdout;
+    String::from_utf8_lossy(&said).trim().to_owned()
 }

@@ -25,6 +25,7 @@ impl Suite {
 /// Both have it in IKEv2 alone: charon encodes no number of IKEv1's for it, and libreswan does not know the name.
 const NO_CHACHA: &[(Kind, &str)] = &[
     (Kind::Strongswan, "not in charon's IKEv1"),
+    (Kind::Libipsec, "not in charon's IKEv1"),
     (Kind::Libreswan, "not in libreswan's IKEv1"),
 ];
 

@@ -58,7 +58,7 @@ pub(super) fn theirs(row: &Row, keys: &PublicKeys) -> String {
             "config setup\n\tikev1-policy=accept\n\n{}\tikev2=no\n",
             conn(row, keys)
         ),
-        Kind::Strongswan => swanctl(row),
+        Kind::Strongswan | Kind::Libipsec => swanctl(row),
     }
 }
 

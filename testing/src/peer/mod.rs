@@ -1,4 +1,5 @@
-//! IPsec that other people wrote, on a host of the testbed: strongSwan and libreswan, each with the kernel's own ESP.
+//! IPsec that other people wrote, on a host of the testbed: strongSwan and libreswan, each with the kernel's own ESP, and strongSwan
+//! with ESP of its own in user space.
 //!
 //! `testing/prereqs interop` unpacks them in a cache. A peer's host sees its files laid over `/usr`, has an `/etc` and
 //! a `/run` of its own as every host, and no `ipsec` of ours on its path. The kernel's ESP is in test kernels only, so
@@ -21,23 +22,34 @@ pub enum Kind {
     Strongswan,
     /// libreswan's pluto, driven by its `ipsec`.
     Libreswan,
+    /// charon with its plugin kernel-libipsec: ESP in user space, in UDP only, in tunnel mode only. Needs no test kernel.
+    Libipsec,
 }
 
 impl Kind {
-    /// Both.
-    pub const ALL: [Kind; 2] = [Kind::Strongswan, Kind::Libreswan];
+    /// All.
+    pub const ALL: [Kind; 3] = [Kind::Strongswan, Kind::Libreswan, Kind::Libipsec];
 
-    /// The project's name, as its directory of the cache has it.
+    /// The project's name, and how it does ESP if that is not the kernel's.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Strongswan => "strongswan",
             Kind::Libreswan => "libreswan",
+            Kind::Libipsec => "strongswan-libipsec",
         }
+    }
+
+    /// Where its programs are unpacked.
+    fn files(self) -> PathBuf {
+        cache().join(match self {
+            Kind::Strongswan | Kind::Libipsec => "strongswan",
+            Kind::Libreswan => "libreswan",
+        })
     }
 
     /// The version of Debian's package.
     pub fn version(self) -> String {
-        let file = cache().join(self.name()).join("versions");
+        let file = self.files().join("versions");
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
             panic!(
                 "{}: {error}: run testing/prereqs interop first",
@@ -95,7 +107,7 @@ impl<'a> Peer<'a> {
 
     /// A host that has the peer's programs, which do not run yet: to make its keys and files first.
     pub fn unstarted(host: &'a Host, kind: Kind) -> Peer<'a> {
-        let files = cache().join(kind.name());
+        let files = kind.files();
         assert!(
             files.join("versions").exists(),
             "{} is missing: run testing/prereqs interop first",
@@ -104,7 +116,7 @@ impl<'a> Peer<'a> {
         host.run(&format!("PEER={}\n{LAY}", files.display())).ok();
         let peer = Peer { host, kind };
         match kind {
-            Kind::Strongswan => strongswan::prepare(&peer),
+            Kind::Strongswan | Kind::Libipsec => strongswan::prepare(&peer),
             Kind::Libreswan => libreswan::prepare(&peer),
         }
         peer
@@ -128,7 +140,7 @@ impl<'a> Peer<'a> {
     /// Starts the daemon, waits until it listens, and loads what is configured.
     pub fn start(&self) {
         match self.kind {
-            Kind::Strongswan => strongswan::start(self),
+            Kind::Strongswan | Kind::Libipsec => strongswan::start(self),
             Kind::Libreswan => libreswan::start(self),
         }
     }
@@ -136,7 +148,7 @@ impl<'a> Peer<'a> {
     /// Ends the daemon as its own stop does, which deletes its SAs, and tells their other ends.
     pub fn stop(&self) {
         self.run(match self.kind {
-            Kind::Strongswan => "kill $(cat /run/charon.pid)",
+            Kind::Strongswan | Kind::Libipsec => "kill $(cat /run/charon.pid)",
             Kind::Libreswan => "ipsec whack --shutdown",
         });
         let gone = "! pgrep -x 'charon|pluto' >/dev/null";
@@ -154,7 +166,7 @@ impl<'a> Peer<'a> {
     /// Loads its configuration anew after its files were changed. `conn` is the one whose text changed.
     pub fn reload(&self, conn: &str) -> Output {
         self.run(&match self.kind {
-            Kind::Strongswan => "swanctl --load-all".to_owned(),
+            Kind::Strongswan | Kind::Libipsec => "swanctl --load-all".to_owned(),
             Kind::Libreswan => {
                 format!("ipsec whack --rereadsecrets; ipsec auto --replace {conn}")
             }
@@ -164,7 +176,9 @@ impl<'a> Peer<'a> {
     /// Brings a connection up: with strongSwan, the child of that name.
     pub fn up(&self, name: &str) -> Output {
         self.run(&match self.kind {
-            Kind::Strongswan => format!("swanctl --initiate --child {name} --timeout 30"),
+            Kind::Strongswan | Kind::Libipsec => {
+                format!("swanctl --initiate --child {name} --timeout 30")
+            }
             Kind::Libreswan => format!("timeout 30 ipsec auto --up {name}"),
         })
     }
@@ -172,7 +186,9 @@ impl<'a> Peer<'a> {
     /// Takes it down, ISAKMP SA and all.
     pub fn down(&self, name: &str) -> Output {
         self.run(&match self.kind {
-            Kind::Strongswan => format!("swanctl --terminate --ike {name} --timeout 10"),
+            Kind::Strongswan | Kind::Libipsec => {
+                format!("swanctl --terminate --ike {name} --timeout 10")
+            }
             Kind::Libreswan => format!("ipsec auto --down {name}"),
         })
     }
@@ -180,7 +196,7 @@ impl<'a> Peer<'a> {
     /// Replaces its IPsec SA by a new one.
     pub fn rekey(&self, name: &str) -> Output {
         self.run(&match self.kind {
-            Kind::Strongswan => format!("swanctl --rekey --child {name}"),
+            Kind::Strongswan | Kind::Libipsec => format!("swanctl --rekey --child {name}"),
             // Its --rekey-ipsec is for IKEv2 only.
             Kind::Libreswan => format!("timeout 30 ipsec auto --up {name}"),
         })
@@ -189,7 +205,7 @@ impl<'a> Peer<'a> {
     /// What it says of its SAs, in its own words.
     pub fn status(&self) -> String {
         let script = match self.kind {
-            Kind::Strongswan => "swanctl --list-sas",
+            Kind::Strongswan | Kind::Libipsec => "swanctl --list-sas",
             Kind::Libreswan => "ipsec whack --showstates; ipsec whack --trafficstatus",
         };
         self.run(script).stdout
@@ -198,6 +214,9 @@ impl<'a> Peer<'a> {
     /// The kernel's SAs on its host. What has no algorithm is none: an SPI that was given out for a negotiation, which
     /// goes by itself, or the IPIP that IPCOMP leans on.
     pub fn kernel_sas(&self) -> String {
+        if self.kind == Kind::Libipsec {
+            return String::new();
+        }
         let all = self.host.run("ip xfrm state").ok().stdout;
         let mut sas: Vec<String> = Vec::new();
         for line in all.lines() {
@@ -222,14 +241,23 @@ impl<'a> Peer<'a> {
         states.join("\n") + &self.kernel_sas()
     }
 
-    /// The SPIs of the kernel's SAs on its host, in order.
+    /// The SPIs of its IPsec SAs, in order.
     pub fn spis(&self) -> Vec<String> {
-        let states = self.kernel_sas();
-        let mut spis: Vec<String> = states
-            .lines()
-            .filter_map(|line| line.split_once("spi ")?.1.split(' ').next())
-            .map(str::to_owned)
-            .collect();
+        let spi = |line: &str| -> Option<String> {
+            if self.kind != Kind::Libipsec {
+                return Some(line.split_once("spi ")?.1.split(' ').next()?.to_owned());
+            }
+            // `    in  c9d94d40,     60 bytes, ...`
+            let mut words = line.split_whitespace();
+            let way = words.next()?;
+            let spi = words.next()?.trim_end_matches(',');
+            matches!(way, "in" | "out").then(|| format!("0x{spi}"))
+        };
+        let said = match self.kind {
+            Kind::Libipsec => self.status(),
+            _ => self.kernel_sas(),
+        };
+        let mut spis: Vec<String> = said.lines().filter_map(spi).collect();
         spis.sort();
         spis
     }
@@ -237,7 +265,7 @@ impl<'a> Peer<'a> {
     /// The end of the daemon's log.
     pub fn log(&self) -> String {
         let file = match self.kind {
-            Kind::Strongswan => "/run/charon.log",
+            Kind::Strongswan | Kind::Libipsec => "/run/charon.log",
             Kind::Libreswan => "/run/pluto/pluto.log",
         };
         let text = self.host.run(&format!("tail -n 80 {file}")).stdout;
@@ -251,7 +279,7 @@ impl<'a> Peer<'a> {
     /// Makes an RSA key, if there is none, and gives the public half as `leftrsasigkey=` takes it (RFC 3110, `0s…`).
     pub fn rsa_key(&self) -> String {
         match self.kind {
-            Kind::Strongswan => strongswan::rsa_key(self),
+            Kind::Strongswan | Kind::Libipsec => strongswan::rsa_key(self),
             Kind::Libreswan => libreswan::rsa_key(self),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::Peer;
+use super::{Kind, Peer};
 
 /// Only what IKEv1 with shared secrets and raw keys needs: quick to start, and nothing that asks the network.
 const CONF: &str = "\
 charon {
 	load = random nonce openssl aes des sha1 sha2 md5 hmac xcbc cmac ctr gcm ccm chapoly curve25519 gmp kdf pem pkcs1 pkcs8 \
-pubkey dnskey sshkey x509 kernel-netlink socket-default vici updown
+pubkey dnskey sshkey x509 @KERNEL@ kernel-netlink socket-default vici updown
 	filelog {
 		log {
 			path = /run/charon.log
@@ -31,7 +31,12 @@ swanctl {
 
 pub(super) fn prepare(peer: &Peer) {
     let host = peer.host();
-    host.write("/etc/strongswan.conf", CONF);
+    // The first plugin that offers ESP is taken; routes and addresses are kernel-netlink's anyway.
+    let kernel = match peer.kind() {
+        Kind::Libipsec => "kernel-libipsec",
+        _ => "",
+    };
+    host.write("/etc/strongswan.conf", &CONF.replace("@KERNEL@", kernel));
     host.run("mkdir -p /etc/swanctl/rsa /etc/swanctl/pubkey")
         .ok();
 }
