@@ -6,6 +6,7 @@ use core::any::Any;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
+use ipsec_dns::{Answer, LookupError, Query};
 use ipsec_keys::Secrets;
 use ipsec_types::Subnet;
 
@@ -20,6 +21,10 @@ pub struct JobId(pub u64);
 /// An updown command that was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpdownId(pub u64);
+
+/// A question to DNS that was handed out, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupId(pub u64);
 
 /// One address of one physical device that an ipsecN device is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +166,15 @@ pub enum Event {
     },
     /// The files of policy groups were read; the answer to [`Action::ReadGroups`].
     Groups(Vec<GroupFile>),
+    /// DNS has answered, or will not.
+    LookupDone {
+        /// Which question.
+        id: LookupId,
+        /// The answer, with what DNSSEC says of it.
+        result: Result<Answer, LookupError>,
+    },
+    /// The name servers that questions go to, as they are now.
+    NameServers(Vec<IpAddr>),
 }
 
 /// How much a log line matters.
@@ -242,6 +256,15 @@ pub enum Action {
     ReadSecrets,
     /// Read the files of these policy groups (again), and answer with [`Event::Groups`].
     ReadGroups(Vec<String>),
+    /// Ask DNS, and answer with [`Event::LookupDone`].
+    Lookup {
+        /// Which.
+        id: LookupId,
+        /// What.
+        query: Query,
+    },
+    /// Nobody waits for this answer any longer; an answer that comes all the same is ignored.
+    CancelLookup(LookupId),
     /// All is taken down: leave, with this exit status.
     Exit(u8),
 }

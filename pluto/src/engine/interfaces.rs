@@ -92,6 +92,11 @@ impl Engine {
         }
     }
 
+    /// Our addresses.
+    pub(super) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + use<'_> {
+        self.interfaces.iter().map(|interface| interface.addr)
+    }
+
     /// Finds out which end of a connection is ours; complains if both could be.
     pub(super) fn orient_again(&mut self, id: ConnId) {
         if let Err(error) = self.conns.orient(id, &self.addresses) {

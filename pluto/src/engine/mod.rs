@@ -33,7 +33,7 @@ use rand::CryptoRng;
 
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
 pub use event::{
-    Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, UpdownId,
+    Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, LookupId, UpdownId,
     UpdownStatus,
 };
 pub use kernel::{InstallError, Installed, SaParams};
@@ -176,6 +176,8 @@ impl Engine {
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
             Event::Secrets { secrets, problems } => self.secrets_read(*secrets, &problems),
             Event::Groups(files) => self.groups_read(now, files),
+            Event::LookupDone { id, result } => self.lookup_done(now, id, result),
+            Event::NameServers(servers) => self.name_servers(now, servers),
         }
         self.run_timers(now);
         if self.shutting_down && self.lanes.idle() && !self.exited {
@@ -201,6 +203,8 @@ impl Engine {
                 Timer::Ike(timer) => self.ike_timer(now, timer),
                 Timer::ShuntScan => self.scan_shunts(now),
                 Timer::KernelSilent(seq) => self.kernel_silent(now, seq),
+                Timer::Lookup(id) => self.lookup_silent(now, id),
+                Timer::Use(state) => self.use_timer(now, state),
             }
         }
     }

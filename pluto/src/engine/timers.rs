@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::connection::StateId;
+use super::event::LookupId;
 use super::ike::IkeTimer;
 use super::time::Time;
 
@@ -11,10 +13,14 @@ use super::time::Time;
 pub enum Timer {
     /// A timer of the IKE part.
     Ike(IkeTimer),
-    /// Look for bare shunts that nobody needs any longer.
+    /// The time of a bare shunt is over.
     ShuntScan,
     /// The kernel never answered the PF_KEY request of this sequence number.
     KernelSilent(u32),
+    /// The driver never answered this question to DNS.
+    Lookup(LookupId),
+    /// Look whether the tunnel of this state is used.
+    Use(StateId),
 }
 
 /// Timers ordered by deadline, first set first among equals.

@@ -206,6 +206,8 @@ impl World {
                     | Action::Listen(_)
                     | Action::ReadSecrets
                     | Action::ReadGroups(_)
+                    | Action::Lookup { .. }
+                    | Action::CancelLookup(_)
                     | Action::Exit(_) => {}
                 }
             }

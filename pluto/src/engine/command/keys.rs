@@ -5,11 +5,18 @@ use whack::Rc;
 
 use crate::engine::event::{Action, ClientId};
 use crate::engine::log::About;
-use crate::engine::{Engine, Id};
+use crate::engine::{Engine, Id, Time};
 
 impl Engine {
     /// Replaces the public keys of an identity, or adds one.
-    pub(super) fn whack_key(&mut self, client: ClientId, id: &str, add: bool, key: Option<&str>) {
+    pub(super) fn whack_key(
+        &mut self,
+        now: Time,
+        client: ClientId,
+        id: &str,
+        add: bool,
+        key: Option<&str>,
+    ) {
         let about = About::client(client);
         let id: Id = match id.parse() {
             Ok(id) => id,
@@ -23,11 +30,7 @@ impl Engine {
             }
         };
         let Some(text) = key else {
-            self.loglog(
-                about,
-                Rc::NoKey,
-                format!("no public key given for {id}: looking one up in DNS takes opportunism"),
-            );
+            self.load_key(now, &id, client, add);
             return;
         };
         match PublicKey::from_text(text) {

@@ -71,7 +71,7 @@ impl Engine {
                 self.act(Action::Listen(false));
             }
             Request::PublicKey { id, add, key, .. } => {
-                self.whack_key(client, id, *add, key.as_deref())
+                self.whack_key(now, client, id, *add, key.as_deref())
             }
             Request::MyId { id } => self.whack_my_id(client, id),
             Request::Reread { class } => {
@@ -86,10 +86,7 @@ impl Engine {
             }
             Request::OpportunisticInitiate { here, there } => {
                 if self.listening {
-                    let text = format!(
-                        "Can not opportunistically initiate for {here} to {there}: no routed Template covers this pair"
-                    );
-                    self.loglog(about, Rc::OppoFailure, text);
+                    self.oppo_whack(now, client, (*here, *there));
                 } else {
                     self.whack_log(
                         about,

@@ -24,7 +24,7 @@ impl Engine {
         lines.push(SPACER.to_owned());
         lines.extend(self.ike_status(now));
         lines.push(SPACER.to_owned());
-        lines.extend(self.shunts_status());
+        lines.extend(self.shunts_status(now));
         for line in lines {
             self.reply(client, Rc::Comment, line);
         }
@@ -53,17 +53,22 @@ impl Engine {
         conns.into_iter().flat_map(lines).collect()
     }
 
-    fn shunts_status(&self) -> Vec<String> {
+    fn shunts_status(&self, now: Time) -> Vec<String> {
         let mut lines: Vec<String> = self
             .shunts
             .bare()
             .map(|(flow, bare)| {
                 let said = SaId::magic(bare.kind);
+                let age = (now - bare.since).as_secs();
+                let left = bare.until.map_or_else(String::new, |until| {
+                    format!(", for {} s more", now.until(until).as_secs())
+                });
                 format!(
-                    "{}:{} -{}-> {}:{} => {said} 0    {}",
+                    "{}:{} -{}-> {}:{} => {said} 0    {} (since {age} s{left})",
                     flow.src, flow.sport, flow.proto, flow.dst, flow.dport, bare.why
                 )
             })
+            .chain(self.attempts_status())
             .collect();
         lines.sort_unstable();
         lines

@@ -145,6 +145,52 @@ impl Connections {
 
     /// The routed connection whose clients hold a packet that hit a trap; the narrowest wins.
     pub fn for_packet(&self, packet: &Clients) -> Option<&Connection> {
+        self.narrowest_routed(packet, |_| true)
+    }
+
+    /// The same among those that are configured: what was made for one pair of hosts is passed over.
+    pub(crate) fn policy_for(&self, packet: &Clients) -> Option<&Connection> {
+        self.narrowest_routed(packet, |conn| conn.kind != Kind::Instance)
+    }
+
+    /// The opportunistic template for a peer that asks for these clients at our gateway: the narrowest that is routed, or else
+    /// one that only waits. None if the narrowest is a shunt.
+    pub(crate) fn opportunistic_for(
+        &self,
+        local: SocketAddr,
+        clients: &Clients,
+    ) -> Option<&Connection> {
+        let at_gateway =
+            |conn: &&Connection| conn.oriented() && conn.this.host == Some(local.ip());
+        let found = self.policy_for(clients).or_else(|| {
+            self.for_any_peer(local)
+                .filter(|conn| conn.kind == Kind::Template && conn.policy.opportunistic)
+                .filter(|conn| {
+                    let holds = |end: &super::End, client: &Subnet| {
+                        end.client.is_some_and(|net| net.contains_subnet(client))
+                    };
+                    holds(&conn.this, &clients.ours) && holds(&conn.that, &clients.theirs)
+                })
+                .max_by_key(|conn| {
+                    let bits = |end: &super::End| end.client.map_or(0, |net| net.prefix());
+                    (bits(&conn.this), bits(&conn.that))
+                })
+        });
+        found
+            .filter(|conn| conn.kind == Kind::Template && conn.policy.opportunistic)
+            .filter(at_gateway)
+    }
+
+    /// The instance that opportunism has made for two hosts.
+    pub(crate) fn opportunistic_between(&self, ours: Subnet, theirs: Subnet) -> Option<ConnId> {
+        self.by_pair.get(&(ours, theirs)).copied()
+    }
+
+    fn narrowest_routed(
+        &self,
+        packet: &Clients,
+        fits: impl Fn(&Connection) -> bool,
+    ) -> Option<&Connection> {
         let v6 = packet.ours.addr().is_ipv6();
         // Narrow prefixes are last in order.
         for (&(shape_v6, ours, theirs), _) in self.routed_shapes.iter().rev() {
@@ -159,8 +205,10 @@ impl Connections {
                     let found = self
                         .routed_by_clients
                         .get(&pair)
-                        .and_then(|set| set.last())
-                        .and_then(|(_, id)| self.get(*id));
+                        .into_iter()
+                        .flat_map(|set| set.iter().rev())
+                        .filter_map(|(_, id)| self.get(*id))
+                        .find(|conn| fits(conn));
                     if found.is_some() {
                         return found;
                     }

@@ -34,7 +34,10 @@ impl Connections {
         if end.id.is_none() {
             end.id = peer_id.cloned().unwrap_or_else(|| Id::from(peer.ip()));
         }
-        if !end.has_client {
+        if conn.policy.opportunistic {
+            // Only phase 1 so far: whom it may speak for is still to be proved.
+            end.client = None;
+        } else if !end.has_client {
             end.client = end.host.map(Subnet::host);
         } else if let Some(client) = their_client {
             end.choose(client);
@@ -44,6 +47,32 @@ impl Connections {
             conn.this.nexthop = conn.that.host;
         }
         Some(self.insert(conn))
+    }
+
+    /// Makes an instance of an opportunistic template for two hosts, with the peer's gateway. A peer that has not named itself yet is
+    /// known by its address.
+    pub(crate) fn oppo_instantiate(
+        &mut self,
+        template: ConnId,
+        gateway: SocketAddr,
+        peer_id: Option<&Id>,
+        ours: Subnet,
+        theirs: Subnet,
+    ) -> Option<ConnId> {
+        let routed = self
+            .get(template)
+            .filter(|conn| conn.policy.opportunistic)?
+            .routing()
+            .routed();
+        let id = self.instantiate(template, gateway, peer_id, None)?;
+        self.edit(id, |conn| {
+            conn.this.client = Some(ours);
+            conn.this.has_client = conn.this.host.map(Subnet::host) != Some(ours);
+            conn.that.client = Some(theirs);
+            conn.that.has_client = conn.that.host.map(Subnet::host) != Some(theirs);
+            conn.shares_route = routed;
+        });
+        Some(id)
     }
 
     /// Makes what a policy group is for one of its blocks: a template, or a connection that is never negotiated. None if it is no

@@ -12,7 +12,9 @@ impl Connection {
             || (self.kind == Kind::GoingAway && self.instance_serial != 0)
         {
             tag.push_str(&self.instance_tag());
-            if let Some(peer) = self.that.host {
+            if self.policy.opportunistic {
+                tag.push_str(&self.opportunistic_tag());
+            } else if let Some(peer) = self.that.host {
                 let _ = write!(tag, " {peer}");
                 if self.that.host_port != super::IKE_PORT {
                     let _ = write!(tag, ":{}", self.that.host_port);
@@ -20,6 +22,15 @@ impl Connection {
             }
         }
         tag
+    }
+
+    /// ` 10.0.0.1/32=== ...192.0.2.1===10.2.0.1/32`: a gateway's own client is left out.
+    fn opportunistic_tag(&self) -> String {
+        let client = |end: &End| end.client.filter(|_| !end.client_is_host());
+        let ours = client(&self.this).map_or_else(|| " ...".to_owned(), |net| format!(" {net}=== ..."));
+        let peer = self.that.host.map_or_else(String::new, |peer| peer.to_string());
+        let theirs = client(&self.that).map_or_else(String::new, |net| format!("==={net}"));
+        ours + &peer + &theirs
     }
 
     /// `[1]` of an instance.

@@ -38,6 +38,8 @@ pub struct Connections {
     instances: BTreeMap<ConnId, BTreeSet<ConnId>>,
     groups: BTreeSet<ConnId>,
     opportunistic_instances: BTreeSet<ConnId>,
+    /// Opportunistic instances by the two hosts that they are for.
+    pub(super) by_pair: BTreeMap<(Subnet, Subnet), ConnId>,
     serials: BTreeMap<String, u64>,
     next: u64,
     virtual_private: whack::Nets,
@@ -258,6 +260,9 @@ impl Connections {
             Kind::Group => _ = self.groups.insert(id),
             Kind::Instance if conn.policy.opportunistic => {
                 self.opportunistic_instances.insert(id);
+                if let (Some(ours), Some(theirs)) = (conn.this.client, conn.that.client) {
+                    self.by_pair.insert((ours, theirs), id);
+                }
             }
             _ => {}
         }
@@ -297,7 +302,12 @@ impl Connections {
             drop_from(&mut self.instances, &template, &id);
         }
         self.groups.remove(&id);
-        self.opportunistic_instances.remove(&id);
+        if self.opportunistic_instances.remove(&id)
+            && let (Some(ours), Some(theirs)) = (conn.this.client, conn.that.client)
+            && self.by_pair.get(&(ours, theirs)) == Some(&id)
+        {
+            self.by_pair.remove(&(ours, theirs));
+        }
         drop_from(&mut self.by_peer_id, &conn.that.id.normal(), &id);
         if let Some(pair) = conn.host_pair() {
             drop_from(&mut self.by_hosts, &pair, &id);

@@ -12,6 +12,7 @@ pub(super) mod fragment;
 mod half_open;
 mod inform;
 mod nat;
+mod peer_key;
 mod phase1;
 mod phase2;
 mod policy;

@@ -9,11 +9,13 @@ use ike::wire::Cookie;
 use rand::Rng;
 use whack::Rc;
 
+use super::peer_key::{Judged, Keys, PeerKeys};
 use super::policy::{identity, ike_policy, known_id};
 use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::{Action, ClientId, Job};
+use crate::engine::oppo::Found;
 use crate::engine::{About, Engine, Id, Time};
 
 impl Engine {
@@ -227,19 +229,50 @@ impl Engine {
         let about = self.about(id);
         let peer = identified.peer().clone();
         self.log(about, format!("Peer ID is {}: '{peer}'", peer.kind()));
-        let verdict = match known_id(&peer) {
-            Some(peer) => self.judge(id, &Id::Known(peer), identified.by_signature()),
+        self.main_judge(now, id, identified, None);
+    }
+
+    /// DNS has been asked for the key of a peer that has named itself.
+    pub(crate) fn ike_peer_keys(&mut self, now: Time, id: StateId, found: &Found) {
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
+        match core::mem::replace(&mut state.exchange, Exchange::Nothing) {
+            Exchange::Identifying(identified) => self.main_judge(now, id, *identified, Some(found)),
+            other => state.exchange = other,
+        }
+    }
+
+    fn main_judge(
+        &mut self,
+        now: Time,
+        id: StateId,
+        identified: Identified,
+        found: Option<&Found>,
+    ) {
+        let peer = identified.peer();
+        let judged = match known_id(peer) {
+            Some(peer) => self.judge(id, &Id::Known(peer), identified.by_signature(), found),
             None => Err(Error::Refused(format!(
                 "no suitable connection for peer '{peer}'"
             ))),
         };
-        let outcome = match verdict {
+        let outcome = match judged {
             Err(error) => Err(identified.refuse(error)),
             Ok((conn, verdict)) => {
                 if let Some(conn) = conn {
                     self.move_state(now, id, conn);
                 }
-                identified.accept(verdict, &mut *self.rng)
+                match verdict {
+                    Judged::Known(verdict) => identified.accept(verdict, &mut *self.rng),
+                    Judged::AskDns(gateway) => {
+                        if let Some(state) = self.ike.states.get_mut(id) {
+                            state.exchange = Exchange::Identifying(Box::new(identified));
+                            self.look_up_peer(now, gateway, id);
+                        }
+                        return;
+                    }
+                }
             }
         };
         match outcome {
@@ -254,7 +287,8 @@ impl Engine {
         id: StateId,
         peer: &Id,
         by_signature: bool,
-    ) -> Result<(Option<ConnId>, Verdict), Error> {
+        found: Option<&Found>,
+    ) -> Result<(Option<ConnId>, Judged), Error> {
         let refused = |text: String| Error::Refused(text);
         let state = self
             .ike
@@ -268,8 +302,10 @@ impl Engine {
         let (mut chosen, mut moved) = (conn.id(), None);
         if state.name.initiator() {
             let expected = self.resolve_id(&conn.that.id);
+            // Whoever has the key that DNS names for the destination may call itself what it likes.
+            let any = self.pinned(conn.id()).is_some();
             if let Some(expected) =
-                expected.filter(|expected| !Id::Known(expected.clone()).same(peer))
+                expected.filter(|expected| !any && !Id::Known(expected.clone()).same(peer))
             {
                 return Err(refused(format!(
                     "we require peer to have ID '{expected}', but peer declares '{peer}'"
@@ -305,12 +341,19 @@ impl Engine {
         let my_id = self
             .my_known_id(conn)
             .ok_or_else(|| refused("no identity for our end".to_owned()))?;
+        let mut keys = PeerKeys::default();
+        if by_signature {
+            keys = match self.keys_of_peer(id, chosen, peer, found)? {
+                Keys::Known(keys) => keys,
+                Keys::AskDns(gateway) => return Ok((moved, Judged::AskDns(gateway))),
+            };
+        }
+        let conn = self
+            .conns
+            .get(chosen)
+            .ok_or_else(|| refused("connection is gone".to_owned()))?;
         let verdict = Verdict {
-            peer_keys: if by_signature {
-                self.peer_keys(peer)
-            } else {
-                Vec::new()
-            },
+            peer_keys: keys.rsa,
             my_id: identity(&my_id),
             my_key: if by_signature {
                 self.private_key(conn)
@@ -318,7 +361,11 @@ impl Engine {
                 None
             },
         };
-        Ok((moved, verdict))
+        if let Some(state) = self.ike.states.get_mut(id) {
+            state.peer_keys = keys.public;
+            state.secure = keys.secure;
+        }
+        Ok((moved, Judged::Known(verdict)))
     }
 
     /// A state goes over to another connection.
@@ -339,6 +386,11 @@ impl Engine {
             return;
         };
         state.exchange = Exchange::Isakmp(Arc::clone(&established.sa));
+        // Of the keys that the peer might have, the one that it has.
+        let proved = established
+            .peer_key
+            .and_then(|n| state.peer_keys.get(n).cloned());
+        state.peer_keys = proved.into_iter().collect();
         state.life_seconds = established.sa.agreed().life_seconds();
         let name = if state.name.initiator() {
             Name::MainI4

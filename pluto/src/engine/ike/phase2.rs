@@ -15,6 +15,7 @@ use super::table::{Due, Exchange, Name, Pending, State, Suite};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
 use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa, UdpEncap};
+use crate::engine::oppo::{Claimant, Vetted};
 use crate::engine::{Connection, Engine, InstallError, Installed, SaParams, Time};
 
 /// Packets that may come out of order.
@@ -129,11 +130,6 @@ impl Engine {
             .states
             .get(under)
             .ok_or_else(|| refused("ISAKMP SA is gone".to_owned()))?;
-        let sa = Arc::clone(
-            phase1
-                .isakmp()
-                .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?,
-        );
         let (local, remote, base) = (phase1.local, phase1.remote, phase1.conn);
         let nat = phase1.nat;
         // In transport mode it is for the two hosts, by whatever addresses they know themselves (RFC 3947 section 5.2).
@@ -144,20 +140,121 @@ impl Engine {
         let found = self
             .conns
             .for_clients(base, &clients)
-            .filter(|conn| conn.oriented());
-        let Some((conn_id, kind)) = found.map(|conn| (conn.id(), conn.kind)) else {
-            return Err(refused(format!(
+            .filter(|conn| conn.oriented() && !conn.policy.opportunistic);
+        if let Some(found) = found {
+            if !self.conns.get(base).is_some_and(|base| base.policy.psk)
+                && !self.key_will_do(phase1, found)
+            {
+                return Err(refused(format!(
+                    "the key of the peer will do for {}, not for {}",
+                    self.conns.get(base).map_or_else(String::new, Connection::tag),
+                    found.tag()
+                )));
+            }
+            let id = found.id();
+            return self.answer_offer(now, under, offer, bytes, id, &clients);
+        }
+        let claimant = self.claimant(under).ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
+        match self.vet(claimant.clone(), &clients).map_err(refused)? {
+            Vetted::NotOurs => Err(refused(format!(
                 "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}",
                 clients.ours,
                 local.ip(),
                 remote.ip(),
                 clients.theirs
-            )));
+            ))),
+            Vetted::Yes(template) => {
+                let conn = self.vetted_instance(now, &claimant, template, &clients);
+                let conn = conn.ok_or_else(|| refused("no connection".to_owned()))?;
+                self.answer_opportunistic(now, under, offer, bytes, conn, &clients)
+            }
+            Vetted::Ask(vetting) => {
+                self.ask_about(now, vetting, offer, bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers for an instance, which goes again if there is nothing to agree on.
+    fn answer_opportunistic(
+        &mut self,
+        now: Time,
+        under: StateId,
+        offer: Offer,
+        bytes: &[u8],
+        conn: ConnId,
+        clients: &Clients,
+    ) -> Result<(), Error> {
+        let answered = self.answer_offer(now, under, offer, bytes, conn, clients);
+        if answered.is_err() {
+            self.connection_discard(now, conn);
+        }
+        answered
+    }
+
+    /// DNS has confirmed what a peer claims.
+    pub(crate) fn ike_vetted(
+        &mut self,
+        now: Time,
+        claimant: &Claimant,
+        template: ConnId,
+        clients: &Clients,
+        offer: Offer,
+        bytes: &[u8],
+    ) {
+        let under = claimant.under;
+        let offered = offer.spis();
+        let answered = match self.vetted_instance(now, claimant, template, clients) {
+            None => Err(Error::Refused("the connection went away".to_owned())),
+            Some(conn) => self.answer_opportunistic(now, under, offer, bytes, conn, clients),
         };
+        if let Err(error) = answered {
+            self.loglog(self.about(under), Rc::LogSerious, error.to_string());
+            self.notify_protected(under, &offered, error.notify());
+        }
+    }
+
+    /// DNS has not.
+    pub(crate) fn ike_not_vetted(
+        &mut self,
+        _now: Time,
+        under: StateId,
+        offer: Option<Offer>,
+        text: String,
+    ) {
+        let offered = offer.map_or_else(Vec::new, |offer| offer.spis());
+        let error = Error::Refused(text);
+        self.loglog(self.about(under), Rc::OppoFailure, error.to_string());
+        self.notify_protected(under, &offered, error.notify());
+    }
+
+    /// Answers an offer for a connection, or for an instance of a template.
+    fn answer_offer(
+        &mut self,
+        now: Time,
+        under: StateId,
+        offer: Offer,
+        bytes: &[u8],
+        conn_id: ConnId,
+        clients: &Clients,
+    ) -> Result<(), Error> {
+        let refused = |text: String| Error::Refused(text);
+        let phase1 = self
+            .ike
+            .states
+            .get(under)
+            .ok_or_else(|| refused("ISAKMP SA is gone".to_owned()))?;
+        let sa = Arc::clone(
+            phase1
+                .isakmp()
+                .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?,
+        );
+        let (local, remote, base, nat) = (phase1.local, phase1.remote, phase1.conn, phase1.nat);
         let conn = self
             .conns
             .get(conn_id)
             .ok_or_else(|| refused("no connection".to_owned()))?;
+        let kind = conn.kind;
         let policy = ipsec_policy(conn, sa.agreed().group, self.kernel_abilities(), &nat)
             .map_err(refused)?;
         let (message_id, offered) = (offer.message_id(), offer.spis());
@@ -377,6 +474,7 @@ impl Engine {
         self.watch_peer(now, id);
         self.want_keep_alives(now, id);
         self.release_state_client(id);
+        self.oppo_up(now, conn, id);
     }
 
     fn install_failed(&mut self, now: Time, id: StateId) {

@@ -7,12 +7,12 @@ use ike::crypto::{Group, Secret};
 use ike::proposal::{IkePolicy, IpsecPolicy};
 use ike::v1::{Identity, Nat};
 use ike::wire::{AuthMethod, Encapsulation};
-use rsa::{RsaPrivateKey, RsaPublicKey};
+use rsa::RsaPrivateKey;
 
 use whack::Fragmentation;
 
 use crate::engine::kernel::Abilities;
-use crate::engine::{Connection, Engine, Id, KnownId};
+use crate::engine::{Connection, Engine, KnownId};
 
 fn seconds(life: Duration) -> u32 {
     u32::try_from(life.as_secs()).unwrap_or(u32::MAX)
@@ -131,14 +131,6 @@ impl Engine {
         let me = self.my_known_id(conn)?;
         let found = self.secrets.rsa(&me, &self.peer_known_id(conn))?;
         Some(Arc::new(found.secret.rsa().clone()))
-    }
-
-    /// The public keys of a peer.
-    pub(super) fn peer_keys(&self, peer: &Id) -> Vec<RsaPublicKey> {
-        self.public_keys_of(peer)
-            .iter()
-            .filter_map(|key| key.to_rsa().ok())
-            .collect()
     }
 
     /// What is missing, and what would help.

@@ -9,6 +9,7 @@ use ike::crypto::{AuthAlg, Group};
 use ike::proposal::EspSuite;
 use ike::v1::{IsakmpSa, Nat, Seen, main_mode, quick, vendor};
 use ike::wire::{Cookie, NotifyType, Protocol};
+use ipsec_keys::PublicKey;
 
 use super::dpd::Liveness;
 use crate::engine::connection::{ConnId, StateId};
@@ -97,6 +98,8 @@ impl Name {
 pub(super) enum Exchange {
     Main(main_mode::Waiting),
     MainJob(main_mode::Computing),
+    /// The peer has named itself, and DNS is asked for its key.
+    Identifying(Box<main_mode::Identified>),
     Isakmp(Arc<IsakmpSa>),
     Quick(quick::Waiting),
     QuickJob(quick::Computing),
@@ -174,6 +177,10 @@ pub(super) struct State {
     pub(super) liveness: Liveness,
     /// Phase 1: cookies. Zero for what is not known yet.
     pub(super) cookies: (Cookie, Cookie),
+    /// Phase 1: the keys that the peer may have, then the one that it has.
+    pub(super) peer_keys: Vec<PublicKey>,
+    /// Phase 1: whether these are configured, or DNSSEC has proved them.
+    pub(super) secure: bool,
     /// Phase 1: Quick Modes that wait.
     pub(super) pending: Vec<Pending>,
     /// Phase 1: message ids that have been used.
@@ -436,6 +443,8 @@ impl State {
             peer: vendor::Peer::default(),
             liveness: Liveness::new(now),
             cookies: (Cookie::ZERO, Cookie::ZERO),
+            peer_keys: Vec::new(),
+            secure: false,
             pending: Vec::new(),
             message_ids: HashSet::new(),
             under: None,

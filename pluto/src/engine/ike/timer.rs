@@ -17,6 +17,8 @@ pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRANSMISSIONS: u32 = 6;
 /// Of the first message, where keying is to be tried for ever: a quarter of an hour, all further waits being the longest.
 const MAX_RETRANSMISSIONS_INITIAL: u32 = 30;
+/// Of the first message to a gateway that DNS names, for whose answer somebody's packet waits: a quarter of a minute.
+const MAX_RETRANSMISSIONS_OPPORTUNISTIC: u32 = 4;
 /// Until what the peer has deleted is negotiated anew: others of its kind may just be on their way.
 pub(super) const REPLACE_DELAY: Duration = Duration::from_secs(10);
 
@@ -61,7 +63,7 @@ impl Engine {
         match due {
             Due::Retransmit => self.retransmit(now, id),
             Due::Replace | Due::ReplaceIfUsed => {
-                if self.is_newest(id) {
+                if self.is_newest(id) && (due == Due::Replace || self.is_worth_it(now, id)) {
                     self.replace(now, id, 1);
                 }
                 let margin = self
@@ -91,6 +93,42 @@ impl Engine {
                 }
                 self.delete_state(now, id, true);
             }
+        }
+    }
+
+    /// Whether SAs with `rekey=no` are to be replaced all the same, since they are used. ISAKMP SAs of opportunism are made anew
+    /// when an IPsec SA needs one.
+    fn is_worth_it(&self, now: Time, id: StateId) -> bool {
+        let Some(state) = self.ike.states.get(id) else {
+            return false;
+        };
+        if state.name.is_phase1() {
+            return !self.is_opportunistic_instance(state.conn);
+        }
+        self.worth_replacing(now, id)
+    }
+
+    /// The tunnel of a state has carried nothing for long: it goes, and its ISAKMP SA with the last one.
+    pub(crate) fn ike_idle(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let (under, peer) = (state.under, state.remote.ip());
+        self.log(self.about(id), "deleting idle opportunistic tunnel");
+        self.delete_state(now, id, true);
+        let Some((under, _)) = under else { return };
+        let alone = !self
+            .ike
+            .states
+            .phase2_with(peer)
+            .any(|other| other.under.is_some_and(|(state, _)| state == under));
+        let waited_for = self
+            .ike
+            .states
+            .get(under)
+            .is_none_or(|phase1| !phase1.pending.is_empty());
+        if alone && !waited_for {
+            self.delete_state(now, under, true);
         }
     }
 
@@ -126,11 +164,15 @@ impl Engine {
             self.refused_by_peer(now, id, kind);
             return;
         }
-        let for_ever = self
-            .conns
-            .get(state.conn)
-            .is_some_and(|conn| conn.lifetimes.keying_tries == 0);
-        let delay = if state.retransmits < MAX_RETRANSMISSIONS {
+        let conn = self.conns.get(state.conn);
+        let opportunistic = conn.is_some_and(|conn| conn.policy.opportunistic);
+        let for_ever = conn.is_some_and(|conn| conn.lifetimes.keying_tries == 0) && !opportunistic;
+        let patience = if state.name == Name::MainI1 && opportunistic {
+            MAX_RETRANSMISSIONS_OPPORTUNISTIC
+        } else {
+            MAX_RETRANSMISSIONS
+        };
+        let delay = if state.retransmits < patience {
             Some(FIRST_DELAY * (2 << state.retransmits))
         } else if state.name == Name::MainI1
             && for_ever
@@ -202,7 +244,13 @@ impl Engine {
             return;
         };
         let (tries, conn) = (state.tries, self.conns.get(state.conn));
-        let limit = conn.map_or(0, |conn| conn.lifetimes.keying_tries);
+        // A gateway that DNS names and that does not answer is given up at once: there may be another, or a shunt to go by.
+        let silent = state.name == Name::MainI1 && conn.is_some_and(|conn| conn.policy.opportunistic);
+        let limit = if silent {
+            tries
+        } else {
+            conn.map_or(0, |conn| conn.lifetimes.keying_tries)
+        };
         if tries == 0 || tries == limit {
             if tries != 0 {
                 self.failed(now, id);
@@ -386,7 +434,11 @@ impl Engine {
         let Some(state) = self.ike.states.remove(id) else {
             return;
         };
+        self.oppo_state_gone(id);
         for pending in state.pending {
+            if pending.conn != state.conn && self.is_opportunistic_instance(pending.conn) {
+                self.negotiation_failed(now, pending.conn);
+            }
             if let Some(client) = pending.client {
                 self.loglog(
                     About::conn(pending.conn).watched_by(Some(client)),

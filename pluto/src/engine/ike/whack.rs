@@ -95,11 +95,17 @@ impl Engine {
     pub(super) fn phase1_for(&self, conn: ConnId, established: bool) -> Option<StateId> {
         let conn = self.conns.get(conn)?;
         let peer = conn.that.host?;
-        let fits = |other: &Connection| {
+        // By opportunism a peer is known by its key.
+        let by_key = self.pinned(conn.id()).is_some();
+        let fits = |state: &State, other: &Connection| {
             other.this.host == conn.this.host
                 && other.that.host_port == conn.that.host_port
                 && other.this.id.same(&conn.this.id)
-                && other.that.id.same(&conn.that.id)
+                && (by_key || other.that.id.same(&conn.that.id))
+                && match state.isakmp() {
+                    Some(_) => !conn.policy.rsasig || self.key_will_do(state, conn),
+                    None => self.pinned(other.id()) == self.pinned(conn.id()),
+                }
         };
         let usable = |state: &&State| {
             state.isakmp().is_some()
@@ -109,7 +115,7 @@ impl Engine {
         };
         let mut states = self.ike.states.phase1_with(peer).filter(usable);
         let ready: Option<&State> =
-            states.find(|state| self.conns.get(state.conn).is_some_and(&fits));
+            states.find(|state| self.conns.get(state.conn).is_some_and(|conn| fits(state, conn)));
         ready.map(|state| state.id)
     }
 

@@ -45,6 +45,8 @@ enum Asker {
     Registration(SaType),
     /// Whether something has come through the inbound SA of a state.
     Traffic(StateId),
+    /// How much the SA of a state in one direction has carried.
+    Use(StateId, Half),
 }
 
 #[derive(Debug)]
@@ -305,6 +307,25 @@ impl Engine {
         })
     }
 
+    /// Asks how many packets the SA of a state in one direction has carried; the answer goes to `use_told`.
+    pub(crate) fn ask_use(&mut self, now: Time, state: StateId, half: Half) {
+        if self.config.no_klips || !self.kernel.up {
+            return;
+        }
+        let request = self.kernel.record(state).and_then(|record| {
+            let said = record.saids(half).last().copied()?;
+            let src = match half {
+                Half::In => record.path.remote,
+                Half::Out => record.path.local,
+            };
+            Some(Request::GetSa(said, src))
+        });
+        if let Some(request) = request {
+            // A kernel that can't be asked will not tell; the timer asks again.
+            let _ = self.send_request(now, Asker::Use(state, half), &request);
+        }
+    }
+
     fn lane_of_state(&self, state: StateId) -> LaneKey {
         self.kernel.record(state).map(|record| record.path.flow.dst)
     }
@@ -424,6 +445,7 @@ impl Engine {
         match pending.asker {
             Asker::Lane(lane) => self.step_done(now, lane, result),
             Asker::Traffic(state) => self.dpd_traffic(now, state, None),
+            Asker::Use(..) => {}
             Asker::Registration(satype) => {
                 if satype.proto() == Some(SaProto::Comp) {
                     self.kernel.abilities.ipcomp = result.is_ok();

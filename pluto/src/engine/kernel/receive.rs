@@ -54,7 +54,7 @@ impl Engine {
         };
         let registered = matches!(pending.asker, Asker::Registration(SaType::Esp));
         let result = match message.errno() {
-            0 if matches!(pending.asker, Asker::Traffic(_)) => {
+            0 if matches!(pending.asker, Asker::Traffic(_) | Asker::Use(..)) => {
                 return self.traffic_answered(now, seq, message);
             }
             0 => Ok(()),
@@ -81,9 +81,13 @@ impl Engine {
     fn traffic_answered(&mut self, now: Time, seq: u32, message: &Message<'_>) {
         let pending = self.kernel.pending.remove(&seq);
         self.timers.cancel(&Timer::KernelSilent(seq));
-        if let Some(Asker::Traffic(state)) = pending.map(|pending| pending.asker) {
-            let current = message.lifetime_current();
-            self.dpd_traffic(now, state, current.map(|current| current.packets));
+        let packets = message.lifetime_current().map(|current| current.packets);
+        match pending.map(|pending| pending.asker) {
+            Some(Asker::Traffic(state)) => self.dpd_traffic(now, state, packets),
+            Some(Asker::Use(state, half)) => {
+                self.use_told(now, state, half, packets.unwrap_or_default());
+            }
+            _ => {}
         }
     }
 

@@ -199,6 +199,11 @@ impl Engine {
         for id in outdated {
             self.release_connection(now, id);
         }
+        for flow in self.passing_shunts() {
+            if touched(flow.src, flow.dst) {
+                self.drop_bare(now, flow);
+            }
+        }
     }
 
     /// Routes all that a group stands for, or takes it away.

@@ -1,14 +1,101 @@
 //! Opportunism: policy groups and their files (`groups`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
-//! comes (`respond`), what DNS is asked (`lookup`), and what stands where no tunnel does (`shunts`).
+//! comes (`respond`), what DNS is asked (`lookup`), what stands where no tunnel does (`failure`), and when tunnels that nobody
+//! uses go (`idle`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
 
+mod failure;
 mod groups;
+mod idle;
+mod initiate;
+mod lookup;
+mod respond;
+
+use core::net::IpAddr;
+use std::collections::HashMap;
+
+use ipsec_dns::{Gateway, Name};
+use ipsec_keys::{Id as KnownId, PublicKey};
+
+use super::connection::ConnId;
+use super::{Connection, Engine, Time};
 
 pub(crate) use groups::Groups;
+pub(crate) use lookup::Found;
+pub(crate) use respond::{Claimant, Vetted};
+
+/// Our client and the peer's.
+pub(crate) type Pair = (IpAddr, IpAddr);
+
+/// What has been done so far, for simulations and for whoever asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Questions put to DNS.
+    pub lookups: u64,
+    /// Destinations that packets asked for.
+    pub destinations: u64,
+    /// Main Modes begun by us.
+    pub initiated: u64,
+}
 
 /// All that opportunism remembers; the field `Engine::oppo`.
 #[derive(Debug, Default)]
 pub(crate) struct Oppo {
     pub(crate) groups: Groups,
+    lookups: lookup::Lookups,
+    attempts: HashMap<Pair, initiate::Attempt>,
+    /// Which keys the peer of an instance may have, as DNS said.
+    pins: HashMap<ConnId, Vec<PublicKey>>,
+    /// Gateways with which a negotiation has failed, until when.
+    failed: failure::Failed,
+    vettings: respond::Vettings,
+    name_servers: Vec<IpAddr>,
+    guarded: Vec<super::route::Flow>,
+    usage: idle::Usages,
+    pub(crate) counts: Counts,
+}
+
+/// The gateway that an identity stands for in DNS; only addresses and names can be looked up.
+pub(crate) fn gateway_of(id: &KnownId) -> Option<Gateway> {
+    match id {
+        KnownId::Address(addr) => Some(Gateway::Address(*addr)),
+        KnownId::Fqdn(name) => Name::parse(name).ok().map(Gateway::Name),
+        KnownId::UserFqdn(_) | KnownId::KeyId(_) => None,
+    }
+}
+
+impl Engine {
+    /// What opportunism has done so far.
+    pub fn opportunism(&self) -> Counts {
+        self.oppo.counts
+    }
+
+    /// Who we are in a connection, as DNS would know us, and the public half of our key.
+    fn ourselves(&self, conn: &Connection) -> Result<(Gateway, PublicKey), String> {
+        let me = self
+            .resolve_id(&conn.this.id)
+            .or_else(|| conn.this.host.map(KnownId::Address))
+            .ok_or("no identity for our end")?;
+        let gateway = gateway_of(&me)
+            .ok_or_else(|| format!("our identity {me} can't be looked up in DNS: an address or @NAME can"))?;
+        let anyone = match conn.this.host {
+            Some(host) if host.is_ipv6() => KnownId::any6(),
+            _ => KnownId::any4(),
+        };
+        let key = self.secrets.rsa(&me, &anyone).ok_or_else(|| {
+            format!("we don't know our own RSA key: `ipsec newhostkey' makes one for {me} in ipsec.secrets")
+        })?;
+        Ok((gateway, key.secret.public().clone()))
+    }
+
+    /// Keys that the peer of an instance may have; none for other connections.
+    pub(super) fn pinned(&self, conn: ConnId) -> Option<&[PublicKey]> {
+        self.oppo.pins.get(&conn).map(Vec::as_slice)
+    }
+
+    /// A connection is deleted.
+    pub(super) fn oppo_forget(&mut self, now: Time, conn: ConnId) {
+        self.oppo.pins.remove(&conn);
+        self.attempt_abandoned(now, conn);
+    }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use ipsec_types::Subnet;
+use ipsec_types::{MagicSpi, Subnet};
 
-use super::shunt::Flow;
+use super::shunt::{Flow, flow_of};
 use super::updown::Verb;
 use crate::engine::Engine;
 use crate::engine::connection::{ConnId, Routing, StateId};
@@ -36,6 +36,8 @@ pub(crate) enum Op {
     Forget(ConnId, Option<ClientId>),
     /// Find out again which end is ours.
     Reorient(ConnId),
+    /// Put a shunt that belongs to no connection in place of what stands there.
+    Bare(Flow, MagicSpi),
     /// Remove a shunt that belongs to no connection.
     DropBare(Flow),
     /// Send what goes out by the SAs of a state to where the peer is now.
@@ -57,6 +59,8 @@ pub(crate) enum Act {
     EroutedTo(ConnId, Option<StateId>),
     /// The SAs of a state are no more.
     SasGone(StateId),
+    /// A shunt that belonged to no connection is no more.
+    BareGone(Flow),
 }
 
 /// A step of an operation.
@@ -204,7 +208,15 @@ impl Engine {
 
     fn write_down(&mut self, act: Act) {
         match act {
-            Act::Routing(conn, routing) => self.conns.set_routing(conn, routing),
+            Act::Routing(conn, routing) => {
+                self.conns.set_routing(conn, routing);
+                // Its eroute has taken the place of a shunt that was there for the same packets.
+                let clients = self.conns.get(conn).and_then(|conn| conn.clients());
+                if routing.erouted() && let Some(clients) = clients {
+                    self.bare_gone(&flow_of(&clients));
+                }
+            }
+            Act::BareGone(flow) => self.bare_gone(&flow),
             Act::Wanted(conn, routed) => {
                 if let Some(live) = self.conns.live_mut(conn) {
                     live.routed = routed;

@@ -75,7 +75,9 @@ impl Engine {
             )));
         }
         if let Some(other) = by_other(self.conns.eroute_owner(conn)) {
-            let under_it = conn.template == Some(other.id()) && other.kind == Kind::Template;
+            // A block of one address has the same clients as what is made for it.
+            let under_it = other.kind == Kind::Template
+                && (conn.template == Some(other.id()) || conn.policy.opportunistic);
             if !under_it {
                 let owner = other.live.eroute_owner.map_or(0, |state| state.0);
                 return Err(route_error(format!(
@@ -161,8 +163,16 @@ impl Engine {
             return;
         }
         let lane = conn.that.client;
+        // Their packets come by its route.
+        let template = conn.kind == Kind::Template && conn.policy.opportunistic;
         if let Some(client) = client {
             self.hold_client(client);
+        }
+        if template {
+            let instances: Vec<ConnId> = self.conns.instances(id).collect();
+            for instance in instances {
+                self.delete_connection(now, instance, client);
+            }
         }
         self.enqueue(now, lane, Op::Unroute(id, client));
     }
@@ -201,6 +211,9 @@ impl Engine {
 
     /// The negotiation of `conn` has failed for good: its hold becomes the failure shunt, or the trap again.
     pub(crate) fn negotiation_failed(&mut self, now: Time, conn: ConnId) {
+        if self.oppo_negotiation_failed(now, conn) {
+            return;
+        }
         if let Some(lane) = self.conns.get(conn).map(|conn| conn.that.client) {
             self.enqueue(now, lane, Op::Failed(conn));
         }
@@ -250,6 +263,7 @@ impl Engine {
         let lane = conn.that.client;
         self.log(About::conn(id), text);
         self.group_instance_gone(id);
+        self.oppo_forget(now, id);
         self.conns.edit(id, |conn| conn.kind = Kind::GoingAway);
         self.ike_terminate(now, id);
         if let Some(client) = client {
@@ -328,6 +342,10 @@ impl Engine {
             self.drop_bare_hold(now, held, "no connection");
             return;
         };
+        if kind == Kind::Template && policy.opportunistic {
+            self.oppo_acquire(now, id, packet, held);
+            return;
+        }
         if policy.never_negotiate() || !matches!(kind, Kind::Permanent | Kind::Instance) {
             self.drop_bare_hold(now, held, "not negotiable");
             return;
@@ -378,6 +396,10 @@ impl Engine {
                     self.whack_log(about, Rc::Route, "could not route");
                 }
                 self.release_waiting(client);
+                let opportunistic = |conn: &Connection| conn.policy.opportunistic;
+                if self.conns.get(id).is_some_and(opportunistic) {
+                    self.guard_name_servers(now);
+                }
             }
             Op::Unroute(id, client) => {
                 if let Err(error) = result {
@@ -394,7 +416,12 @@ impl Engine {
                 self.release_waiting(client);
             }
             Op::Reorient(id) => self.orient_again(id),
-            Op::DropBare(flow) => self.bare_gone(&flow),
+            Op::DropBare(_) => {}
+            Op::Bare(flow, _) => {
+                if result.is_err() {
+                    self.bare_gone(&flow);
+                }
+            }
             Op::DeleteSas(_) | Op::Hold(..) | Op::Failed(_) | Op::Remap(_) => {}
         }
     }

@@ -52,9 +52,30 @@ impl Engine {
             Op::Hold(conn, flow) => Ok(self.plan_hold(conn, flow)),
             Op::Failed(conn) => Ok(self.plan_failed(conn)),
             Op::Remap(state) => Ok(self.plan_remap(state)),
-            Op::DropBare(flow) => Ok(vec![Step::attempt(Act::Kernel(Request::DelFlow(flow)))]),
+            Op::Bare(flow, kind) => Ok(self.plan_bare(flow, kind)),
+            Op::DropBare(flow) => Ok(self.plan_drop_bare(flow)),
             Op::Forget(..) | Op::Reorient(_) => Ok(Vec::new()),
         }
+    }
+
+    /// A shunt of its own, unless it has been taken back meanwhile.
+    fn plan_bare(&self, flow: Flow, kind: MagicSpi) -> Vec<Step> {
+        if self.bare_is(&flow, kind) {
+            vec![Step::must(Act::Kernel(Request::shunt(flow, kind)), None)]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What stands there may be a connection's by now.
+    fn plan_drop_bare(&self, flow: Flow) -> Vec<Step> {
+        if !self.has_bare(&flow) {
+            return Vec::new();
+        }
+        vec![
+            Step::attempt(Act::Kernel(Request::DelFlow(flow))),
+            Step::attempt(Act::BareGone(flow)),
+        ]
     }
 
     fn plan_install(&self, state: StateId, what: Installed) -> Plan {
@@ -110,7 +131,7 @@ impl Engine {
             let down = Act::Updown(conn.id(), Verb::Down);
             steps.push(Step::must(Act::Updown(conn.id(), Verb::Up), Some(down)));
         }
-        if self.conns.route_owner(conn).is_none() {
+        if !conn.shares_route && self.conns.route_owner(conn).is_none() {
             let unroute = Act::Updown(conn.id(), Verb::Unroute);
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Prepare)));
             steps.push(Step::must(
@@ -153,7 +174,19 @@ impl Engine {
         let mut steps = Vec::new();
         let conn = self.conns.get(record.params.conn);
         let owned = conn.filter(|conn| conn.live.eroute_owner == Some(state));
-        if let Some(conn) = owned {
+        let opportunistic = |conn: &&Connection| {
+            conn.policy.opportunistic && matches!(conn.kind, Kind::Instance | Kind::GoingAway)
+        };
+        if let Some(conn) = owned.filter(opportunistic) {
+            // The trap of the policy is below, and finds out anew what DNS says now.
+            steps.push(Step::attempt(Act::EroutedTo(conn.id(), None)));
+            steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Down)));
+            steps.extend(self.back_to_trap(conn, record.path.flow));
+        } else if let Some(conn) = conn.filter(opportunistic) {
+            if conn.live.eroute_owner.is_none() && conn.routing() == Routing::Hold {
+                steps.extend(self.back_to_trap(conn, record.path.flow));
+            }
+        } else if let Some(conn) = owned {
             let (routing, shunt) = after_failure(conn);
             steps.push(Step::attempt(Act::EroutedTo(conn.id(), None)));
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Down)));
@@ -177,6 +210,18 @@ impl Engine {
         steps.extend(record.remove(Half::Out));
         steps.extend(record.remove(Half::In));
         steps.push(Step::attempt(Act::SasGone(state)));
+        steps
+    }
+
+    /// Takes the eroute of an opportunistic instance away, and its route if it has one of its own.
+    fn back_to_trap(&self, conn: &Connection, flow: Flow) -> Vec<Step> {
+        let mut steps = vec![
+            Step::attempt(Act::Kernel(Request::DelFlow(flow))),
+            Step::attempt(Act::Routing(conn.id(), Routing::Unrouted)),
+        ];
+        if !conn.shares_route && !self.conns.route_is_shared(conn) {
+            steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Unroute)));
+        }
         steps
     }
 
@@ -238,7 +283,7 @@ impl Engine {
         }
         steps.push(Step::attempt(Act::Wanted(id, false)));
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
-        if conn.routing().routed() && !self.conns.route_is_shared(conn) {
+        if conn.routing().routed() && !conn.shares_route && !self.conns.route_is_shared(conn) {
             steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));
         }
         Ok(steps)
@@ -262,6 +307,14 @@ impl Engine {
                 ))));
             }
             steps.push(Step::attempt(Act::Routing(id, Routing::Hold)));
+        }
+        if conn.routing() == Routing::Unrouted && conn.kind == Kind::Instance {
+            // The template's trap is below; what KLIPS holds is the instance's from now on.
+            if narrow != path.flow {
+                let hold = Request::shunt(path.flow, MagicSpi::Hold);
+                steps.push(Step::attempt(Act::Kernel(hold)));
+            }
+            steps.push(Step::attempt(Act::Routing(id, Routing::UnroutedHold)));
         }
         if narrow != path.flow {
             steps.push(Step::attempt(Act::Kernel(Request::DelFlow(narrow))));

@@ -1,7 +1,8 @@
-//! Shunts that belong to no connection: `%hold`s for whose packets none was found.
+//! Shunts that belong to no connection: `%hold`s for whose packets none was found, and what opportunism puts between two hosts that
+//! can have no tunnel, for a bounded time.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ipsec_types::{MagicSpi, Selector};
 
@@ -14,23 +15,26 @@ use crate::engine::timers::Timer;
 /// What an eroute catches.
 pub(crate) type Flow = Selector;
 
-/// How often shunts without a connection are looked at.
-const SCAN_INTERVAL: Duration = Duration::from_secs(120);
-/// How long they may stay.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// Until the removal of a `%hold` is tried again.
+const AGAIN: Duration = Duration::from_secs(120);
+/// Shunts that there may be; then the one whose time is over first goes.
+const MAX_BARE: usize = 32_768;
 
 /// A shunt without a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Bare {
     pub(crate) since: Time,
+    /// When it goes; never if none.
+    pub(crate) until: Option<Time>,
     pub(crate) kind: MagicSpi,
-    pub(crate) why: &'static str,
+    pub(crate) why: String,
 }
 
-/// What the kernel holds that no eroute of a connection covers.
+/// What the kernel holds that no eroute of a connection covers. Those whose time is over are found without looking at the others.
 #[derive(Debug, Default)]
 pub(crate) struct Shunts {
     bare: HashMap<Flow, Bare>,
+    ends: BTreeSet<(Time, Flow)>,
 }
 
 impl Shunts {
@@ -42,6 +46,20 @@ impl Shunts {
     /// All gone with the kernel that had them.
     pub(crate) fn clear(&mut self) {
         self.bare.clear();
+        self.ends.clear();
+    }
+
+    fn insert(&mut self, flow: Flow, bare: Bare) {
+        let until = bare.until;
+        self.remove(&flow);
+        self.ends.extend(until.map(|until| (until, flow)));
+        self.bare.insert(flow, bare);
+    }
+
+    fn remove(&mut self, flow: &Flow) {
+        if let Some(Bare { until: Some(until), .. }) = self.bare.remove(flow) {
+            self.ends.remove(&(until, *flow));
+        }
     }
 }
 
@@ -57,41 +75,87 @@ pub(crate) fn flow_of(clients: &Clients) -> Flow {
 }
 
 impl Engine {
+    /// Puts a shunt between two hosts, in place of a `%hold` perhaps, whose packet then goes or is dropped; after `life` it is
+    /// taken away, and what is below catches the next packet.
+    pub(crate) fn set_bare(
+        &mut self,
+        now: Time,
+        flow: Flow,
+        kind: MagicSpi,
+        why: &str,
+        life: Option<Duration>,
+    ) {
+        let bare = Bare {
+            since: now,
+            until: life.map(|life| now + life),
+            kind,
+            why: why.to_owned(),
+        };
+        self.shunts.insert(flow, bare);
+        if self.shunts.ends.len() > MAX_BARE
+            && let Some((_, first)) = self.shunts.ends.first().copied()
+        {
+            self.drop_bare(now, first);
+        }
+        self.wake_for_shunts();
+        self.enqueue(now, Some(flow.dst), Op::Bare(flow, kind));
+    }
+
+    /// Takes a shunt without a connection away.
+    pub(crate) fn drop_bare(&mut self, now: Time, flow: Flow) {
+        if let Some(bare) = self.shunts.bare.get(&flow).cloned() {
+            // Its time is over, whatever becomes of the request.
+            self.shunts.insert(flow, Bare { until: None, ..bare });
+            self.enqueue(now, Some(flow.dst), Op::DropBare(flow));
+        }
+    }
+
     /// Removes a `%hold` of the kernel for which no connection was found: nobody would ever release it.
     pub(crate) fn drop_bare_hold(&mut self, now: Time, flow: Flow, why: &'static str) {
-        self.shunts.bare.insert(
-            flow,
-            Bare {
-                since: now,
-                kind: MagicSpi::Hold,
-                why,
-            },
-        );
-        if self.timers.deadline(&Timer::ShuntScan).is_none() {
-            self.timers.set(now + SCAN_INTERVAL, Timer::ShuntScan);
-        }
+        let bare = Bare {
+            since: now,
+            until: Some(now + AGAIN),
+            kind: MagicSpi::Hold,
+            why: why.to_owned(),
+        };
+        self.shunts.insert(flow, bare);
+        self.wake_for_shunts();
         self.enqueue(now, Some(flow.dst), Op::DropBare(flow));
     }
 
     /// A shunt without a connection is gone.
     pub(super) fn bare_gone(&mut self, flow: &Flow) {
-        self.shunts.bare.remove(flow);
+        self.shunts.remove(flow);
     }
 
-    /// Tries again to remove shunts that have outstayed their time.
+    /// Whether there is a shunt of its own for these packets.
+    pub(super) fn has_bare(&self, flow: &Flow) -> bool {
+        self.shunts.bare.contains_key(flow)
+    }
+
+    /// Whether it is of this kind.
+    pub(super) fn bare_is(&self, flow: &Flow, kind: MagicSpi) -> bool {
+        self.shunts.bare.get(flow).is_some_and(|bare| bare.kind == kind)
+    }
+
+    /// Those that go after some time.
+    pub(crate) fn passing_shunts(&self) -> Vec<Flow> {
+        self.shunts.ends.iter().map(|(_, flow)| *flow).collect()
+    }
+
+    fn wake_for_shunts(&mut self) {
+        if let Some((first, _)) = self.shunts.ends.first() {
+            self.timers.set(*first, Timer::ShuntScan);
+        }
+    }
+
+    /// Removes shunts that have had their time.
     pub(crate) fn scan_shunts(&mut self, now: Time) {
-        let old: Vec<Flow> = self
-            .shunts
-            .bare
-            .iter()
-            .filter(|(_, bare)| now - bare.since > PATIENCE)
-            .map(|(flow, _)| *flow)
-            .collect();
-        for flow in old {
-            self.enqueue(now, Some(flow.dst), Op::DropBare(flow));
+        while let Some((until, flow)) = self.shunts.ends.first().copied()
+            && until <= now
+        {
+            self.drop_bare(now, flow);
         }
-        if !self.shunts.bare.is_empty() {
-            self.timers.set(now + SCAN_INTERVAL, Timer::ShuntScan);
-        }
+        self.wake_for_shunts();
     }
 }

@@ -1,9 +1,10 @@
 //! One gateway for tests: an engine with the KLIPS core of klipsd as its kernel, and updown commands that are recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipsec_dns::{Answer, LookupError, Query, Security};
 use ipsec_types::{Spi, Subnet};
 use klips::device::Name;
 use klips::packet::{HEADROOM, TAILROOM, ip};
@@ -18,7 +19,7 @@ use whack::{Host, Request};
 
 use crate::engine::kernel::{Key, Keys, ProtocolSa, SaParams};
 use crate::engine::{
-    Action, ClientId, Config, ConnId, Engine, Event, GroupFile, Interface, StateId, Time,
+    Action, ClientId, Config, ConnId, Engine, Event, GroupFile, Interface, LookupId, StateId, Time,
     UpdownStatus,
 };
 
@@ -52,6 +53,12 @@ pub(super) struct Gateway {
     pub(super) sent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// The files of policy groups.
     pub(super) groups: BTreeMap<String, Vec<Subnet>>,
+    /// What DNS answers; nothing else is there.
+    pub(super) dns: HashMap<Query, Result<Answer, LookupError>>,
+    /// DNS does not answer yet.
+    pub(super) dns_waits: bool,
+    /// Questions that were put to DNS.
+    pub(super) asked: Vec<(LookupId, Query)>,
     clients: u64,
 }
 
@@ -102,6 +109,9 @@ impl Gateway {
             released: Vec::new(),
             sent: Vec::new(),
             groups: BTreeMap::new(),
+            dns: HashMap::new(),
+            dns_waits: false,
+            asked: Vec::new(),
             clients: 0,
         };
         gateway.give(Event::KernelUp(true));
@@ -200,9 +210,37 @@ impl Gateway {
                 };
                 return vec![Event::Groups(names.into_iter().map(read).collect())];
             }
-            Action::Listen(_) | Action::ReadSecrets => {}
+            Action::Lookup { id, query } => {
+                self.asked.push((id, query.clone()));
+                if !self.dns_waits {
+                    return vec![self.dns_answer(id, &query)];
+                }
+            }
+            Action::Listen(_) | Action::ReadSecrets | Action::CancelLookup(_) => {}
         }
         Vec::new()
+    }
+
+    fn dns_answer(&self, id: LookupId, query: &Query) -> Event {
+        let none = || {
+            Err(LookupError::NoRecord {
+                name: query.name(),
+                records: query.records(),
+                security: Security::Insecure,
+                ttl: Duration::from_secs(300),
+            })
+        };
+        let result = self.dns.get(query).cloned().unwrap_or_else(none);
+        Event::LookupDone { id, result }
+    }
+
+    /// DNS answers all that it was asked while it did not.
+    pub(super) fn dns_answers(&mut self) {
+        self.dns_waits = false;
+        for (id, query) in std::mem::take(&mut self.asked) {
+            let answer = self.dns_answer(id, &query);
+            self.give(answer);
+        }
     }
 
     fn kernel(&mut self, message: &[u8]) -> Vec<Event> {

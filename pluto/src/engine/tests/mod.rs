@@ -8,3 +8,4 @@ mod orientation;
 mod pair;
 mod routes;
 mod table;
+mod oppo;

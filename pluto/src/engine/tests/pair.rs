@@ -23,6 +23,17 @@ impl Pair {
         Self::with(net_to_net("net-to-net"))
     }
 
+    /// Without any connection.
+    pub(super) fn bare() -> Self {
+        Self {
+            east: Gateway::at("192.1.2.23"),
+            west: Gateway::at("192.1.2.45"),
+            lose_every: None,
+            cut: false,
+            datagrams: 0,
+        }
+    }
+
     /// With this connection on both sides.
     pub(super) fn with(description: whack::Connection) -> Self {
         let mut pair = Self {
@@ -64,8 +75,10 @@ impl Pair {
                 }
                 let there = if to.ip() == super::gateway::addr("192.1.2.23") {
                     &mut self.east
-                } else {
+                } else if to.ip() == super::gateway::addr("192.1.2.45") {
                     &mut self.west
+                } else {
+                    continue;
                 };
                 there.give(Event::Datagram {
                     local: to,

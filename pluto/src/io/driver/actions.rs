@@ -216,6 +216,7 @@ impl Driver {
                 let files = groups::read(&self.options.policies, names);
                 self.events.push_back(Event::Groups(files));
             }
+            Action::Lookup { .. } | Action::CancelLookup(_) => {}
             Action::Exit(status) => self.exit = Some(status),
         }
     }

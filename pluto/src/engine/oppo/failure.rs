@@ -1,0 +1,154 @@
+//! What stands where no tunnel does: the shunt that a policy asks for after a failure, for a bounded time, with the reason; and
+//! the memory of gateways that did not answer.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::{BTreeSet, HashMap};
+
+use ipsec_dns::LookupError;
+use ipsec_types::{MagicSpi, Port, ProtoPort, Subnet};
+
+use super::{Oppo, Pair};
+use crate::engine::connection::{Clients, FailureShunt, Kind, Policy};
+use crate::engine::route::{Flow, flow_of};
+use crate::engine::{Engine, Time};
+
+/// DNS says that there is no key: as long as its answer holds, within these limits.
+const NO_RECORD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(900));
+/// DNS says nothing, or nothing that counts.
+const NO_ANSWER: Duration = Duration::from_secs(60);
+/// Negotiation failed.
+const NO_TUNNEL: Duration = Duration::from_secs(300);
+/// There was too much to do.
+pub(super) const CROWDED: Duration = Duration::from_secs(10);
+/// A gateway with which a negotiation has failed is not tried for another client meanwhile.
+const GATEWAY_FAILED: Duration = Duration::from_secs(120);
+/// Failed gateways that are remembered at most.
+const MAX_FAILED: usize = 10_000;
+/// The port of name servers.
+pub(super) const DOMAIN: u16 = 53;
+
+/// Gateways with which a negotiation has failed, until when; the earliest goes first.
+#[derive(Debug, Default)]
+pub(crate) struct Failed {
+    until: HashMap<IpAddr, Time>,
+    order: BTreeSet<(Time, IpAddr)>,
+}
+
+impl Failed {
+    /// Remembers a gateway.
+    pub(super) fn insert(&mut self, now: Time, gateway: IpAddr) {
+        let until = now + GATEWAY_FAILED;
+        if let Some(old) = self.until.insert(gateway, until) {
+            self.order.remove(&(old, gateway));
+        }
+        self.order.insert((until, gateway));
+        while let Some((first, gateway)) = self.order.first().copied()
+            && (first <= now || self.order.len() > MAX_FAILED)
+        {
+            self.order.pop_first();
+            self.until.remove(&gateway);
+        }
+    }
+
+    /// Whether a gateway failed lately.
+    pub(super) fn contains(&self, now: Time, gateway: IpAddr) -> bool {
+        self.until.get(&gateway).is_some_and(|until| *until > now)
+    }
+
+    /// A gateway is alive.
+    pub(super) fn remove(&mut self, gateway: IpAddr) {
+        if let Some(until) = self.until.remove(&gateway) {
+            self.order.remove(&(until, gateway));
+        }
+    }
+}
+
+/// What a policy puts where no tunnel could be made. One that says nothing lets pass, as opportunism always has.
+pub(super) fn shunt_of(policy: &Policy) -> MagicSpi {
+    match policy.failure {
+        FailureShunt::None | FailureShunt::Pass => MagicSpi::Pass,
+        FailureShunt::Drop => MagicSpi::Drop,
+        FailureShunt::Reject => MagicSpi::Reject,
+    }
+}
+
+/// How long an answer that is none counts.
+pub(super) fn life_of(error: &LookupError) -> Duration {
+    match error {
+        LookupError::NoRecord { ttl, .. } => (*ttl).clamp(NO_RECORD.0, NO_RECORD.1),
+        error if error.is_final() => NO_RECORD.1,
+        _ => NO_ANSWER,
+    }
+}
+
+/// How long a failed negotiation counts.
+pub(super) const fn after_negotiation() -> Duration {
+    NO_TUNNEL
+}
+
+/// How long records that are of no use count.
+pub(super) const fn after_records() -> Duration {
+    NO_RECORD.1
+}
+
+/// The eroute between two hosts.
+pub(super) fn flow_between(pair: Pair) -> Flow {
+    flow_of(&clients_between(pair))
+}
+
+/// Two hosts with all that they may say.
+pub(super) fn clients_between((ours, theirs): Pair) -> Clients {
+    Clients {
+        ours: Subnet::host(ours),
+        our_protoport: ProtoPort::ANY,
+        theirs: Subnet::host(theirs),
+        their_protoport: ProtoPort::ANY,
+    }
+}
+
+impl Oppo {
+    /// Whether an address is one of a name server that we ask.
+    pub(super) fn is_name_server(&self, addr: IpAddr) -> bool {
+        self.name_servers.contains(&addr)
+    }
+}
+
+impl Engine {
+    /// What goes from this host to the name servers that it asks may not wait for what they answer: where a policy would hold it, the
+    /// port of name servers passes. A tunnel to a name server takes all of it, once there is one.
+    pub(crate) fn guard_name_servers(&mut self, now: Time) {
+        let mut wanted: BTreeSet<Flow> = BTreeSet::new();
+        for server in self.oppo.name_servers.clone() {
+            for ours in self.own_addresses() {
+                if ours.is_ipv6() != server.is_ipv6() {
+                    continue;
+                }
+                let clients = clients_between((ours, server));
+                let opportunistic = self
+                    .conns
+                    .policy_for(&clients)
+                    .is_some_and(|conn| conn.policy.opportunistic && conn.kind == Kind::Template);
+                if opportunistic {
+                    for proto in [17, 6] {
+                        let port = Port(DOMAIN);
+                        let clients = Clients {
+                            our_protoport: ProtoPort { proto, port: Port::ANY },
+                            their_protoport: ProtoPort { proto, port },
+                            ..clients
+                        };
+                        wanted.insert(flow_of(&clients));
+                    }
+                }
+            }
+        }
+        let old = core::mem::take(&mut self.oppo.guarded);
+        for flow in old.iter().filter(|flow| !wanted.contains(*flow)) {
+            self.drop_bare(now, *flow);
+        }
+        for flow in wanted.iter().filter(|flow| !old.contains(flow)) {
+            self.set_bare(now, *flow, MagicSpi::Pass, "a name server of ours", None);
+        }
+        self.oppo.guarded = wanted.into_iter().collect();
+    }
+}

@@ -1,0 +1,563 @@
+//! A packet has met the trap of an opportunistic template, and KLIPS holds it: who speaks for its destination, with which key?
+//! DNS says, at the same time whether we may speak for our client; then a tunnel for these two hosts is negotiated with
+//! the gateway that was found, or the next one. While that goes on nothing is asked twice.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use ipsec_dns::{Answer, Delegation, Gateway, Query, Source};
+use ipsec_keys::PublicKey;
+use ipsec_types::{MagicSpi, Subnet};
+use whack::{DebugClass, Rc};
+
+use super::Pair;
+use super::failure::{self, flow_between, life_of, shunt_of};
+use super::lookup::{Asker, Found, believed};
+use crate::engine::connection::{Clients, ConnId, IKE_PORT, Kind, Routing, StateId};
+use crate::engine::event::ClientId;
+use crate::engine::route::{Flow, Op};
+use crate::engine::{About, Engine, Time};
+
+/// Destinations that are being looked up or negotiated at most; more get what the policy says of failures, for some seconds.
+const MAX_ATTEMPTS: usize = 2048;
+/// Gateways that are tried for one destination.
+const MAX_GATEWAYS: usize = 4;
+/// How long packets to a name server pass while its key is looked up.
+const URGENT: Duration = Duration::from_secs(60);
+
+/// A gateway that DNS names, as far as it is known.
+#[derive(Clone, Debug)]
+struct Candidate {
+    gateway: Gateway,
+    place: Option<IpAddr>,
+    keys: Vec<PublicKey>,
+}
+
+/// A destination on the way to its tunnel.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    template: ConnId,
+    flow: Flow,
+    /// A packet waits in the kernel, or passes meanwhile.
+    held: bool,
+    clients: Vec<ClientId>,
+    /// We may speak for our client.
+    ours: bool,
+    waiting: VecDeque<Candidate>,
+    chosen: Option<Candidate>,
+    /// The instance that is being negotiated.
+    conn: Option<ConnId>,
+    /// What is to be said if nothing is left to try, and how long that counts.
+    why: (String, Duration),
+}
+
+impl Engine {
+    /// A packet for a template; KLIPS holds it in `flow`.
+    pub(crate) fn oppo_acquire(
+        &mut self,
+        now: Time,
+        template: ConnId,
+        packet: &Clients,
+        flow: Flow,
+    ) {
+        let pair = (packet.ours.addr(), packet.theirs.addr());
+        if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+            attempt.held = true;
+            return;
+        }
+        let Some(conn) = self.conns.get(template) else {
+            return;
+        };
+        self.oppo.counts.destinations += 1;
+        let shunt = shunt_of(&conn.policy);
+        if self.oppo.attempts.len() >= MAX_ATTEMPTS {
+            let why = "too many destinations are being looked up";
+            self.set_bare(now, flow, shunt, why, Some(failure::CROWDED));
+            return;
+        }
+        let domain = matches!(packet.their_protoport.proto, 6 | 17)
+            && packet.their_protoport.port.0 == failure::DOMAIN;
+        if shunt == MagicSpi::Pass && (domain || self.oppo.is_name_server(pair.1)) {
+            // What would tell us whether to hold it may be its very answer.
+            let why = "a name server, not held while its key is looked up";
+            self.set_bare(now, flow, shunt, why, Some(URGENT));
+        }
+        self.begin_attempt(now, template, pair, flow, true, None);
+    }
+
+    /// `whack --oppohere --oppothere`.
+    pub(crate) fn oppo_whack(&mut self, now: Time, client: ClientId, pair: Pair) {
+        let about = About::client(client);
+        let (here, there) = pair;
+        let cannot = |why: &str| {
+            format!("Can not opportunistically initiate for {here} to {there}: {why}")
+        };
+        if here.is_unspecified() || there.is_unspecified() {
+            self.loglog(about, Rc::OppoFailure, cannot("impossible IP address"));
+            return;
+        }
+        let clients = failure::clients_between(pair);
+        let found = self.conns.for_packet(&clients);
+        let found = found.map(|conn| (conn.id(), conn.kind, conn.policy));
+        match found {
+            Some((id, Kind::Permanent | Kind::Instance, policy)) if !policy.never_negotiate() => {
+                self.ike_initiate(now, id, Some(client));
+            }
+            Some((id, Kind::Template, policy)) if policy.opportunistic => {
+                self.hold_client(client);
+                if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                    attempt.clients.push(client);
+                } else {
+                    let flow = flow_between(pair);
+                    self.begin_attempt(now, id, pair, flow, false, Some(client));
+                }
+            }
+            _ => self.loglog(
+                about,
+                Rc::OppoFailure,
+                cannot("no routed Template covers this pair"),
+            ),
+        }
+    }
+
+    fn begin_attempt(
+        &mut self,
+        now: Time,
+        template: ConnId,
+        pair: Pair,
+        flow: Flow,
+        held: bool,
+        client: Option<ClientId>,
+    ) {
+        let attempt = Attempt {
+            template,
+            flow,
+            held,
+            clients: client.into_iter().collect(),
+            ours: false,
+            waiting: VecDeque::new(),
+            chosen: None,
+            conn: None,
+            why: (String::new(), Duration::ZERO),
+        };
+        self.oppo.attempts.insert(pair, attempt);
+        let (ours, theirs) = pair;
+        self.debug(About::conn(template), DebugClass::Oppo, || {
+            format!("looking up who speaks for {theirs}, to which {ours} sends")
+        });
+        let Some(conn) = self.conns.get(template) else {
+            return;
+        };
+        let query = match self.ourselves(conn) {
+            Ok((gateway, _)) if conn.this.host == Some(ours) => Ok(Query::Keys(gateway)),
+            Ok(_) => Ok(Query::Delegation(ours)),
+            Err(why) => Err(why),
+        };
+        match query {
+            Err(why) => self.attempt_failed_for(now, pair, &why, failure::after_negotiation()),
+            Ok(query) => {
+                self.look_up(now, query, Asker::Ours(pair));
+                self.look_up(now, Query::Delegation(theirs), Asker::Theirs(pair));
+            }
+        }
+    }
+
+    /// DNS has told whether we may speak for our client.
+    pub(super) fn ours_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+        let Some(attempt) = self.oppo.attempts.get(&pair) else {
+            return;
+        };
+        let Some(conn) = self.conns.get(attempt.template) else {
+            return self.attempt_failed_for(now, pair, "the policy has gone", Duration::ZERO);
+        };
+        let checked = match (self.ourselves(conn), found) {
+            (Err(why), _) => Err((why, failure::after_negotiation())),
+            (_, Err(error)) => Err((format!("for ourselves: {error}"), life_of(error))),
+            (Ok((gateway, key)), Ok(answer)) => match delegates(pair.0, answer, &gateway, &key) {
+                Ok(proved) => Ok((proved, gateway)),
+                Err(why) => Err((why, failure::after_records())),
+            },
+        };
+        match checked {
+            Err((why, life)) => self.attempt_failed_for(now, pair, &why, life),
+            Ok((false, gateway)) => self.look_up(now, Query::Keys(gateway), Asker::Ours(pair)),
+            Ok((true, _)) => {
+                if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                    attempt.ours = true;
+                }
+                self.negotiate(now, pair);
+            }
+        }
+    }
+
+    /// DNS has told who speaks for the destination.
+    pub(super) fn theirs_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+        let dnssec = self.wants_dnssec(pair);
+        let problem = match found {
+            Err(error) => Some((error.to_string(), life_of(error))),
+            Ok(answer) => {
+                let believed = believed(answer, dnssec).err();
+                believed.map(|why| (why, failure::after_records()))
+            }
+        };
+        if let Some((why, life)) = problem {
+            return self.attempt_failed_for(now, pair, &why, life);
+        }
+        let (Some(attempt), Ok(answer)) = (self.oppo.attempts.get_mut(&pair), found) else {
+            return;
+        };
+        attempt.waiting = candidates(&answer.delegations);
+        let why = format!("no record for {} names a gateway that can be reached", pair.1);
+        attempt.why = (why, failure::after_records());
+        self.next_gateway(now, pair);
+    }
+
+    fn wants_dnssec(&self, pair: Pair) -> bool {
+        let template = self.oppo.attempts.get(&pair).map(|attempt| attempt.template);
+        let conn = template.and_then(|template| self.conns.get(template));
+        conn.is_some_and(|conn| conn.policy.dnssec)
+    }
+
+    fn next_gateway(&mut self, now: Time, pair: Pair) {
+        loop {
+            let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
+                return;
+            };
+            attempt.chosen = None;
+            attempt.conn = None;
+            let Some(candidate) = attempt.waiting.pop_front() else {
+                let (why, life) = attempt.why.clone();
+                return self.attempt_failed_for(now, pair, &why, life);
+            };
+            attempt.chosen = Some(candidate);
+            match self.complete(now, pair) {
+                Ok(()) => return,
+                Err((why, life)) => {
+                    if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                        attempt.why = (why, life);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds out what is not yet known of the chosen gateway, then negotiates.
+    fn complete(&mut self, now: Time, pair: Pair) -> Result<(), (String, Duration)> {
+        let Some(attempt) = self.oppo.attempts.get(&pair) else {
+            return Ok(());
+        };
+        let (Some(candidate), Some(conn)) =
+            (attempt.chosen.clone(), self.conns.get(attempt.template))
+        else {
+            return Ok(());
+        };
+        let here = conn.this.host;
+        let Some(place) = candidate.place else {
+            if let Gateway::Name(name) = candidate.gateway {
+                self.look_up(now, Query::Addresses(name), Asker::GatewayAddress(pair));
+            }
+            return Ok(());
+        };
+        let never = |why: String| Err((why, failure::after_records()));
+        if here.is_some_and(|here| here.is_ipv6() != place.is_ipv6()) {
+            return never(format!("gateway {place} is of another address family"));
+        }
+        if place.is_unspecified() || place.is_loopback() || place.is_multicast() {
+            return never(format!("gateway {place} can't be reached from here"));
+        }
+        if self.own_addresses().any(|own| own == place) {
+            return never(format!("gateway {place} is this host itself"));
+        }
+        if self.oppo.failed.contains(now, place) {
+            let why = format!("gateway {place} did not negotiate lately");
+            return Err((why, failure::after_negotiation() / 5));
+        }
+        if candidate.keys.is_empty() {
+            self.look_up(now, Query::Keys(candidate.gateway), Asker::GatewayKey(pair));
+            return Ok(());
+        }
+        self.negotiate(now, pair);
+        Ok(())
+    }
+
+    /// DNS has told the key of a gateway.
+    pub(super) fn gateway_key_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+        let dnssec = self.wants_dnssec(pair);
+        self.chosen_answered(now, pair, found, |candidate, answer| {
+            believed(answer, dnssec)?;
+            candidate.keys = answer.keys.clone();
+            Ok(())
+        });
+    }
+
+    /// DNS has told where a gateway is.
+    pub(super) fn gateway_address_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+        let dnssec = self.wants_dnssec(pair);
+        let v6 = pair.0.is_ipv6();
+        self.chosen_answered(now, pair, found, |candidate, answer| {
+            believed(answer, dnssec)?;
+            let place = answer.addresses.iter().find(|addr| addr.is_ipv6() == v6);
+            let none = || format!("{} has no address of our family", candidate.gateway);
+            candidate.place = Some(*place.ok_or_else(none)?);
+            Ok(())
+        });
+    }
+
+    fn chosen_answered(
+        &mut self,
+        now: Time,
+        pair: Pair,
+        found: &Found,
+        learn: impl FnOnce(&mut Candidate, &Answer) -> Result<(), String>,
+    ) {
+        let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
+            return;
+        };
+        let Some(candidate) = &mut attempt.chosen else {
+            return;
+        };
+        let problem = match found {
+            Err(error) => Some((error.to_string(), life_of(error))),
+            Ok(answer) => {
+                let learned = learn(candidate, answer).err();
+                learned.map(|why| (why, failure::after_records()))
+            }
+        };
+        let problem = problem.or_else(|| self.complete(now, pair).err());
+        if let Some(problem) = problem {
+            if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                attempt.why = problem;
+            }
+            self.next_gateway(now, pair);
+        }
+    }
+
+    /// All is known: negotiate.
+    fn negotiate(&mut self, now: Time, pair: Pair) {
+        let Some(attempt) = self.oppo.attempts.get(&pair) else {
+            return;
+        };
+        let (true, None, Some(candidate)) = (attempt.ours, attempt.conn, &attempt.chosen) else {
+            return;
+        };
+        let (Some(place), false) = (candidate.place, candidate.keys.is_empty()) else {
+            return;
+        };
+        let (template, keys) = (attempt.template, candidate.keys.clone());
+        let (held, flow) = (attempt.held, attempt.flow);
+        let (ours, theirs) = (Subnet::host(pair.0), Subnet::host(pair.1));
+        if self.conns.opportunistic_between(ours, theirs).is_some() {
+            let text = format!(
+                "%hold otherwise handled during DNS lookup for Opportunistic Initiation for {} to {}",
+                pair.0, pair.1
+            );
+            self.log(About::default(), &text);
+            return self.attempt_over(pair, Rc::Comment, &text);
+        }
+        let gateway = SocketAddr::new(place, IKE_PORT);
+        let made = self
+            .conns
+            .oppo_instantiate(template, gateway, None, ours, theirs);
+        let Some(conn) = made else {
+            let why = format!("no suitable connection for opportunism with {place} as peer");
+            return self.attempt_failed_for(now, pair, &why, failure::after_records());
+        };
+        self.oppo.pins.insert(conn, keys);
+        let mut watcher = None;
+        if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+            attempt.conn = Some(conn);
+            watcher = attempt.clients.first().copied();
+        }
+        if held {
+            self.enqueue(now, Some(theirs), Op::Hold(conn, flow));
+        }
+        self.oppo.counts.initiated += 1;
+        self.ike_initiate(now, conn, watcher);
+    }
+
+    /// A negotiation has failed for good. True if it was one of ours: then the next gateway is tried, or the failure shunt
+    /// stands.
+    pub(crate) fn oppo_negotiation_failed(&mut self, now: Time, id: ConnId) -> bool {
+        if !self.is_opportunistic_instance(id) {
+            return false;
+        }
+        let Some(conn) = self.conns.get(id) else {
+            return true;
+        };
+        if conn.routing() == Routing::Tunnel {
+            // What is there stays until its end.
+            return true;
+        }
+        let (Some(clients), peer, template) = (conn.clients(), conn.that.host, conn.template) else {
+            return true;
+        };
+        let pair = (clients.ours.addr(), clients.theirs.addr());
+        let held = matches!(conn.routing(), Routing::Hold | Routing::UnroutedHold);
+        if let Some(peer) = peer {
+            self.oppo.failed.insert(now, peer);
+        }
+        let why = format!(
+            "negotiation with gateway {} failed",
+            peer.map_or_else(String::new, |peer| peer.to_string())
+        );
+        // What is held goes to the next gateway, or becomes a shunt of its own.
+        self.conns.set_routing(id, Routing::Unrouted);
+        self.conns.edit(id, |conn| conn.that.client = None);
+        let life = failure::after_negotiation();
+        match self.oppo.attempts.get_mut(&pair) {
+            Some(attempt) if attempt.conn == Some(id) => {
+                attempt.why = (why, life);
+                self.next_gateway(now, pair);
+            }
+            _ if held => {
+                let policy = template.and_then(|id| self.conns.get(id)).map(|conn| conn.policy);
+                if let Some(policy) = policy {
+                    let flow = flow_between(pair);
+                    self.set_bare(now, flow, shunt_of(&policy), &why, Some(life));
+                }
+            }
+            _ => {}
+        }
+        self.connection_discard(now, id);
+        true
+    }
+
+    /// SAs of an opportunistic connection are up.
+    pub(crate) fn oppo_up(&mut self, now: Time, id: ConnId, state: StateId) {
+        if !self.is_opportunistic_instance(id) {
+            return;
+        }
+        self.watch_use(now, state);
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        if let Some(peer) = conn.that.host {
+            self.oppo.failed.remove(peer);
+        }
+        let clients = self.conns.get(id).and_then(crate::engine::Connection::clients);
+        if let Some(clients) = clients {
+            let pair = (clients.ours.addr(), clients.theirs.addr());
+            self.attempt_over(pair, Rc::Comment, "the tunnel is up");
+        }
+    }
+
+    /// The instance of an attempt is deleted.
+    pub(super) fn attempt_abandoned(&mut self, _now: Time, id: ConnId) {
+        let Some(clients) = self.conns.get(id).and_then(crate::engine::Connection::clients) else {
+            return;
+        };
+        let pair = (clients.ours.addr(), clients.theirs.addr());
+        let ours = self
+            .oppo
+            .attempts
+            .get(&pair)
+            .is_some_and(|attempt| attempt.conn == Some(id));
+        if ours {
+            self.attempt_over(pair, Rc::OppoFailure, "the connection went away");
+        }
+    }
+
+    /// An attempt ends without anything to be put in place.
+    fn attempt_over(&mut self, pair: Pair, rc: Rc, text: &str) {
+        let Some(attempt) = self.oppo.attempts.remove(&pair) else {
+            return;
+        };
+        self.forget_lookups(|asker| {
+            matches!(asker, Asker::Ours(p) | Asker::Theirs(p) | Asker::GatewayKey(p) | Asker::GatewayAddress(p) if *p == pair)
+        });
+        for client in attempt.clients {
+            self.whack_log(About::client(client), rc, text);
+            self.release_client(client);
+        }
+    }
+
+    /// No tunnel: what the policy says of failures stands for a while.
+    fn attempt_failed_for(&mut self, now: Time, pair: Pair, why: &str, life: Duration) {
+        let Some(attempt) = self.oppo.attempts.get(&pair) else {
+            return;
+        };
+        let (held, flow) = (attempt.held, attempt.flow);
+        let policy = self.conns.get(attempt.template).map(|conn| conn.policy);
+        let text = format!(
+            "Can not opportunistically initiate for {} to {}: {why}",
+            pair.0, pair.1
+        );
+        self.debug(About::default(), DebugClass::Oppo, || text.clone());
+        match policy {
+            Some(policy) if held => {
+                self.set_bare(now, flow, shunt_of(&policy), why, Some(life));
+            }
+            None if held => self.drop_bare_hold(now, flow, "no connection"),
+            _ => {}
+        }
+        self.attempt_over(pair, Rc::OppoFailure, &text);
+    }
+
+    /// The destinations that are being looked up, for status.
+    pub(crate) fn attempts_status(&self) -> Vec<String> {
+        let line = |(pair, attempt): (&Pair, &Attempt)| {
+            let doing = match (&attempt.conn, &attempt.chosen) {
+                (Some(_), Some(gateway)) => format!("negotiating with {}", gateway.gateway),
+                _ => "looking up in DNS".to_owned(),
+            };
+            format!("{}:0 -0-> {}:0 => %hold 0    {doing}", attempt.flow.src, Subnet::host(pair.1))
+        };
+        self.oppo.attempts.iter().map(line).collect()
+    }
+}
+
+/// Whether a client's records say that `gateway` with `key` speaks for it. False: they do, but without a key, which is to be
+/// looked up with the gateway.
+pub(super) fn delegates(
+    client: IpAddr,
+    answer: &Answer,
+    gateway: &Gateway,
+    key: &PublicKey,
+) -> Result<bool, String> {
+    if answer.delegations.is_empty() {
+        return if answer.keys.contains(key) {
+            Ok(true)
+        } else {
+            Err(format!("all keys in DNS of {gateway} are other ones than ours"))
+        };
+    }
+    let to_us: Vec<&Delegation> = answer
+        .delegations
+        .iter()
+        .filter(|delegation| delegation.is_to(gateway))
+        .collect();
+    if to_us.is_empty() {
+        return Err(format!("no record for {client} names {gateway} as its gateway"));
+    }
+    if to_us.iter().any(|d| d.key.as_ref() == Some(key)) {
+        Ok(true)
+    } else if to_us.iter().any(|d| d.key.is_none()) {
+        Ok(false)
+    } else {
+        Err(format!("the record for {client} names {gateway} with another key"))
+    }
+}
+
+/// The gateways that records name, those of one gateway together, the lowest precedence first.
+fn candidates(delegations: &[Delegation]) -> VecDeque<Candidate> {
+    let mut found: VecDeque<Candidate> = VecDeque::new();
+    for delegation in delegations {
+        let place = match &delegation.gateway {
+            Gateway::Address(addr) => Some(*addr),
+            // In a TXT record it is whoever has that name, wherever it is, so that only it can begin.
+            Gateway::Name(_) if delegation.source == Source::Txt => continue,
+            Gateway::Name(_) => None,
+        };
+        if let Some(known) = found.iter_mut().find(|c| c.gateway == delegation.gateway) {
+            known.keys.extend(delegation.key.clone());
+        } else if found.len() < MAX_GATEWAYS {
+            found.push_back(Candidate {
+                gateway: delegation.gateway.clone(),
+                place,
+                keys: delegation.key.clone().into_iter().collect(),
+            });
+        }
+    }
+    found
+}

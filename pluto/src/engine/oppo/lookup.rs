@@ -1,0 +1,162 @@
+//! What is asked of DNS, and who waits for it. One question is asked once, however many wait, and is given up with a time-out if
+//! the driver does not answer.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::HashMap;
+
+use ipsec_dns::{Answer, LookupError, Query, Security};
+
+use super::Pair;
+use crate::engine::connection::StateId;
+use crate::engine::event::{Action, ClientId, LookupId};
+use crate::engine::timers::Timer;
+use crate::engine::{Engine, Id, Time};
+
+/// Longer than the resolver takes at worst.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What DNS has answered.
+pub(crate) type Found = Result<Answer, LookupError>;
+
+/// Who waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A destination: whether we may speak for our client.
+    Ours(Pair),
+    /// A destination: who speaks for it.
+    Theirs(Pair),
+    /// A destination: the key of its gateway.
+    GatewayKey(Pair),
+    /// A destination: where its gateway is.
+    GatewayAddress(Pair),
+    /// A Main Mode: the key of the peer that has named itself.
+    Peer(StateId),
+    /// A Quick Mode: whether we may speak for our client.
+    VetOurs(u64),
+    /// A Quick Mode: whether the peer may speak for its own.
+    VetTheirs(u64),
+    /// A connection that is loaded: a key for this identity.
+    Load(Id, Option<ClientId>, bool),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    query: Query,
+    askers: Vec<Asker>,
+}
+
+/// The questions that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    last: u64,
+    by_query: HashMap<Query, LookupId>,
+    open: HashMap<LookupId, Waiting>,
+}
+
+impl Lookups {
+    /// How many questions are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    fn take(&mut self, id: LookupId) -> Option<Waiting> {
+        let waiting = self.open.remove(&id)?;
+        self.by_query.remove(&waiting.query);
+        Some(waiting)
+    }
+}
+
+impl Engine {
+    /// Asks DNS, or joins those who have asked the same.
+    pub(super) fn look_up(&mut self, now: Time, query: Query, asker: Asker) {
+        let lookups = &mut self.oppo.lookups;
+        if let Some(waiting) = lookups
+            .by_query
+            .get(&query)
+            .and_then(|id| lookups.open.get_mut(id))
+        {
+            waiting.askers.push(asker);
+            return;
+        }
+        lookups.last += 1;
+        let id = LookupId(lookups.last);
+        lookups.by_query.insert(query.clone(), id);
+        let waiting = Waiting {
+            query: query.clone(),
+            askers: vec![asker],
+        };
+        lookups.open.insert(id, waiting);
+        self.timers.set(now + PATIENCE, Timer::Lookup(id));
+        self.oppo.counts.lookups += 1;
+        self.act(Action::Lookup { id, query });
+    }
+
+    /// Nobody needs the answer any longer.
+    pub(super) fn forget_lookups(&mut self, gone: impl Fn(&Asker) -> bool) {
+        let lookups = &mut self.oppo.lookups;
+        let mut unwanted = Vec::new();
+        for (id, waiting) in &mut lookups.open {
+            waiting.askers.retain(|asker| !gone(asker));
+            if waiting.askers.is_empty() {
+                unwanted.push(*id);
+            }
+        }
+        for id in unwanted {
+            self.oppo.lookups.take(id);
+            self.timers.cancel(&Timer::Lookup(id));
+            self.act(Action::CancelLookup(id));
+        }
+    }
+
+    /// The driver never answered.
+    pub(crate) fn lookup_silent(&mut self, now: Time, id: LookupId) {
+        let Some(name) = self.oppo.lookups.open.get(&id).map(|w| w.query.name()) else {
+            return;
+        };
+        self.act(Action::CancelLookup(id));
+        let after = PATIENCE;
+        self.lookup_done(now, id, Err(LookupError::Timeout { name, after }));
+    }
+
+    /// DNS has answered.
+    pub(crate) fn lookup_done(&mut self, now: Time, id: LookupId, found: Found) {
+        self.timers.cancel(&Timer::Lookup(id));
+        let Some(waiting) = self.oppo.lookups.take(id) else {
+            return;
+        };
+        if let Err(error @ LookupError::Bogus { .. }) = &found {
+            self.loglog(
+                crate::engine::About::default(),
+                whack::Rc::LogSerious,
+                error.to_string(),
+            );
+        }
+        for asker in waiting.askers {
+            match asker {
+                Asker::Ours(pair) => self.ours_answered(now, pair, &found),
+                Asker::Theirs(pair) => self.theirs_answered(now, pair, &found),
+                Asker::GatewayKey(pair) => self.gateway_key_answered(now, pair, &found),
+                Asker::GatewayAddress(pair) => self.gateway_address_answered(now, pair, &found),
+                Asker::Peer(state) => self.ike_peer_keys(now, state, &found),
+                Asker::VetOurs(id) => self.vet_answered(now, id, true, &found),
+                Asker::VetTheirs(id) => self.vet_answered(now, id, false, &found),
+                Asker::Load(id, client, add) => self.key_loaded(&id, client, add, &found),
+            }
+        }
+    }
+
+    /// The name servers that our own questions go to.
+    pub(crate) fn name_servers(&mut self, now: Time, servers: Vec<IpAddr>) {
+        self.oppo.name_servers = servers;
+        self.guard_name_servers(now);
+    }
+}
+
+/// Whether an answer may be believed by a policy that wants DNSSEC or does not.
+pub(super) fn believed(answer: &Answer, dnssec: bool) -> Result<(), String> {
+    if dnssec && answer.security < Security::Secure {
+        return Err("the answer from DNS is not signed, and dnssec=yes wants that".to_owned());
+    }
+    Ok(())
+}

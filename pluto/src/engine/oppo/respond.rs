@@ -1,0 +1,330 @@
+//! A peer that we have not met asks for a tunnel: the key by which it proved itself came from DNS, and DNS must say that it
+//! speaks for its client and we for ours. Until then its first message of Quick Mode waits here.
+
+use std::collections::HashMap;
+
+use ike::v1::quick::Offer;
+use ipsec_dns::{Answer, Gateway, Query};
+use ipsec_keys::PublicKey;
+use ipsec_types::Subnet;
+use whack::Rc;
+
+use super::gateway_of;
+use super::initiate::delegates;
+use super::lookup::{Asker, Found, believed};
+use crate::engine::connection::{Clients, ConnId, Kind, StateId};
+use crate::engine::event::ClientId;
+use crate::engine::{About, Engine, Id, Time};
+
+/// First messages of Quick Mode that wait for DNS at most.
+const MAX_VETTINGS: usize = 512;
+
+/// Who asks, as Main Mode has proved.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimant {
+    /// Over which ISAKMP SA.
+    pub(crate) under: StateId,
+    /// For which connection that was made.
+    pub(crate) base: ConnId,
+    /// Where it is.
+    pub(crate) remote: core::net::SocketAddr,
+    /// Our end of it.
+    pub(crate) local: core::net::SocketAddr,
+    /// The key that it has proved to have.
+    pub(crate) key: Option<PublicKey>,
+    /// Whether that key is configured, or DNSSEC has proved it.
+    pub(crate) secure: bool,
+}
+
+/// What is to be done about a Quick Mode.
+#[derive(Debug)]
+pub(crate) enum Vetted {
+    /// No opportunistic connection is for it.
+    NotOurs,
+    /// It may go on, with this template.
+    Yes(ConnId),
+    /// DNS must be asked.
+    Ask(Vetting),
+}
+
+/// A Quick Mode that waits for DNS.
+#[derive(Debug)]
+pub(crate) struct Vetting {
+    template: ConnId,
+    claimant: Claimant,
+    clients: Clients,
+    ours: bool,
+    theirs: bool,
+    offer: Option<(Offer, Vec<u8>)>,
+}
+
+/// Those that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Vettings {
+    last: u64,
+    open: HashMap<u64, Vetting>,
+}
+
+impl Engine {
+    /// Whether a peer may have a tunnel for these clients by opportunism.
+    pub(crate) fn vet(&self, claimant: Claimant, clients: &Clients) -> Result<Vetted, String> {
+        let Some(template) = self.conns.opportunistic_for(claimant.local, clients) else {
+            return Ok(Vetted::NotOurs);
+        };
+        let Some(key) = &claimant.key else {
+            return Ok(Vetted::NotOurs);
+        };
+        let host = |net: &Subnet| *net == Subnet::host(net.addr());
+        if !host(&clients.ours) || !host(&clients.theirs) {
+            return Err("an opportunistic tunnel is for two single addresses".to_owned());
+        }
+        if template.policy.dnssec && !claimant.secure {
+            return Err(format!(
+                "the peer's key came from DNS without a signature, and {} wants one (dnssec=yes)",
+                template.tag()
+            ));
+        }
+        let ours = template.this.host == Some(clients.ours.addr());
+        // What comes from an address itself needs no record: Main Mode went there and back. What was found by looking up this very
+        // address has been vetted.
+        let known = self.conns.opportunistic_between(clients.ours, clients.theirs);
+        let pinned = known.is_some_and(|id| {
+            self.conns.get(id).is_some_and(|conn| conn.that.host == Some(claimant.remote.ip()))
+                && self.pinned(id).is_some_and(|pins| pins.contains(key))
+        });
+        let theirs = pinned || claimant.remote.ip() == clients.theirs.addr();
+        if ours && theirs {
+            return Ok(Vetted::Yes(template.id()));
+        }
+        if self.oppo.vettings.open.len() >= MAX_VETTINGS {
+            return Err("too many tunnels are waiting for DNS".to_owned());
+        }
+        Ok(Vetted::Ask(Vetting {
+            template: template.id(),
+            claimant,
+            clients: *clients,
+            ours,
+            theirs,
+            offer: None,
+        }))
+    }
+
+    /// Asks DNS; the offer waits.
+    pub(crate) fn ask_about(&mut self, now: Time, mut vetting: Vetting, offer: Offer, bytes: &[u8]) {
+        vetting.offer = Some((offer, bytes.to_vec()));
+        let (ours, theirs) = (vetting.clients.ours.addr(), vetting.clients.theirs.addr());
+        let (ours_known, theirs_known) = (vetting.ours, vetting.theirs);
+        let vettings = &mut self.oppo.vettings;
+        vettings.last += 1;
+        let id = vettings.last;
+        vettings.open.insert(id, vetting);
+        if !ours_known {
+            self.look_up(now, Query::Delegation(ours), Asker::VetOurs(id));
+        }
+        if !theirs_known {
+            self.look_up(now, Query::Delegation(theirs), Asker::VetTheirs(id));
+        }
+    }
+
+    /// DNS has answered about one of the clients.
+    pub(super) fn vet_answered(&mut self, now: Time, id: u64, ours: bool, found: &Found) {
+        let Some(vetting) = self.oppo.vettings.open.get(&id) else {
+            return;
+        };
+        match self.confirmed(vetting, ours, found) {
+            Err(why) => {
+                if let Some(vetting) = self.oppo.vettings.open.remove(&id) {
+                    self.forget_lookups(|asker| {
+                        *asker == Asker::VetOurs(id) || *asker == Asker::VetTheirs(id)
+                    });
+                    self.not_confirmed(now, vetting, ours, &why);
+                }
+            }
+            Ok(Some(query)) => self.look_up(now, query, Asker::VetOurs(id)),
+            Ok(None) => {
+                let done = self.oppo.vettings.open.get_mut(&id).is_some_and(|vetting| {
+                    vetting.ours |= ours;
+                    vetting.theirs |= !ours;
+                    vetting.ours && vetting.theirs
+                });
+                if done && let Some(vetting) = self.oppo.vettings.open.remove(&id) {
+                    let Vetting { claimant, template, clients, offer, .. } = vetting;
+                    if let Some((offer, bytes)) = offer {
+                        self.ike_vetted(now, &claimant, template, &clients, offer, &bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether an answer confirms what is claimed; a further question where it needs one.
+    fn confirmed(
+        &self,
+        vetting: &Vetting,
+        ours: bool,
+        found: &Found,
+    ) -> Result<Option<Query>, String> {
+        let answer = found.as_ref().map_err(ToString::to_string)?;
+        let template = self
+            .conns
+            .get(vetting.template)
+            .ok_or("the connection went away")?;
+        if ours {
+            let (gateway, key) = self.ourselves(template)?;
+            let proved = delegates(vetting.clients.ours.addr(), answer, &gateway, &key)?;
+            return Ok((!proved).then_some(Query::Keys(gateway)));
+        }
+        believed(answer, template.policy.dnssec)?;
+        let peer = self.conns.get(vetting.claimant.base).map(|conn| conn.that.id.clone());
+        let peer = peer.and_then(|id| self.resolve_id(&id));
+        let gateway = peer.as_ref().and_then(gateway_of);
+        let gateway = gateway.ok_or("the peer's identity can't be in DNS")?;
+        let key = vetting.claimant.key.as_ref().ok_or("the peer has no key")?;
+        speaks_for(vetting.clients.theirs, answer, &gateway, key)?;
+        Ok(None)
+    }
+
+    fn not_confirmed(&mut self, now: Time, vetting: Vetting, ours: bool, why: &str) {
+        let (which, client) = if ours {
+            ("our", vetting.clients.ours.addr())
+        } else {
+            ("his", vetting.clients.theirs.addr())
+        };
+        let text = format!(
+            "gateway {} wants connection with {client} as {which} client, but DNS fails to confirm delegation: {why}",
+            vetting.claimant.remote.ip()
+        );
+        let offer = vetting.offer.map(|(offer, _)| offer);
+        self.ike_not_vetted(now, vetting.claimant.under, offer, text);
+    }
+
+    /// DNS has answered with the key of an identity (`%dnsonload`).
+    pub(super) fn key_loaded(
+        &mut self,
+        id: &Id,
+        client: Option<ClientId>,
+        add: bool,
+        found: &Found,
+    ) {
+        let about = client.map_or(About::default(), About::client);
+        match found {
+            Err(error) => self.loglog(about, Rc::NoKey, format!("no public key for {id}: {error}")),
+            Ok(answer) => {
+                let keys = self.public_keys.entry(id.normal()).or_default();
+                if !add {
+                    keys.clear();
+                }
+                for key in &answer.keys {
+                    if !keys.contains(key) {
+                        keys.push(key.clone());
+                    }
+                }
+            }
+        }
+        if let Some(client) = client {
+            self.release_client(client);
+        }
+    }
+
+    /// Looks a key up for a connection that is loaded; the client waits.
+    pub(crate) fn load_key(&mut self, now: Time, id: &Id, client: ClientId, add: bool) {
+        let gateway = self.resolve_id(id).as_ref().and_then(gateway_of);
+        match gateway {
+            None => self.loglog(
+                About::client(client),
+                Rc::NoKey,
+                format!("no public key given for {id}, and that can't be looked up in DNS: an address or @NAME can"),
+            ),
+            Some(gateway) => {
+                self.hold_client(client);
+                self.look_up(now, Query::Keys(gateway), Asker::Load(id.clone(), Some(client), add));
+            }
+        }
+    }
+
+    /// Looks up the key of a peer that has named itself in Main Mode.
+    pub(crate) fn look_up_peer(&mut self, now: Time, gateway: Gateway, state: StateId) {
+        self.look_up(now, Query::Keys(gateway), Asker::Peer(state));
+    }
+
+    /// How many questions to DNS are open.
+    pub(crate) fn open_lookups(&self) -> usize {
+        self.oppo.lookups.len()
+    }
+
+    /// A state is gone; nobody waits for what it asked.
+    pub(crate) fn oppo_state_gone(&mut self, state: StateId) {
+        self.forget_use(state);
+        if self.open_lookups() == 0 {
+            return;
+        }
+        self.forget_lookups(|asker| *asker == Asker::Peer(state));
+        let under: Vec<u64> = self
+            .oppo
+            .vettings
+            .open
+            .iter()
+            .filter(|(_, vetting)| vetting.claimant.under == state)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in under {
+            self.oppo.vettings.open.remove(&id);
+            self.forget_lookups(|asker| {
+                *asker == Asker::VetOurs(id) || *asker == Asker::VetTheirs(id)
+            });
+        }
+    }
+
+    /// An instance for what has been vetted: the one that is there, or a new one. What other gateways had for the same hosts goes.
+    pub(crate) fn vetted_instance(
+        &mut self,
+        now: Time,
+        claimant: &Claimant,
+        template: ConnId,
+        clients: &Clients,
+    ) -> Option<ConnId> {
+        let peer_id = self.conns.get(claimant.base)?.that.id.clone();
+        if let Some(known) = self.conns.opportunistic_between(clients.ours, clients.theirs) {
+            let same = self
+                .conns
+                .get(known)
+                .is_some_and(|conn| conn.that.host == Some(claimant.remote.ip()));
+            if same {
+                return Some(known);
+            }
+            self.release_connection(now, known);
+        }
+        let made = self.conns.oppo_instantiate(
+            template,
+            claimant.remote,
+            Some(&peer_id),
+            clients.ours,
+            clients.theirs,
+        )?;
+        if let Some(key) = &claimant.key {
+            self.oppo.pins.insert(made, vec![key.clone()]);
+        }
+        debug_assert!(self.conns.get(made).is_some_and(|conn| conn.kind == Kind::Instance));
+        Some(made)
+    }
+}
+
+/// Whether a client's records say that the peer's gateway with its key speaks for it. A record without a key will do: the key was
+/// looked up with the gateway's identity.
+fn speaks_for(
+    client: Subnet,
+    answer: &Answer,
+    gateway: &Gateway,
+    key: &PublicKey,
+) -> Result<(), String> {
+    let client = client.addr();
+    let mut to_it = answer.delegations.iter().filter(|d| d.is_to(gateway)).peekable();
+    if to_it.peek().is_none() {
+        return Err(format!("no record for {client} names {gateway} as its gateway"));
+    }
+    if to_it.any(|d| d.key.as_ref().is_none_or(|known| known == key)) {
+        Ok(())
+    } else {
+        Err(format!("the record for {client} names {gateway} with another key"))
+    }
+}
