@@ -33,8 +33,8 @@ use rand::CryptoRng;
 
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
 pub use event::{
-    Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, LookupId, UpdownId,
-    UpdownStatus,
+    Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, LookupId,
+    UpdownId, UpdownStatus,
 };
 pub use kernel::{InstallError, Installed, SaParams};
 pub use log::About;

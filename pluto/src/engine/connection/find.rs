@@ -160,8 +160,7 @@ impl Connections {
         local: SocketAddr,
         clients: &Clients,
     ) -> Option<&Connection> {
-        let at_gateway =
-            |conn: &&Connection| conn.oriented() && conn.this.host == Some(local.ip());
+        let at_gateway = |conn: &&Connection| conn.oriented() && conn.this.host == Some(local.ip());
         let found = self.policy_for(clients).or_else(|| {
             self.for_any_peer(local)
                 .filter(|conn| conn.kind == Kind::Template && conn.policy.opportunistic)

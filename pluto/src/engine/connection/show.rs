@@ -27,8 +27,12 @@ impl Connection {
     /// ` 10.0.0.1/32=== ...192.0.2.1===10.2.0.1/32`: a gateway's own client is left out.
     fn opportunistic_tag(&self) -> String {
         let client = |end: &End| end.client.filter(|_| !end.client_is_host());
-        let ours = client(&self.this).map_or_else(|| " ...".to_owned(), |net| format!(" {net}=== ..."));
-        let peer = self.that.host.map_or_else(String::new, |peer| peer.to_string());
+        let ours =
+            client(&self.this).map_or_else(|| " ...".to_owned(), |net| format!(" {net}=== ..."));
+        let peer = self
+            .that
+            .host
+            .map_or_else(String::new, |peer| peer.to_string());
         let theirs = client(&self.that).map_or_else(String::new, |net| format!("==={net}"));
         ours + &peer + &theirs
     }

@@ -36,9 +36,15 @@ pub(super) enum Keys {
 }
 
 fn both(keys: &[PublicKey], secure: bool) -> PeerKeys {
-    let usable = keys.iter().filter_map(|key| Some((key.to_rsa().ok()?, key.clone())));
+    let usable = keys
+        .iter()
+        .filter_map(|key| Some((key.to_rsa().ok()?, key.clone())));
     let (rsa, public) = usable.unzip();
-    PeerKeys { rsa, public, secure }
+    PeerKeys {
+        rsa,
+        public,
+        secure,
+    }
 }
 
 impl Engine {
@@ -50,7 +56,11 @@ impl Engine {
         peer: &Id,
         found: Option<&Found>,
     ) -> Result<Keys, Error> {
-        let initiator = self.ike.states.get(id).is_some_and(|state| state.name.initiator());
+        let initiator = self
+            .ike
+            .states
+            .get(id)
+            .is_some_and(|state| state.name.initiator());
         if let Some(pins) = self.pinned(conn).filter(|_| initiator) {
             // Whether DNSSEC was wanted has been looked at when they were found.
             return Ok(Keys::Known(both(pins, true)));
@@ -69,7 +79,10 @@ impl Engine {
         let Some(found) = found else {
             let gateway = peer.known().and_then(gateway_of);
             let gateway = gateway.ok_or_else(|| {
-                unknown("an identity of this kind can't be looked up: an address or a name can".to_owned())
+                unknown(
+                    "an identity of this kind can't be looked up: an address or a name can"
+                        .to_owned(),
+                )
             })?;
             if self.open_lookups() >= MAX_OPEN {
                 return Err(unknown("too many keys are being looked up".to_owned()));
@@ -95,7 +108,11 @@ impl Engine {
             base: state.conn,
             remote: state.remote,
             local: self.ike_side(state.local),
-            key: state.peer_keys.first().cloned().filter(|_| state.isakmp().is_some()),
+            key: state
+                .peer_keys
+                .first()
+                .cloned()
+                .filter(|_| state.isakmp().is_some()),
             secure: state.secure,
         })
     }
@@ -115,6 +132,8 @@ impl Engine {
         }
         let configured = self.public_keys_of(&conn.that.id);
         configured.contains(key)
-            || (configured.is_empty() && conn.that.key_from_dns && (state.secure || !conn.policy.dnssec))
+            || (configured.is_empty()
+                && conn.that.key_from_dns
+                && (state.secure || !conn.policy.dnssec))
     }
 }

@@ -147,14 +147,18 @@ impl Engine {
             {
                 return Err(refused(format!(
                     "the key of the peer will do for {}, not for {}",
-                    self.conns.get(base).map_or_else(String::new, Connection::tag),
+                    self.conns
+                        .get(base)
+                        .map_or_else(String::new, Connection::tag),
                     found.tag()
                 )));
             }
             let id = found.id();
             return self.answer_offer(now, under, offer, bytes, id, &clients);
         }
-        let claimant = self.claimant(under).ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
+        let claimant = self
+            .claimant(under)
+            .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
         match self.vet(claimant.clone(), &clients).map_err(refused)? {
             Vetted::NotOurs => Err(refused(format!(
                 "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}",

@@ -245,7 +245,8 @@ impl Engine {
         };
         let (tries, conn) = (state.tries, self.conns.get(state.conn));
         // A gateway that DNS names and that does not answer is given up at once: there may be another, or a shunt to go by.
-        let silent = state.name == Name::MainI1 && conn.is_some_and(|conn| conn.policy.opportunistic);
+        let silent =
+            state.name == Name::MainI1 && conn.is_some_and(|conn| conn.policy.opportunistic);
         let limit = if silent {
             tries
         } else {

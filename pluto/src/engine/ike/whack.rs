@@ -114,8 +114,11 @@ impl Engine {
                     && !matches!(state.exchange, Exchange::Refused))
         };
         let mut states = self.ike.states.phase1_with(peer).filter(usable);
-        let ready: Option<&State> =
-            states.find(|state| self.conns.get(state.conn).is_some_and(|conn| fits(state, conn)));
+        let ready: Option<&State> = states.find(|state| {
+            self.conns
+                .get(state.conn)
+                .is_some_and(|conn| fits(state, conn))
+        });
         ready.map(|state| state.id)
     }
 

@@ -133,7 +133,10 @@ impl Engine {
                     for proto in [17, 6] {
                         let port = Port(DOMAIN);
                         let clients = Clients {
-                            our_protoport: ProtoPort { proto, port: Port::ANY },
+                            our_protoport: ProtoPort {
+                                proto,
+                                port: Port::ANY,
+                            },
                             their_protoport: ProtoPort { proto, port },
                             ..clients
                         };

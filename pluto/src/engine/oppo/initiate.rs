@@ -90,9 +90,8 @@ impl Engine {
     pub(crate) fn oppo_whack(&mut self, now: Time, client: ClientId, pair: Pair) {
         let about = About::client(client);
         let (here, there) = pair;
-        let cannot = |why: &str| {
-            format!("Can not opportunistically initiate for {here} to {there}: {why}")
-        };
+        let cannot =
+            |why: &str| format!("Can not opportunistically initiate for {here} to {there}: {why}");
         if here.is_unspecified() || there.is_unspecified() {
             self.loglog(about, Rc::OppoFailure, cannot("impossible IP address"));
             return;
@@ -208,13 +207,20 @@ impl Engine {
             return;
         };
         attempt.waiting = candidates(&answer.delegations);
-        let why = format!("no record for {} names a gateway that can be reached", pair.1);
+        let why = format!(
+            "no record for {} names a gateway that can be reached",
+            pair.1
+        );
         attempt.why = (why, failure::after_records());
         self.next_gateway(now, pair);
     }
 
     fn wants_dnssec(&self, pair: Pair) -> bool {
-        let template = self.oppo.attempts.get(&pair).map(|attempt| attempt.template);
+        let template = self
+            .oppo
+            .attempts
+            .get(&pair)
+            .map(|attempt| attempt.template);
         let conn = template.and_then(|template| self.conns.get(template));
         conn.is_some_and(|conn| conn.policy.dnssec)
     }
@@ -389,7 +395,8 @@ impl Engine {
             // What is there stays until its end.
             return true;
         }
-        let (Some(clients), peer, template) = (conn.clients(), conn.that.host, conn.template) else {
+        let (Some(clients), peer, template) = (conn.clients(), conn.that.host, conn.template)
+        else {
             return true;
         };
         let pair = (clients.ours.addr(), clients.theirs.addr());
@@ -411,7 +418,9 @@ impl Engine {
                 self.next_gateway(now, pair);
             }
             _ if held => {
-                let policy = template.and_then(|id| self.conns.get(id)).map(|conn| conn.policy);
+                let policy = template
+                    .and_then(|id| self.conns.get(id))
+                    .map(|conn| conn.policy);
                 if let Some(policy) = policy {
                     let flow = flow_between(pair);
                     self.set_bare(now, flow, shunt_of(&policy), &why, Some(life));
@@ -435,7 +444,10 @@ impl Engine {
         if let Some(peer) = conn.that.host {
             self.oppo.failed.remove(peer);
         }
-        let clients = self.conns.get(id).and_then(crate::engine::Connection::clients);
+        let clients = self
+            .conns
+            .get(id)
+            .and_then(crate::engine::Connection::clients);
         if let Some(clients) = clients {
             let pair = (clients.ours.addr(), clients.theirs.addr());
             self.attempt_over(pair, Rc::Comment, "the tunnel is up");
@@ -444,7 +456,11 @@ impl Engine {
 
     /// The instance of an attempt is deleted.
     pub(super) fn attempt_abandoned(&mut self, _now: Time, id: ConnId) {
-        let Some(clients) = self.conns.get(id).and_then(crate::engine::Connection::clients) else {
+        let Some(clients) = self
+            .conns
+            .get(id)
+            .and_then(crate::engine::Connection::clients)
+        else {
             return;
         };
         let pair = (clients.ours.addr(), clients.theirs.addr());
@@ -501,7 +517,11 @@ impl Engine {
                 (Some(_), Some(gateway)) => format!("negotiating with {}", gateway.gateway),
                 _ => "looking up in DNS".to_owned(),
             };
-            format!("{}:0 -0-> {}:0 => %hold 0    {doing}", attempt.flow.src, Subnet::host(pair.1))
+            format!(
+                "{}:0 -0-> {}:0 => %hold 0    {doing}",
+                attempt.flow.src,
+                Subnet::host(pair.1)
+            )
         };
         self.oppo.attempts.iter().map(line).collect()
     }
@@ -519,7 +539,9 @@ pub(super) fn delegates(
         return if answer.keys.contains(key) {
             Ok(true)
         } else {
-            Err(format!("all keys in DNS of {gateway} are other ones than ours"))
+            Err(format!(
+                "all keys in DNS of {gateway} are other ones than ours"
+            ))
         };
     }
     let to_us: Vec<&Delegation> = answer
@@ -528,14 +550,18 @@ pub(super) fn delegates(
         .filter(|delegation| delegation.is_to(gateway))
         .collect();
     if to_us.is_empty() {
-        return Err(format!("no record for {client} names {gateway} as its gateway"));
+        return Err(format!(
+            "no record for {client} names {gateway} as its gateway"
+        ));
     }
     if to_us.iter().any(|d| d.key.as_ref() == Some(key)) {
         Ok(true)
     } else if to_us.iter().any(|d| d.key.is_none()) {
         Ok(false)
     } else {
-        Err(format!("the record for {client} names {gateway} with another key"))
+        Err(format!(
+            "the record for {client} names {gateway} with another key"
+        ))
     }
 }
 

@@ -76,8 +76,9 @@ impl Engine {
             .resolve_id(&conn.this.id)
             .or_else(|| conn.this.host.map(KnownId::Address))
             .ok_or("no identity for our end")?;
-        let gateway = gateway_of(&me)
-            .ok_or_else(|| format!("our identity {me} can't be looked up in DNS: an address or @NAME can"))?;
+        let gateway = gateway_of(&me).ok_or_else(|| {
+            format!("our identity {me} can't be looked up in DNS: an address or @NAME can")
+        })?;
         let anyone = match conn.this.host {
             Some(host) if host.is_ipv6() => KnownId::any6(),
             _ => KnownId::any4(),

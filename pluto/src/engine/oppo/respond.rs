@@ -44,7 +44,7 @@ pub(crate) enum Vetted {
     /// It may go on, with this template.
     Yes(ConnId),
     /// DNS must be asked.
-    Ask(Vetting),
+    Ask(Box<Vetting>),
 }
 
 /// A Quick Mode that waits for DNS.
@@ -87,9 +87,13 @@ impl Engine {
         let ours = template.this.host == Some(clients.ours.addr());
         // What comes from an address itself needs no record: Main Mode went there and back. What was found by looking up this very
         // address has been vetted.
-        let known = self.conns.opportunistic_between(clients.ours, clients.theirs);
+        let known = self
+            .conns
+            .opportunistic_between(clients.ours, clients.theirs);
         let pinned = known.is_some_and(|id| {
-            self.conns.get(id).is_some_and(|conn| conn.that.host == Some(claimant.remote.ip()))
+            self.conns
+                .get(id)
+                .is_some_and(|conn| conn.that.host == Some(claimant.remote.ip()))
                 && self.pinned(id).is_some_and(|pins| pins.contains(key))
         });
         let theirs = pinned || claimant.remote.ip() == clients.theirs.addr();
@@ -99,25 +103,31 @@ impl Engine {
         if self.oppo.vettings.open.len() >= MAX_VETTINGS {
             return Err("too many tunnels are waiting for DNS".to_owned());
         }
-        Ok(Vetted::Ask(Vetting {
+        Ok(Vetted::Ask(Box::new(Vetting {
             template: template.id(),
             claimant,
             clients: *clients,
             ours,
             theirs,
             offer: None,
-        }))
+        })))
     }
 
     /// Asks DNS; the offer waits.
-    pub(crate) fn ask_about(&mut self, now: Time, mut vetting: Vetting, offer: Offer, bytes: &[u8]) {
+    pub(crate) fn ask_about(
+        &mut self,
+        now: Time,
+        mut vetting: Box<Vetting>,
+        offer: Offer,
+        bytes: &[u8],
+    ) {
         vetting.offer = Some((offer, bytes.to_vec()));
         let (ours, theirs) = (vetting.clients.ours.addr(), vetting.clients.theirs.addr());
         let (ours_known, theirs_known) = (vetting.ours, vetting.theirs);
         let vettings = &mut self.oppo.vettings;
         vettings.last += 1;
         let id = vettings.last;
-        vettings.open.insert(id, vetting);
+        vettings.open.insert(id, *vetting);
         if !ours_known {
             self.look_up(now, Query::Delegation(ours), Asker::VetOurs(id));
         }
@@ -148,7 +158,13 @@ impl Engine {
                     vetting.ours && vetting.theirs
                 });
                 if done && let Some(vetting) = self.oppo.vettings.open.remove(&id) {
-                    let Vetting { claimant, template, clients, offer, .. } = vetting;
+                    let Vetting {
+                        claimant,
+                        template,
+                        clients,
+                        offer,
+                        ..
+                    } = vetting;
                     if let Some((offer, bytes)) = offer {
                         self.ike_vetted(now, &claimant, template, &clients, offer, &bytes);
                     }
@@ -175,7 +191,10 @@ impl Engine {
             return Ok((!proved).then_some(Query::Keys(gateway)));
         }
         believed(answer, template.policy.dnssec)?;
-        let peer = self.conns.get(vetting.claimant.base).map(|conn| conn.that.id.clone());
+        let peer = self
+            .conns
+            .get(vetting.claimant.base)
+            .map(|conn| conn.that.id.clone());
         let peer = peer.and_then(|id| self.resolve_id(&id));
         let gateway = peer.as_ref().and_then(gateway_of);
         let gateway = gateway.ok_or("the peer's identity can't be in DNS")?;
@@ -284,7 +303,10 @@ impl Engine {
         clients: &Clients,
     ) -> Option<ConnId> {
         let peer_id = self.conns.get(claimant.base)?.that.id.clone();
-        if let Some(known) = self.conns.opportunistic_between(clients.ours, clients.theirs) {
+        if let Some(known) = self
+            .conns
+            .opportunistic_between(clients.ours, clients.theirs)
+        {
             let same = self
                 .conns
                 .get(known)
@@ -304,7 +326,11 @@ impl Engine {
         if let Some(key) = &claimant.key {
             self.oppo.pins.insert(made, vec![key.clone()]);
         }
-        debug_assert!(self.conns.get(made).is_some_and(|conn| conn.kind == Kind::Instance));
+        debug_assert!(
+            self.conns
+                .get(made)
+                .is_some_and(|conn| conn.kind == Kind::Instance)
+        );
         Some(made)
     }
 }
@@ -318,13 +344,21 @@ fn speaks_for(
     key: &PublicKey,
 ) -> Result<(), String> {
     let client = client.addr();
-    let mut to_it = answer.delegations.iter().filter(|d| d.is_to(gateway)).peekable();
+    let mut to_it = answer
+        .delegations
+        .iter()
+        .filter(|d| d.is_to(gateway))
+        .peekable();
     if to_it.peek().is_none() {
-        return Err(format!("no record for {client} names {gateway} as its gateway"));
+        return Err(format!(
+            "no record for {client} names {gateway} as its gateway"
+        ));
     }
     if to_it.any(|d| d.key.as_ref().is_none_or(|known| known == key)) {
         Ok(())
     } else {
-        Err(format!("the record for {client} names {gateway} with another key"))
+        Err(format!(
+            "the record for {client} names {gateway} with another key"
+        ))
     }
 }

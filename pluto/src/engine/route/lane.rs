@@ -212,7 +212,9 @@ impl Engine {
                 self.conns.set_routing(conn, routing);
                 // Its eroute has taken the place of a shunt that was there for the same packets.
                 let clients = self.conns.get(conn).and_then(|conn| conn.clients());
-                if routing.erouted() && let Some(clients) = clients {
+                if routing.erouted()
+                    && let Some(clients) = clients
+                {
                     self.bare_gone(&flow_of(&clients));
                 }
             }

@@ -57,7 +57,10 @@ impl Shunts {
     }
 
     fn remove(&mut self, flow: &Flow) {
-        if let Some(Bare { until: Some(until), .. }) = self.bare.remove(flow) {
+        if let Some(Bare {
+            until: Some(until), ..
+        }) = self.bare.remove(flow)
+        {
             self.ends.remove(&(until, *flow));
         }
     }
@@ -105,7 +108,13 @@ impl Engine {
     pub(crate) fn drop_bare(&mut self, now: Time, flow: Flow) {
         if let Some(bare) = self.shunts.bare.get(&flow).cloned() {
             // Its time is over, whatever becomes of the request.
-            self.shunts.insert(flow, Bare { until: None, ..bare });
+            self.shunts.insert(
+                flow,
+                Bare {
+                    until: None,
+                    ..bare
+                },
+            );
             self.enqueue(now, Some(flow.dst), Op::DropBare(flow));
         }
     }
@@ -135,7 +144,10 @@ impl Engine {
 
     /// Whether it is of this kind.
     pub(super) fn bare_is(&self, flow: &Flow, kind: MagicSpi) -> bool {
-        self.shunts.bare.get(flow).is_some_and(|bare| bare.kind == kind)
+        self.shunts
+            .bare
+            .get(flow)
+            .is_some_and(|bare| bare.kind == kind)
     }
 
     /// Those that go after some time.

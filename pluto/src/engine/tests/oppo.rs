@@ -83,7 +83,13 @@ impl Dns<'_> {
     }
 
     /// `client`'s record names `speaker`.
-    fn delegate(&mut self, client: &str, speaker: &str, key: Option<&PublicKey>, security: Security) {
+    fn delegate(
+        &mut self,
+        client: &str,
+        speaker: &str,
+        key: Option<&PublicKey>,
+        security: Security,
+    ) {
         let delegation = Delegation {
             precedence: 10,
             gateway: Speaker::parse(speaker).unwrap(),
@@ -137,7 +143,10 @@ fn has(gateway: &Gateway, eroute: &str) -> bool {
 }
 
 fn went_encrypted(gateway: &Gateway) -> bool {
-    gateway.released.iter().any(|v| matches!(v, Outbound::Transmit { .. }))
+    gateway
+        .released
+        .iter()
+        .any(|v| matches!(v, Outbound::Transmit { .. }))
 }
 
 fn trace(pair: &Pair) -> String {
@@ -155,14 +164,31 @@ fn the_first_packet_goes_encrypted() {
     let mut pair = opportunists(Security::Secure);
     pair.west.send(WEST, EAST);
     pair.settle();
-    assert!(has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => tun0x"), "{}", trace(&pair));
-    assert!(has(&pair.east, "192.1.2.23/32 -> 192.1.2.45/32 => tun0x"), "{}", trace(&pair));
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => tun0x"),
+        "{}",
+        trace(&pair)
+    );
+    assert!(
+        has(&pair.east, "192.1.2.23/32 -> 192.1.2.45/32 => tun0x"),
+        "{}",
+        trace(&pair)
+    );
     assert!(went_encrypted(&pair.west), "{:?}", pair.west.released);
     pair.carries(EAST, WEST);
     let status = pair.west.status_text();
-    assert!(status.contains("\"me-to-anyone\"[1]: 192.1.2.45---192.1.2.254...192.1.2.23; erouted"), "{status}");
+    assert!(
+        status.contains("\"me-to-anyone\"[1]: 192.1.2.45---192.1.2.254...192.1.2.23; erouted"),
+        "{status}"
+    );
     // Its packets come by the route of the template.
-    assert!(!pair.west.verbs[2..].iter().any(|verb| verb.starts_with("route")), "{:?}", pair.west.verbs);
+    assert!(
+        !pair.west.verbs[2..]
+            .iter()
+            .any(|verb| verb.starts_with("route")),
+        "{:?}",
+        pair.west.verbs
+    );
 }
 
 #[test]
@@ -170,7 +196,11 @@ fn gateways_speak_for_their_nets() {
     let mut pair = opportunists(Security::Secure);
     pair.west.send("10.0.1.1", "10.0.2.1");
     pair.settle();
-    assert!(has(&pair.west, "10.0.1.1/32 -> 10.0.2.1/32 => tun0x"), "{}", trace(&pair));
+    assert!(
+        has(&pair.west, "10.0.1.1/32 -> 10.0.2.1/32 => tun0x"),
+        "{}",
+        trace(&pair)
+    );
     assert!(went_encrypted(&pair.west));
     pair.carries("10.0.2.1", "10.0.1.1");
     let log = pair.west.log.join("\n");
@@ -179,7 +209,12 @@ fn gateways_speak_for_their_nets() {
     pair.west.send("10.0.1.1", EAST);
     pair.settle();
     pair.carries(EAST, "10.0.1.1");
-    let mains = pair.west.log.iter().filter(|l| l.contains("initiating Main Mode")).count();
+    let mains = pair
+        .west
+        .log
+        .iter()
+        .filter(|l| l.contains("initiating Main Mode"))
+        .count();
     assert_eq!(mains, 1, "{}", trace(&pair));
 }
 
@@ -192,8 +227,13 @@ fn one_who_is_known_by_name_only_can_begin() {
     dns.key("@west.example.com", &west, Security::Secure);
     dns.0.west.dns.remove(&Query::Delegation(addr(WEST)));
     dns.0.east.dns.remove(&Query::Delegation(addr(WEST)));
-    dns.0.east.dns.remove(&Query::Keys(Speaker::Address(addr(WEST))));
-    pair.west.ask(Request::Delete { name: "me-to-anyone".into() });
+    dns.0
+        .east
+        .dns
+        .remove(&Query::Keys(Speaker::Address(addr(WEST))));
+    pair.west.ask(Request::Delete {
+        name: "me-to-anyone".into(),
+    });
     let mut conn = to_anyone("by-name", WEST, None);
     conn.left.id = Some("@west.example.com".into());
     pair.west.add(conn);
@@ -210,8 +250,17 @@ fn many_packets_ask_once() {
     for _ in 0..20 {
         pair.west.send(WEST, EAST);
     }
-    assert_eq!(pair.west.asked.len(), 2, "our key and their gateway: {:?}", pair.west.asked);
-    assert!(pair.west.status_text().contains("=> %hold 0    looking up in DNS"));
+    assert_eq!(
+        pair.west.asked.len(),
+        2,
+        "our key and their gateway: {:?}",
+        pair.west.asked
+    );
+    assert!(
+        pair.west
+            .status_text()
+            .contains("=> %hold 0    looking up in DNS")
+    );
     pair.west.dns_answers();
     pair.settle();
     pair.carries(EAST, WEST);
@@ -225,7 +274,11 @@ fn both_ends_begin_at_once() {
     pair.settle();
     pair.sleep(70);
     pair.carries(EAST, WEST);
-    assert!(pair.west.eroutes().len() == 3 && pair.east.eroutes().len() == 3, "{}", trace(&pair));
+    assert!(
+        pair.west.eroutes().len() == 3 && pair.east.eroutes().len() == 3,
+        "{}",
+        trace(&pair)
+    );
 }
 
 /// What becomes of a packet to a destination without a tunnel, by policy.
@@ -255,7 +308,9 @@ fn without_a_tunnel_the_policy_decides() {
     };
     let bogus = |pair: &mut Pair| {
         let (name, why) = (theirs().name(), "signature expired".to_owned());
-        pair.west.dns.insert(theirs(), Err(LookupError::Bogus { name, why }));
+        pair.west
+            .dns
+            .insert(theirs(), Err(LookupError::Bogus { name, why }));
     };
     let dead = |pair: &mut Pair| {
         pair.west.dns_waits = true;
@@ -265,7 +320,8 @@ fn without_a_tunnel_the_policy_decides() {
         Dns(pair).delegate(EAST, EAST, Some(&other), Security::Secure);
     };
     let silent = |pair: &mut Pair| pair.cut = true;
-    let cases: [(&str, &dyn Fn(&mut Pair)); 5] = [
+    type Spoil<'a> = &'a dyn Fn(&mut Pair);
+    let cases: [(&str, Spoil<'_>); 5] = [
         ("no record", &no_record),
         ("bogus", &bogus),
         ("DNS dead", &dead),
@@ -281,7 +337,9 @@ fn without_a_tunnel_the_policy_decides() {
         for failure in [Failure::Drop, Failure::Reject] {
             let (pair, released) = after_failure(failure, spoil);
             assert!(
-                !released.iter().any(|v| matches!(v, Outbound::Pass { .. } | Outbound::Transmit { .. })),
+                !released
+                    .iter()
+                    .any(|v| matches!(v, Outbound::Pass { .. } | Outbound::Transmit { .. })),
                 "{what}: {released:?} {}",
                 trace(&pair)
             );
@@ -293,7 +351,11 @@ fn without_a_tunnel_the_policy_decides() {
 fn a_shunt_has_its_reason_and_its_end() {
     let mut pair = opportunists(Security::Secure);
     pair.west.send(WEST, "192.0.2.9");
-    assert!(has(&pair.west, "192.1.2.45/32 -> 192.0.2.9/32 => %pass"), "{}", trace(&pair));
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.0.2.9/32 => %pass"),
+        "{}",
+        trace(&pair)
+    );
     let status = pair.west.status_text();
     assert!(status.contains("192.1.2.45/32:0 -0-> 192.0.2.9/32:0 => %pass 0    no TXT X-IPsec-Server or IPSECKEY record for 9.2.0.192.in-addr.arpa in DNS (not signed) (since 0 s, for 300 s more)"), "{status}");
     let asked = pair.west.asked.len();
@@ -313,21 +375,38 @@ fn unsigned_answers_are_believed_unless_dnssec_is_wanted() {
     pair.carries(EAST, WEST);
     // As an initiator.
     let mut pair = opportunists(Security::Insecure);
-    pair.west.ask(Request::Delete { name: "me-to-anyone".into() });
+    pair.west.ask(Request::Delete {
+        name: "me-to-anyone".into(),
+    });
     let mut strict = to_anyone("strict", WEST, None);
     strict.policy.dnssec = true;
     pair.west.add(strict.clone());
     pair.west.route("strict");
     pair.west.send(WEST, EAST);
     pair.settle();
-    assert!(has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %pass"), "{}", trace(&pair));
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %pass"),
+        "{}",
+        trace(&pair)
+    );
     assert!(pair.west.status_text().contains("dnssec=yes"));
     // As a responder.
     pair.east.send(EAST, WEST);
     pair.settle();
     pair.sleep(400);
-    assert!(!has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => tun"), "{}", trace(&pair));
-    assert!(pair.west.log.iter().any(|l| l.contains("wants one (dnssec=yes)")), "{}", trace(&pair));
+    assert!(
+        !has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => tun"),
+        "{}",
+        trace(&pair)
+    );
+    assert!(
+        pair.west
+            .log
+            .iter()
+            .any(|l| l.contains("wants one (dnssec=yes)")),
+        "{}",
+        trace(&pair)
+    );
 }
 
 #[test]
@@ -337,22 +416,46 @@ fn a_stranger_must_have_the_right_to_speak_for_its_client() {
     pair.east.dns.remove(&Query::Delegation(addr("10.0.1.1")));
     pair.west.send("10.0.1.1", "10.0.2.1");
     pair.settle();
-    assert!(!has(&pair.east, "10.0.2.1/32 -> 10.0.1.1/32 => tun"), "{}", trace(&pair));
+    assert!(
+        !has(&pair.east, "10.0.2.1/32 -> 10.0.1.1/32 => tun"),
+        "{}",
+        trace(&pair)
+    );
     let text = "gateway 192.1.2.45 wants connection with 10.0.1.1 as his client, but DNS fails to confirm delegation: no TXT";
-    assert!(pair.east.log.iter().any(|l| l.contains(text)), "{}", trace(&pair));
+    assert!(
+        pair.east.log.iter().any(|l| l.contains(text)),
+        "{}",
+        trace(&pair)
+    );
     // Nor that east speaks for 10.0.2.1.
     let mut pair = opportunists(Security::Secure);
     pair.east.dns.remove(&Query::Delegation(addr("10.0.2.1")));
     pair.west.send("10.0.1.1", "10.0.2.1");
     pair.settle();
     assert!(!has(&pair.east, "10.0.2.1/32 -> 10.0.1.1/32 => tun"));
-    assert!(pair.east.log.iter().any(|l| l.contains("as our client, but DNS fails")), "{}", trace(&pair));
+    assert!(
+        pair.east
+            .log
+            .iter()
+            .any(|l| l.contains("as our client, but DNS fails")),
+        "{}",
+        trace(&pair)
+    );
     // And nobody is believed whose key DNS does not have.
     let mut pair = opportunists(Security::Secure);
-    pair.east.dns.remove(&Query::Keys(Speaker::Address(addr(WEST))));
+    pair.east
+        .dns
+        .remove(&Query::Keys(Speaker::Address(addr(WEST))));
     pair.west.send(WEST, EAST);
     pair.settle();
-    assert!(pair.east.log.iter().any(|l| l.contains("DNS search for KEY failed")), "{}", trace(&pair));
+    assert!(
+        pair.east
+            .log
+            .iter()
+            .any(|l| l.contains("DNS search for KEY failed")),
+        "{}",
+        trace(&pair)
+    );
     assert!(!has(&pair.east, "192.1.2.23/32 -> 192.1.2.45/32 => tun"));
 }
 
@@ -366,13 +469,24 @@ fn the_next_gateway_is_tried() {
         source: Source::Txt,
     };
     // The first is nobody, a name in a TXT record can't be reached, and the last is east.
-    let delegations = vec![delegation(5, "192.1.2.99"), delegation(7, "@east"), delegation(10, EAST)];
-    let found = Answer { delegations, ..answer() };
+    let delegations = vec![
+        delegation(5, "192.1.2.99"),
+        delegation(7, "@east"),
+        delegation(10, EAST),
+    ];
+    let found = Answer {
+        delegations,
+        ..answer()
+    };
     Dns(&mut pair).set(Query::Delegation(addr("10.0.2.1")), Ok(found));
     pair.west.send("10.0.1.1", "10.0.2.1");
     pair.settle();
     pair.sleep(30);
-    assert!(has(&pair.west, "10.0.1.1/32 -> 10.0.2.1/32 => tun"), "{}", trace(&pair));
+    assert!(
+        has(&pair.west, "10.0.1.1/32 -> 10.0.2.1/32 => tun"),
+        "{}",
+        trace(&pair)
+    );
     pair.carries("10.0.2.1", "10.0.1.1");
     assert!(went_encrypted(&pair.west), "the packet has waited");
 }
@@ -419,25 +533,48 @@ fn whack_asks_for_a_pair() {
     let client = pair.west.ask(oppo(EAST));
     pair.settle();
     let status = pair.west.finished.iter().find(|(id, _)| *id == client);
-    assert_eq!(status.map(|(_, status)| *status), Some(0), "{:?}", pair.west.said);
+    assert_eq!(
+        status.map(|(_, status)| *status),
+        Some(0),
+        "{:?}",
+        pair.west.said
+    );
     pair.carries(EAST, WEST);
     assert_eq!(pair.west.status_of(oppo("192.0.2.9")), 33);
-    assert!(pair.west.said[0].contains("033 Can not opportunistically initiate for 192.1.2.45 to 192.0.2.9: no TXT"), "{:?}", pair.west.said);
+    assert!(
+        pair.west.said[0]
+            .contains("033 Can not opportunistically initiate for 192.1.2.45 to 192.0.2.9: no TXT"),
+        "{:?}",
+        pair.west.said
+    );
 }
 
 #[test]
 fn name_servers_never_wait_for_themselves() {
     let mut pair = opportunists(Security::Secure);
-    pair.west.ask(Request::Delete { name: "me-to-anyone".into() });
+    pair.west.ask(Request::Delete {
+        name: "me-to-anyone".into(),
+    });
     let mut private = to_anyone("private", WEST, None);
     private.policy.failure = Failure::Drop;
     pair.west.add(private);
     pair.west.route("private");
     pair.west.give(Event::NameServers(vec![addr("192.0.2.53")]));
-    assert!(has(&pair.west, "192.1.2.45/32 -> 192.0.2.53/32:53 => %pass:17"), "{:?}", pair.west.eroutes());
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.0.2.53/32:53 => %pass:17"),
+        "{:?}",
+        pair.west.eroutes()
+    );
     // All else to it waits.
     pair.west.dns_waits = true;
-    assert!(matches!(pair.west.send(WEST, "192.0.2.53"), Outbound::Held | Outbound::Drop(_)), "{:?}", pair.west.eroutes());
+    assert!(
+        matches!(
+            pair.west.send(WEST, "192.0.2.53"),
+            Outbound::Held | Outbound::Drop(_)
+        ),
+        "{:?}",
+        pair.west.eroutes()
+    );
     pair.west.give(Event::NameServers(Vec::new()));
     assert!(!has(&pair.west, "192.1.2.45/32 -> 192.0.2.53/32:53"));
 }
@@ -458,7 +595,12 @@ fn a_scan_is_remembered_and_forgotten() {
     assert!(pair.west.eroutes().len() > 3000);
     pair.sleep(310);
     pair.carries(EAST, WEST);
-    assert_eq!(pair.west.eroutes().len(), 3, "{}", pair.west.eroutes().len());
+    assert_eq!(
+        pair.west.eroutes().len(),
+        3,
+        "{}",
+        pair.west.eroutes().len()
+    );
 }
 
 #[test]
@@ -473,15 +615,33 @@ fn a_changed_policy_takes_the_tunnel_along() {
     };
     at_west("private-or-clear", Shunt::Trap, Failure::Pass, true);
     at_west("clear", Shunt::Pass, Failure::None, false);
-    pair.west.ask(Request::Delete { name: "me-to-anyone".into() });
-    files(&mut pair.west, &[("private-or-clear", &["192.1.2.0/24", "192.0.2.0/24"])]);
+    pair.west.ask(Request::Delete {
+        name: "me-to-anyone".into(),
+    });
+    files(
+        &mut pair.west,
+        &[("private-or-clear", &["192.1.2.0/24", "192.0.2.0/24"])],
+    );
     pair.west.send(WEST, EAST);
     pair.settle();
     pair.carries(EAST, WEST);
-    files(&mut pair.west, &[("private-or-clear", &["192.1.2.0/24", "192.0.3.0/24"])]);
+    files(
+        &mut pair.west,
+        &[("private-or-clear", &["192.1.2.0/24", "192.0.3.0/24"])],
+    );
     pair.carries(EAST, WEST);
-    files(&mut pair.west, &[("private-or-clear", &["192.1.2.0/24"]), ("clear", &["192.1.2.23/32"])]);
+    files(
+        &mut pair.west,
+        &[
+            ("private-or-clear", &["192.1.2.0/24"]),
+            ("clear", &["192.1.2.23/32"]),
+        ],
+    );
     pair.settle();
-    assert!(has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %pass"), "{}", trace(&pair));
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %pass"),
+        "{}",
+        trace(&pair)
+    );
     assert!(pair.west.sas().is_empty());
 }
