@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testing::{Gateways, Keys, NET_TO_NET, Testbed};
+use testing::{Background, Capture, Gateways, Keys, NET_TO_NET, Testbed};
 
 testing::on_both_data_paths!(
     a_gateway_killed_and_restarted_has_its_tunnel_back,
@@ -15,19 +15,41 @@ testing::on_both_data_paths!(
 
 const UP: &str = "ipsec auto --status | grep -q 'IPsec SA established'";
 
+const PING: &str = "ping -n -q -c 1 -W 1 192.0.2.1";
+
+/// Pings from sunset every so many seconds, and what passes between the gateways meanwhile.
+struct Watched(Capture, Background);
+
+impl Watched {
+    fn start(net: &Gateways, interval: &str) -> Watched {
+        let capture = net.public.capture("icmp or esp");
+        let ping = format!("ping -n -q -i {interval} -p 706c61696e746578742120 192.0.2.1");
+        Watched(capture, net.sunset.spawn(&ping))
+    }
+
+    /// Ends once a ping passes: all of them were in ESP, of which there were as many, or nowhere.
+    fn all_in_esp(self, net: &Gateways, at_least: usize) {
+        net.sunset.wait_for(PING, Duration::from_secs(10));
+        let Watched(capture, pings) = self;
+        drop(pings);
+        let captured = capture.stop();
+        assert!(captured.packets("esp").len() >= at_least);
+        assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+        assert!(!captured.holds(b"plaintext! plaintext! "));
+    }
+}
+
 fn comes_back(victims: &str) {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     let conns = NET_TO_NET.replace("auto=add", "auto=start\n\tkeyingtries=3");
     net.configure("", &conns).start();
     net.west.wait_for(UP, Duration::from_secs(30));
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
+    net.sunset.wait_for(PING, Duration::from_secs(10));
 
     net.east.run(&format!("pkill -9 -x '{victims}'")).ok();
     net.east.run("sleep 0.3; ipsec setup start").ok();
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
+    net.sunset.wait_for(PING, Duration::from_secs(60));
     assert_eq!(
         net.pings(10, "0.1", "ff"),
         10,
@@ -68,8 +90,7 @@ fn a_daemon_that_crashes_is_started_again_without_a_hand() {
         .run("pkill -ABRT -x pluto; sleep 0.3; ! pgrep -x pluto")
         .ok();
     net.east.wait_for(UP, Duration::from_secs(60));
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
+    net.sunset.wait_for(PING, Duration::from_secs(60));
     // Again: the watcher is still there, and one only.
     net.east
         .run("test $(pgrep -fc 'setup [_]watch') = 1 && pkill -9 -x pluto")
@@ -81,8 +102,7 @@ fn a_daemon_that_crashes_is_started_again_without_a_hand() {
             .run("pkill -9 -x klipsd; sleep 0.3; ! ip link show ipsec0")
             .ok();
     }
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(60));
+    net.sunset.wait_for(PING, Duration::from_secs(60));
 
     net.east.run("ipsec setup stop").ok();
     net.east
@@ -97,21 +117,13 @@ fn nothing_passes_in_the_clear_while_klips_is_dead() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     net.tunnel("");
-    let capture = net.public.capture("icmp or esp");
-    let pings = net
-        .sunset
-        .spawn("ping -n -q -i 0.01 -p 706c61696e746578742120 192.0.2.1");
+    let watched = Watched::start(&net, "0.01");
     net.west
         .run("pkill -9 -x 'pluto|klipsd'; sleep 0.5; ! ip link show ipsec0")
         .ok();
     net.west.run("ipsec setup start").ok();
     net.up("net-to-net");
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
-    drop(pings);
-    let captured = capture.stop();
-    assert!(captured.packets("esp").len() >= 20);
-    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+    watched.all_in_esp(&net, 20);
 
     // What is stopped on purpose is open again, even after a crash.
     net.west
@@ -172,21 +184,11 @@ fn nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     net.tunnel("");
-    let capture = net.public.capture("icmp or esp");
-    let pings = net
-        .sunset
-        .spawn("ping -n -q -i 0.002 -p 706c61696e746578742120 192.0.2.1");
+    let watched = Watched::start(&net, "0.002");
     net.west.run("pkill -9 -x pluto; sleep 0.3").ok();
     net.west.run("ipsec setup start").ok();
     net.up("net-to-net");
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
-    drop(pings);
-
-    let captured = capture.stop();
-    assert!(captured.packets("esp").len() >= 100);
-    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
-    assert!(!captured.holds(b"plaintext! plaintext! "));
+    watched.all_in_esp(&net, 100);
 }
 
 fn nothing_passes_in_the_clear_during_a_restart() {
@@ -194,22 +196,14 @@ fn nothing_passes_in_the_clear_during_a_restart() {
     let net = Gateways::new(&testbed, Keys::Psk);
     net.configure("", &NET_TO_NET.replace("auto=add", "auto=start"));
     net.start().west.wait_for(UP, Duration::from_secs(30));
-    let capture = net.public.capture("icmp or esp");
-    let pings = net
-        .sunset
-        .spawn("ping -n -q -i 0.002 -p 706c61696e746578742120 192.0.2.1");
+    let watched = Watched::start(&net, "0.002");
     net.west.run("ipsec setup restart").ok();
     net.west
         .run("ip route show type blackhole")
         .ok()
         .never_says("metric 65534");
     net.west.wait_for(UP, Duration::from_secs(30));
-    net.sunset
-        .wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(10));
-    drop(pings);
-    let captured = capture.stop();
-    assert!(captured.packets("esp").len() >= 100);
-    assert_eq!(captured.packets("icmp"), Vec::<String>::new());
+    watched.all_in_esp(&net, 100);
 
     // A restart that fails opens nothing either; stopping does.
     net.west

@@ -1,7 +1,11 @@
 //! Packets that KLIPS in C made, on the wire to a gateway with the SAs that they were made with. The captures are not ours to
 //! carry: the environment variable `KLIPS_CAPTURES` names the directory they are in.
 
+use pcap::frames;
 use testing::{Captured, Gateways, Host, Keys, Testbed};
+
+#[path = "../../crates/klips/tests/common/pcap.rs"]
+mod pcap;
 
 testing::on_both_data_paths!(
     esp_3des_md5_into_west,
@@ -14,34 +18,6 @@ const EAST: &str = "192.1.2.23";
 const WEST: &str = "192.1.2.45";
 const DES_MD5: &str = "--esp 3des-md5-96 --enckey 0x4043434545464649494a4a4c4c4f4f515152525454575758 \
                        --authkey 0x87658765876587658765876587658765";
-
-/// The Ethernet frames with IPv4 in a pcap file; `None`, said plainly, when there are no captures here.
-fn frames(name: &str) -> Option<Vec<Vec<u8>>> {
-    let Ok(dir) = std::env::var("KLIPS_CAPTURES") else {
-        eprintln!("KLIPS_CAPTURES is not set: {name} is not tested");
-        return None;
-    };
-    let file = std::fs::read(std::path::Path::new(&dir).join(name)).expect(name);
-    let little = file[..4] == [0xd4, 0xc3, 0xb2, 0xa1];
-    let word = |at: usize| {
-        let bytes: [u8; 4] = file[at..at + 4].try_into().expect("4 bytes");
-        if little {
-            u32::from_le_bytes(bytes)
-        } else {
-            u32::from_be_bytes(bytes)
-        }
-    };
-    let (mut at, mut frames) = (24, Vec::new());
-    while at < file.len() {
-        let len = word(at + 8) as usize;
-        let frame = &file[at + 16..at + 16 + len];
-        if frame[12..14] == [8, 0] {
-            frames.push(frame.to_vec());
-        }
-        at += 16 + len;
-    }
-    Some(frames)
-}
 
 /// Sends the frames by one host's interface to another's on the same wire, whoever they were for.
 fn replay(from: &Host, to: &Host, interface: &str, frames: &[Vec<u8>]) {

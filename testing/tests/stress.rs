@@ -77,6 +77,13 @@ fn ten_thousand_changes_below_traffic() {
     assert_eq!(eroutes.lines().count(), 1, "{eroutes}");
 }
 
+/// As a key management daemon: what meets a trap is told to `client`.
+fn register(client: &mut Client) {
+    client
+        .call(|buf, ids| request::register(buf, ids, SaType::Esp))
+        .expect("an answer");
+}
+
 /// A namespace with all that KLIPS can have in one, and packets in its tables.
 fn lived_in() -> Netns {
     let net = Netns::new();
@@ -92,9 +99,7 @@ fn lived_in() -> Netns {
             .attach("ipsec3", "eth1", Some(1300))
             .expect("eth1 is there");
         let mut client = Client::connect().expect("the module is loaded");
-        client
-            .call(|buf, ids| request::register(buf, ids, SaType::Esp))
-            .expect("an answer");
+        register(&mut client);
         for n in 0..20 {
             let (peer, inner) = elsewhere(n);
             add_tunnel(&mut client, tunnel::WEST, peer, 0x4000 + n);
@@ -105,17 +110,7 @@ fn lived_in() -> Netns {
             );
         }
         let everything = ipsec_types::Selector::nets(subnet("0.0.0.0/0"), subnet("10.128.0.0/9"));
-        client
-            .call(|buf, ids| {
-                request::add_flow(
-                    buf,
-                    ids,
-                    &everything,
-                    SaId::magic(MagicSpi::Trap),
-                    SaFlags::NONE,
-                )
-            })
-            .expect("a trap");
+        add_eroute(&mut client, &everything, SaId::magic(MagicSpi::Trap));
     });
     net.sh(
         "ip addr add 10.0.1.1/32 dev lo && ip link set ipsec0 up && ip route add 10.0.0.0/8 dev ipsec0 src 10.0.1.1 \
@@ -216,21 +211,9 @@ fn traps_without_end() {
     let mut before = None;
     pair.west.enter(|| {
         let mut client = Client::connect().expect("the module is loaded");
-        client
-            .call(|buf, ids| request::register(buf, ids, SaType::Esp))
-            .expect("an answer");
+        register(&mut client);
         let everybody = ipsec_types::Selector::nets(subnet("10.0.1.0/24"), subnet("10.64.0.0/10"));
-        client
-            .call(|buf, ids| {
-                request::add_flow(
-                    buf,
-                    ids,
-                    &everybody,
-                    SaId::magic(MagicSpi::Trap),
-                    SaFlags::NONE,
-                )
-            })
-            .expect("a trap");
+        add_eroute(&mut client, &everybody, SaId::magic(MagicSpi::Trap));
         sh("ip route add 10.64.0.0/10 dev ipsec0 src 10.0.1.1");
         let socket = UdpSocket::bind("10.0.1.1:0").expect("the address is there");
         let deaf = Client::connect().expect("the module is loaded");
@@ -256,17 +239,7 @@ fn traps_without_end() {
                     .call(request::clear_flows)
                     .expect("there are eroutes");
                 before = Some(KernelMemory::settled());
-                client
-                    .call(|buf, ids| {
-                        request::add_flow(
-                            buf,
-                            ids,
-                            &everybody,
-                            SaId::magic(MagicSpi::Trap),
-                            SaFlags::NONE,
-                        )
-                    })
-                    .expect("a trap");
+                add_eroute(&mut client, &everybody, SaId::magic(MagicSpi::Trap));
             }
         }
         client

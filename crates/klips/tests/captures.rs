@@ -2,38 +2,17 @@
 //! variable `KLIPS_CAPTURES` names the directory they are in.
 
 mod common;
+#[path = "common/pcap.rs"]
+mod pcap;
 
 use common::*;
 use ipsec_types::{AuthAlg, EncAlg, SaProto};
 use klips::packet::IpHeader;
 
-/// The IP packets of a pcap file of Ethernet frames; `None`, said plainly, when there are no captures here.
+/// The IP packets of a capture; `None` when there are no captures here.
 fn packets(name: &str) -> Option<Vec<Vec<u8>>> {
-    let Ok(dir) = std::env::var("KLIPS_CAPTURES") else {
-        eprintln!("KLIPS_CAPTURES is not set: {name} is not tested");
-        return None;
-    };
-    let file = std::fs::read(std::path::Path::new(&dir).join(name)).expect(name);
-    let little = file[..4] == [0xd4, 0xc3, 0xb2, 0xa1];
-    let word = |at: usize| {
-        let bytes: [u8; 4] = file[at..at + 4].try_into().expect("4 bytes");
-        if little {
-            u32::from_le_bytes(bytes)
-        } else {
-            u32::from_be_bytes(bytes)
-        }
-    };
-    assert_eq!(word(20), 1, "Ethernet");
-    let (mut at, mut packets) = (24, Vec::new());
-    while at < file.len() {
-        let len = word(at + 8) as usize;
-        let frame = &file[at + 16..at + 16 + len];
-        if frame[12..14] == [8, 0] {
-            packets.push(frame[14..].to_vec());
-        }
-        at += 16 + len;
-    }
-    Some(packets)
+    let frames = pcap::frames(name)?;
+    Some(frames.iter().map(|frame| frame[14..].to_vec()).collect())
 }
 
 fn assert_echo_requests(host: &mut Host, name: &str, at_least: usize) {
