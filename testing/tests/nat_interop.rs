@@ -146,6 +146,8 @@ fn libreswans_lost_mapping_is_noticed_by_dpd() {
     while road.run("ping -n -q -c 1 -W 1 192.0.2.1").status != 0 {
         assert!(std::time::Instant::now() < end, "{}", logs());
     }
+    road.run("grep 'DPD: no response from peer' /run/pluto/pluto.log")
+        .ok();
     pings(&road, "192.0.2.1", logs);
     pings(&net.sunrise, "10.0.0.9", logs);
 }
