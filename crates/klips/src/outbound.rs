@@ -83,7 +83,7 @@ fn decide<H: Home>(
     let eroute = found.ok_or(DropReason::NoEroute)?;
     let shunt = eroute.target.as_magic();
     let verdict = match shunt {
-        None => protect(klips, cx, physical, &eroute.target, packet),
+        None => protect(klips, cx, physical, &eroute.target, header, packet),
         Some(MagicSpi::Pass) => Ok(pass),
         Some(MagicSpi::Drop) => Err(DropReason::Shunt),
         Some(MagicSpi::Reject) => reject(klips, &header, packet),
@@ -148,6 +148,7 @@ fn protect<H: Home>(
     cx: &mut Context<'_, H>,
     physical: &Physical,
     first: &SaId,
+    mut header: IpHeader,
     packet: &mut Packet<'_>,
 ) -> Result<Outbound, DropReason> {
     let mut target = *first;
@@ -160,16 +161,16 @@ fn protect<H: Home>(
             .min();
         mtu = path.map_or(mtu, |path| mtu.min(path));
         usable(cx, &klips.sadb, sa)?;
-        if let Some(verdict) = too_big(klips, physical, sa, mtu, packet)? {
+        if let Some(verdict) = too_big(klips, physical, sa, mtu, &header, packet)? {
             return Ok(verdict);
         }
-        if let Some(verdict) = room(&klips.sadb, sa, packet) {
+        if let Some(verdict) = room(&klips.sadb, sa, &header, packet) {
             return Ok(verdict);
         }
         for sa in group(&klips.sadb, sa) {
             apply(klips, cx, sa, packet)?;
         }
-        let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         let outer = klips.eroutes.lookup(&header.selector(packet.bytes()));
         match outer
             .map(|e| e.target)
@@ -208,17 +209,26 @@ fn usable<H: Home>(
     Ok(())
 }
 
-/// The room to be made first, if the packet has not as much as the group needs, and a fragment header.
-fn room<H: Home>(sadb: &Sadb<H>, first: &Sa<H>, packet: &Packet<'_>) -> Option<Outbound> {
-    let add = |(head, tail), sa: &Sa<H>| {
+/// The room to be made first, if this packet has not as much as the group takes of it, and a fragment header. What is asked for is
+/// what any packet may take, so that it is asked for once.
+fn room<H: Home>(
+    sadb: &Sadb<H>,
+    first: &Sa<H>,
+    header: &IpHeader,
+    packet: &Packet<'_>,
+) -> Option<Outbound> {
+    let (mut head, mut tail, mut padding) = (0, 0, 0);
+    let mut size = (packet.len(), header.payload);
+    for sa in group(sadb, first) {
         let (more_head, more_tail) = sa.room();
-        (head + more_head, tail + more_tail)
-    };
-    let (mut head, tail) = group(sadb, first).fold((0, 0), add);
+        let grown = sa.grown(size.0, size.1);
+        padding += (grown.0 - size.0).saturating_sub(more_head);
+        (head, tail, size) = (head + more_head, tail + more_tail, grown);
+    }
     if first.id.dst.is_ipv6() {
         head += FRAGMENT_HEADER;
     }
-    let short = packet.headroom() < head || packet.tailroom() < tail;
+    let short = packet.headroom() < head || packet.tailroom() < padding;
     short.then_some(Outbound::Room { head, tail })
 }
 
@@ -231,9 +241,9 @@ fn too_big<H: Home>(
     physical: &Physical,
     first: &Sa<H>,
     mtu: u32,
+    header: &IpHeader,
     packet: &mut Packet<'_>,
 ) -> Result<Option<Outbound>, DropReason> {
-    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
     let grown = |total| {
         let grow = |(total, header), sa: &Sa<H>| sa.grown(total, header);
         group(&klips.sadb, first)
@@ -258,9 +268,9 @@ fn too_big<H: Home>(
     if klips.sysctl().fragicmp
         && !whole
         && fits >= least
-        && icmp::may_answer(&header, packet.bytes())
+        && icmp::may_answer(header, packet.bytes())
     {
-        return answer(&header, packet, Problem::TooBig(fits as u32)).map(Some);
+        return answer(header, packet, Problem::TooBig(fits as u32)).map(Some);
     }
     if header.is_v4() && transport {
         // In transport mode this is the header that goes out; a tunnel's outer header has DF clear by itself.
