@@ -60,6 +60,9 @@ pub(crate) fn inbound<H: Home>(
 
 /// Whether an IPCOMP SA is in the group that the packet came on. See [`Klips::may_inflate`].
 pub(crate) fn may_inflate<H: Home>(klips: &Klips<H>, packet: &[u8]) -> bool {
+    if !klips.sadb.has_ipcomp() {
+        return false;
+    }
     let Some(sa) = IpHeader::new_checked(packet)
         .ok()
         .and_then(|header| match header.protocol {

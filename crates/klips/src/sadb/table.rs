@@ -4,7 +4,7 @@
 
 use core::net::IpAddr;
 
-use ipsec_types::SaId;
+use ipsec_types::{SaId, SaProto};
 
 use super::{Sa, State};
 use crate::home::{Home, NoMemory};
@@ -36,6 +36,7 @@ pub struct Sadb<H: Home> {
     key: HashKey,
     next_reference: u32,
     larvals: usize,
+    comps: usize,
 }
 
 fn hash(key: HashKey, id: &SaId) -> u32 {
@@ -62,6 +63,7 @@ impl<H: Home> Sadb<H> {
             key: HashKey::random(home),
             next_reference: 1,
             larvals: 0,
+            comps: 0,
         }
     }
 
@@ -78,6 +80,11 @@ impl<H: Home> Sadb<H> {
     /// How many of them are larval.
     pub fn larvals(&self) -> usize {
         self.larvals
+    }
+
+    /// Whether any of them is of IPCOMP.
+    pub fn has_ipcomp(&self) -> bool {
+        self.comps > 0
     }
 
     pub(crate) fn number(&self, id: &SaId) -> Option<u32> {
@@ -109,6 +116,7 @@ impl<H: Home> Sadb<H> {
     pub fn add(&mut self, mut sa: Sa<H>) -> Result<&Sa<H>, NoMemory> {
         sa.reference = self.next_reference;
         let larval = sa.state() == State::Larval;
+        let comp = sa.id.proto == SaProto::Comp;
         let hash = hash(self.key, &sa.id);
         let n = self.slab.insert(sa)?;
         let (key, slab) = (self.key, &self.slab);
@@ -118,6 +126,7 @@ impl<H: Home> Sadb<H> {
             return Err(e);
         }
         self.larvals += usize::from(larval);
+        self.comps += usize::from(comp);
         self.next_reference = self.next_reference.wrapping_add(1).max(1);
         self.slab.get(n).ok_or(NoMemory)
     }
@@ -144,6 +153,7 @@ impl<H: Home> Sadb<H> {
             self.index
                 .remove(hash(key, &sa.id), n, |n| hash_at(key, slab, n));
             self.larvals -= usize::from(sa.state() == State::Larval);
+            self.comps -= usize::from(sa.id.proto == SaProto::Comp);
         }
     }
 

@@ -137,8 +137,8 @@ impl Host {
         self.ok(|b| request::register(b, IDS, satype));
     }
 
-    /// Puts a packet on ipsec0, as a home does: with the second call where the first asks for it, and with no more room
-    /// than it asks for.
+    /// Puts a packet on ipsec0, as a home does: again where room is asked for, with as much in front as that, and behind with the
+    /// least that will do.
     pub fn send(&mut self, bytes: &[u8]) -> (Outbound, Vec<u8>) {
         let (mut bytes, mut head, mut tail) = (bytes.to_vec(), 0, 0);
         loop {
@@ -156,7 +156,9 @@ impl Host {
                 Outbound::Room { head: h, tail: t } => {
                     let lacks = h > packet.headroom() || t > packet.tailroom();
                     assert!(lacks, "room that was there");
-                    (head, tail) = (h, t);
+                    tail += usize::from(head == h);
+                    head = h;
+                    assert!(tail <= t, "more room than was asked for");
                 }
                 verdict => return (verdict, bytes),
             }
