@@ -62,7 +62,8 @@ void klips_h_gate_free(struct klips_gate *gate)
 void klips_h_gate_enter(struct klips_gate *gate)
 {
 	local_bh_disable();
-	rwlock_acquire_read(&gate->dep_map, 0, 0, _RET_IP_);
+	/* Not recursive, which lockdep's word for a rwlock would be with softirqs off. */
+	lock_acquire_shared(&gate->dep_map, 0, 0, NULL, _RET_IP_);
 	preempt_disable();
 	arch_spin_lock(&this_cpu_ptr(gate->locks)->lock);
 }
@@ -71,7 +72,7 @@ void klips_h_gate_leave(struct klips_gate *gate)
 {
 	arch_spin_unlock(&this_cpu_ptr(gate->locks)->lock);
 	preempt_enable();
-	rwlock_release(&gate->dep_map, _RET_IP_);
+	lock_release(&gate->dep_map, _RET_IP_);
 	local_bh_enable();
 }
 
@@ -91,7 +92,7 @@ void klips_h_gate_close(struct klips_gate *gate)
 	int cpu;
 
 	local_bh_disable();
-	rwlock_acquire(&gate->dep_map, 0, 0, _RET_IP_);
+	lock_acquire_exclusive(&gate->dep_map, 0, 0, NULL, _RET_IP_);
 	preempt_disable();
 	for_each_possible_cpu(cpu)
 		arch_spin_lock(&per_cpu_ptr(gate->locks, cpu)->lock);
@@ -104,7 +105,7 @@ void klips_h_gate_open(struct klips_gate *gate)
 	for_each_possible_cpu(cpu)
 		arch_spin_unlock(&per_cpu_ptr(gate->locks, cpu)->lock);
 	preempt_enable();
-	rwlock_release(&gate->dep_map, _RET_IP_);
+	lock_release(&gate->dep_map, _RET_IP_);
 	local_bh_enable();
 }
 

@@ -36,6 +36,8 @@ pub(crate) unsafe fn owner<'a>(device: *const c::net_device) -> Option<(&'a Host
     }
 }
 
+/// # Safety
+/// By the stack, softirqs off, for a device whose operations these are; the packet is ours from then on.
 unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device) -> c::netdev_tx_t {
     let Some(skb) = core::ptr::NonNull::new(skb) else { return 0 };
     // SAFETY: the stack gives the packet up to us.
@@ -47,6 +49,8 @@ unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device
     0
 }
 
+/// # Safety
+/// By the stack, for a registered device whose operations these are; `to` is the caller's, zeroed.
 unsafe extern "C" fn get_stats(device: *mut c::net_device, to: *mut c::rtnl_link_stats64) {
     // SAFETY: called for registered devices, and these operations are ipsecN's.
     let Some((host, id)) = (unsafe { owner(device) }) else { return };

@@ -14,11 +14,22 @@
 //! | an `sk_buff` | the one [`skb::Skb`] that owns it | that owner, once [`skb::Skb::prepare`] made it unshared |
 //! | ipsecN | its host, which unregisters it before it ends | RTNL |
 //!
-//! A packet takes no lock that another CPU wants: a reader of the gate takes the lock of its own CPU, softirqs off, so it is never
-//! interrupted by another reader, and nothing outside the tables is called before it has left: sending, delivering and telling
-//! PF_KEY sockets come after. A writer closes the gate for all CPUs, which ends when every packet in flight has left it; so
-//! nothing is freed under a packet, and there is no grace period to wait for after a deletion. The price is that packets wait
-//! while a table changes: some microseconds for one SA or eroute.
+//! # Locks of a packet, and RCU
+//!
+//! Under RCU are found: a namespace's host (its slot, [`net`]), the open PF_KEY sockets ([`socket`]), and the kernel's table of
+//! protocol handlers, which calls us. The tables are not read under RCU. They change in place, and a lock of each CPU's own guards
+//! them: who reads takes the lock of the CPU it runs on, softirqs and preemption off, so no reader ever interrupts another or
+//! waits for another CPU's. The only other taker is a writer, which takes the mutex of writers and then the locks of all CPUs in
+//! their order; that ends when every packet in flight has left. So nothing is freed under a packet, and a deletion waits for no
+//! grace period. The price is that packets wait while a table changes, some microseconds for one SA or eroute; and a reader
+//! writes to one cache line, of its own CPU.
+//!
+//! Within the gate a packet may take one more lock, and no two: that of the SA's replay window or of the held packet
+//! ([`lock::SpinLock`]), which another CPU with a packet of the same SA wants as well, for some dozen instructions. Cipher and MAC
+//! objects are only read; what they work on is on the stack, the packet's, or the CPU's ([`scratch`]).
+//!
+//! Nothing outside the tables is called before the gate is left: sending, delivering and telling PF_KEY sockets come after.
+//! Hard interrupts never enter. The lock validator knows the gate as one reader-writer lock that readers may not enter twice.
 
 pub(crate) mod alloc;
 pub(crate) mod crypto;

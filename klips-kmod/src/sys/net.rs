@@ -101,6 +101,8 @@ fn begin(net: Net) -> Result<*mut Host, c_int> {
     Ok(host)
 }
 
+/// # Safety
+/// By the kernel, for a namespace that `init` was called for.
 unsafe extern "C" fn pre_exit(net: *mut c::net) {
     // SAFETY: the kernel gave us a namespace.
     if let Some(slot) = unsafe { slot(net) } {
@@ -109,6 +111,9 @@ unsafe extern "C" fn pre_exit(net: *mut c::net) {
 }
 
 /// An RCU grace period after `pre_exit`: no packet and no notifier has the host any more.
+///
+/// # Safety
+/// By the kernel, for a namespace that `init` was called for, an RCU grace period after `pre_exit`.
 unsafe extern "C" fn exit(net: *mut c::net) {
     // SAFETY: the kernel gave us a namespace.
     let host = unsafe { slot(net) }.map(|slot| slot.owned.swap(core::ptr::null_mut(), Ordering::AcqRel));

@@ -22,6 +22,9 @@ static ADDRESSES4: Block = block(address4_event);
 static ADDRESSES6: Block = block(address6_event);
 
 /// Under RTNL.
+///
+/// # Safety
+/// By the chain of net devices, with its `netdev_notifier_info`.
 unsafe extern "C" fn device_event(_: *mut c::notifier_block, event: c_ulong, info: *mut c_void) -> c_int {
     // SAFETY: the kernel gives this chain a netdev_notifier_info of a device that is alive, in a namespace that is.
     let (device, index, host) = unsafe {
@@ -59,6 +62,8 @@ unsafe fn own_mtu(device: *mut c::net_device) {
     }
 }
 
+/// # Safety
+/// By the chain of IPv4 addresses, with its `in_ifaddr`.
 unsafe extern "C" fn address4_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {
     // SAFETY: the kernel gives this chain an in_ifaddr of a device that is alive.
     if let Some(host) = unsafe { Host::of(c::klips_h_device_net(c::klips_h_inetaddr_device(address))) } {
@@ -68,6 +73,9 @@ unsafe extern "C" fn address4_event(_: *mut c::notifier_block, _: c_ulong, addre
 }
 
 /// In any context, under RCU.
+///
+/// # Safety
+/// By the chain of IPv6 addresses, with its `inet6_ifaddr`.
 unsafe extern "C" fn address6_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {
     // SAFETY: the kernel gives this chain an inet6_ifaddr of a device that is alive.
     if let Some(host) = unsafe { Host::of(c::klips_h_device_net(c::klips_h_inet6addr_device(address))) } {

@@ -102,6 +102,9 @@ unsafe fn reading<'a>(file: *mut c::seq_file) -> &'a mut Reading {
 }
 
 /// Where part `*number` begins: the first one, or the one that reading stopped before.
+///
+/// # Safety
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
 unsafe extern "C" fn begin(file: *mut c::seq_file, number: *mut c::loff_t) -> *mut c_void {
     // SAFETY: seq_file's calls for one file come one at a time.
     let (reading, number) = unsafe { (reading(file), *number) };
@@ -113,6 +116,8 @@ unsafe extern "C" fn begin(file: *mut c::seq_file, number: *mut c::loff_t) -> *m
     ptr::from_mut(reading).cast()
 }
 
+/// # Safety
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
 unsafe extern "C" fn next(file: *mut c::seq_file, _: *mut c_void, number: *mut c::loff_t) -> *mut c_void {
     // SAFETY: as in `begin`.
     let reading = unsafe { reading(file) };
@@ -126,8 +131,12 @@ unsafe extern "C" fn next(file: *mut c::seq_file, _: *mut c_void, number: *mut c
     }
 }
 
+/// # Safety
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
 unsafe extern "C" fn end(_: *mut c::seq_file, _: *mut c_void) {}
 
+/// # Safety
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
 unsafe extern "C" fn show(file: *mut c::seq_file, _: *mut c_void) -> c_int {
     // SAFETY: as in `begin`; the file's namespace is alive during the call.
     let (reading, host, table) = unsafe { (reading(file), Host::of(c::klips_h_seq_net(file)), c::klips_h_seq_number(file)) };

@@ -81,6 +81,9 @@ unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
 }
 
 /// In softirq context under RCU; the packet begins behind its IP header.
+///
+/// # Safety
+/// By the stack's table of handlers, with a packet that is ours unless `NOT_OURS` is answered.
 unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
     // SAFETY: the stack calls this with a packet it received, under RCU.
     let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OURS };
@@ -93,6 +96,9 @@ unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
 
 /// For a packet that no handler took: where there are handlers the kernel answers it with an ICMP error, though a raw socket, that
 /// of klipsd for one, may have it. The kernel's own IPsec is as quiet.
+///
+/// # Safety
+/// As [`receive`].
 unsafe extern "C" fn drop_quietly(skb: *mut c::sk_buff) -> c_int {
     // SAFETY: the stack calls this with a packet that is ours unless we answer NOT_OURS.
     drop(NonNull::new(skb).map(|skb| unsafe { Skb::from_raw(skb) }));
@@ -101,6 +107,9 @@ unsafe extern "C" fn drop_quietly(skb: *mut c::sk_buff) -> c_int {
 
 /// ESP in UDP, from a socket that its owner made one of UDP encapsulation. The packet begins behind its UDP header, which is still
 /// there, but is counted in the IP header's length no more. In softirq context under RCU.
+///
+/// # Safety
+/// As [`receive`].
 unsafe extern "C" fn receive_encapsulated(skb: *mut c::sk_buff, _: c_int, _: c::__be32, _: c_int) -> c_int {
     // SAFETY: the stack calls this with a packet it received, under RCU.
     let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OURS };
@@ -112,6 +121,9 @@ unsafe extern "C" fn receive_encapsulated(skb: *mut c::sk_buff, _: c_int, _: c::
 }
 
 /// For handlers that decrypt later; positive: ask the next one.
+///
+/// # Safety
+/// None: it touches nothing.
 unsafe extern "C" fn callback(_: *mut c::sk_buff, _: c_int) -> c_int {
     1
 }
@@ -129,11 +141,15 @@ unsafe fn learn(skb: *mut c::sk_buff, mtu: u32) -> c_int {
     0
 }
 
+/// # Safety
+/// By the stack's table of handlers, with an ICMP error that stays the stack's, under RCU.
 unsafe extern "C" fn error4(skb: *mut c::sk_buff, info: u32) -> c_int {
     // SAFETY: the stack calls this with an ICMP error, under RCU.
     unsafe { if c::klips_h_icmp_too_big4(skb) { learn(skb, info) } else { NOT_OUR_ERROR } }
 }
 
+/// # Safety
+/// As [`error4`].
 unsafe extern "C" fn error6(
     skb: *mut c::sk_buff,
     _: *mut c::inet6_skb_parm,

@@ -218,6 +218,9 @@ pub(crate) fn unregister() {
 }
 
 /// `socket(PF_KEY, SOCK_RAW, PF_KEY_V2)`.
+///
+/// # Safety
+/// By the kernel, with a live namespace and a socket not in use yet.
 unsafe extern "C" fn create(net: *mut c::net, sock: *mut c::socket, protocol: c_int, kern: c_int) -> c_int {
     // SAFETY: the kernel gives a live namespace and a socket that is not in use yet.
     errno::answer(unsafe { open(net, sock, protocol, kern) }.map(|()| 0))
@@ -256,6 +259,8 @@ unsafe fn open(net: *mut c::net, sock: *mut c::socket, protocol: c_int, kern: c_
     Ok(())
 }
 
+/// # Safety
+/// By the kernel, once, when the last user of a socket of ours is gone.
 unsafe extern "C" fn release(sock: *mut c::socket) -> c_int {
     // SAFETY: the last user of `sock` is gone. After unlinking and the grace period nobody finds `sk`, and what it had
     // queued is freed before it; the Rust half needs no dropping, which is checked below.
@@ -275,6 +280,8 @@ unsafe extern "C" fn release(sock: *mut c::socket) -> c_int {
     0
 }
 
+/// # Safety
+/// By the kernel, for an open socket of ours and a message of the system call under way.
 unsafe extern "C" fn sendmsg(sock: *mut c::socket, message: *mut c::msghdr, len: usize) -> c_int {
     // SAFETY: the kernel gives an open socket, and a message of this system call.
     errno::answer(unsafe { ask((*sock).sk, message, len) })
@@ -307,6 +314,8 @@ unsafe fn ask(sk: *mut c::sock, message: *mut c::msghdr, len: usize) -> Result<c
     Ok(len as c_int)
 }
 
+/// # Safety
+/// As [`sendmsg`].
 unsafe extern "C" fn recvmsg(sock: *mut c::socket, message: *mut c::msghdr, len: usize, flags: c_int) -> c_int {
     // SAFETY: the kernel gives an open socket, and a message of this system call.
     errno::answer(unsafe { receive((*sock).sk, message, len, flags as c_uint) })
@@ -344,6 +353,8 @@ unsafe fn receive(sk: *mut c::sock, message: *mut c::msghdr, len: usize, flags: 
     }
 }
 
+/// # Safety
+/// By the kernel, for an open socket of ours.
 unsafe extern "C" fn poll(file: *mut c::file, sock: *mut c::socket, wait: *mut c::poll_table) -> c::__poll_t {
     // SAFETY: the kernel gives an open socket.
     unsafe {

@@ -64,6 +64,9 @@ impl Switches {
 }
 
 /// Reads or writes one file: the kernel converts between text and a number of ours.
+///
+/// # Safety
+/// By the kernel, for an entry of a table of ours that is registered, with a buffer of `*len` octets.
 unsafe extern "C" fn handle(
     entry: *const c::ctl_table,
     write: c_int,

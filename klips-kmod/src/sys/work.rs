@@ -31,6 +31,8 @@ unsafe impl Sync for Delayed {}
 // SAFETY: as for Work.
 unsafe impl Send for Delayed {}
 
+/// # Safety
+/// By the workqueue, for the work of a [`Work`] that `init` has filled in.
 unsafe extern "C" fn run(work: *mut c::work_struct) {
     // SAFETY: only `Work::init` names this function, with a work_struct that is the first field of a Work that stays where it is
     // and is cancelled before it goes.
@@ -41,6 +43,8 @@ unsafe extern "C" fn run(work: *mut c::work_struct) {
     }
 }
 
+/// # Safety
+/// By the workqueue, for the work of a [`Delayed`] that `init` has filled in.
 unsafe extern "C" fn run_delayed(work: *mut c::work_struct) {
     // SAFETY: as in `run`; a delayed_work begins with its work_struct.
     let work = unsafe { &*work.cast::<Delayed>() };
