@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Testbed;
+use crate::{Testbed, kernel};
 
 /// A running capture.
 pub struct Capture {
@@ -37,7 +37,7 @@ impl Capture {
         // Not tcpdump: it gives up its groups, which a user namespace forbids. The file's header is written once the capture is on.
         while std::fs::metadata(&file).map_or(0, |m| m.len()) < 24 {
             assert!(
-                started.elapsed() < Duration::from_secs(20),
+                started.elapsed() < kernel::patience(Duration::from_secs(20)),
                 "dumpcap does not start on {interface}"
             );
             std::thread::sleep(Duration::from_millis(10));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, setns};
 
 use crate::shell::Holder;
-use crate::{Output, Segment, Testbed};
+use crate::{Output, Segment, Testbed, kernel};
 
 /// A host: its own network, process ids, name, `/etc`, `/run` and `/proc`.
 pub struct Host {
@@ -189,6 +189,7 @@ impl Host {
     /// Runs the script again and again until it succeeds; panics with its last output after `limit`.
     #[track_caller]
     pub fn wait_for(&self, script: &str, limit: Duration) -> Output {
+        let limit = kernel::patience(limit);
         let end = Instant::now() + limit;
         loop {
             let output = self.run(script);

@@ -104,6 +104,15 @@ pub fn times(count: u32) -> u32 {
     }
 }
 
+/// How long to wait for something that takes up to `limit` on a real machine: ten times as long where the kernel is emulated.
+pub fn patience(limit: Duration) -> Duration {
+    if flavour() == EMULATED {
+        limit * 10
+    } else {
+        limit
+    }
+}
+
 /// klips.ko for a kernel, built if need be; asked for once, and every test fails with the reason if it can't be had.
 fn module(flavour: &str) -> &'static Path {
     static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::Output;
+use crate::{Output, kernel};
 
 /// How a holder's namespaces are made and entered.
 pub(crate) struct Holder {
@@ -140,7 +140,7 @@ impl Holder {
     ) -> Output {
         let limited = format!(
             "exec timeout -k 2 {} sh -c {}",
-            limit.as_secs().max(1),
+            kernel::patience(limit).as_secs().max(1),
             quote(script)
         );
         let mut command = self.command(env, &limited);

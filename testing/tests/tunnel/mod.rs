@@ -217,7 +217,7 @@ impl Traffic {
     #[track_caller]
     pub fn goes_on(&self, more: u64) {
         let (end, want) = (
-            Instant::now() + Duration::from_secs(60),
+            Instant::now() + testing::kernel::patience(Duration::from_secs(60)),
             self.counts().1 + more,
         );
         while self.counts().1 < want {

@@ -11,7 +11,11 @@ use testing::Host;
 const SIZES: &str = "0 1 13 56 1300 1400 1410 1473 3000 9000";
 /// Bytes of a stream.
 const BULK: usize = 300_000;
-const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a stream may stand still.
+fn patience() -> Duration {
+    testing::kernel::patience(Duration::from_secs(20))
+}
 
 /// One ping of each size. Where it is too big for the path and must not be fragmented, the request may be lost and then the
 /// answer, until the errors about them have come back.
@@ -74,7 +78,7 @@ pub fn stream(client: &Host, server: &Host, at: IpAddr) -> Result<(), String> {
     std::thread::scope(|scope| {
         let served = scope.spawn(move || serve(&listener));
         let sent = client
-            .in_network(|| TcpStream::connect_timeout(&SocketAddr::new(at, port), PATIENCE))
+            .in_network(|| TcpStream::connect_timeout(&SocketAddr::new(at, port), patience()))
             .and_then(|stream| there_and_back(&stream));
         if sent.is_err() {
             // Else the server would wait for ever.
@@ -87,8 +91,8 @@ pub fn stream(client: &Host, server: &Host, at: IpAddr) -> Result<(), String> {
 }
 
 fn patient(stream: &TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))
+    stream.set_read_timeout(Some(patience()))?;
+    stream.set_write_timeout(Some(patience()))
 }
 
 fn serve(listener: &TcpListener) -> io::Result<()> {
