@@ -153,6 +153,20 @@ impl Connections {
         self.narrowest_routed(packet, |conn| conn.kind != Kind::Instance)
     }
 
+    /// What is configured and routed for exactly these clients, and not negotiated itself: a block of one address is a template or a
+    /// shunt for the very packets that an instance, or a shunt after a failure, is for.
+    pub(crate) fn standing_for(&self, clients: &Clients) -> Option<&Connection> {
+        let pair = (
+            (Some(clients.ours), clients.our_protoport),
+            (Some(clients.theirs), clients.their_protoport),
+        );
+        let standing = self.routed_by_clients.get(&pair).into_iter().flatten();
+        standing.filter_map(|(_, id)| self.get(*id)).find(|conn| {
+            conn.kind == Kind::Template
+                || (conn.kind == Kind::Permanent && conn.policy.never_negotiate())
+        })
+    }
+
     /// The opportunistic template for a peer that asks for these clients at our gateway: the narrowest that is routed, or else
     /// one that only waits. None if the narrowest is a shunt.
     pub(crate) fn opportunistic_for(

@@ -84,7 +84,7 @@ impl Engine {
                         .to_owned(),
                 )
             })?;
-            if self.open_lookups() >= MAX_OPEN {
+            if self.peers_looked_up() >= MAX_OPEN {
                 return Err(unknown("too many keys are being looked up".to_owned()));
             }
             return Ok(Keys::AskDns(gateway));

@@ -415,6 +415,7 @@ impl Engine {
             self.answered(now, seq, Err(InstallError::NoKernel));
         }
         self.shunts.clear();
+        self.name_servers_unguarded();
         let mut states: Vec<StateId> = self.kernel.sas.keys().copied().collect();
         states.sort_unstable();
         for state in states {

@@ -115,6 +115,11 @@ impl Oppo {
 }
 
 impl Engine {
+    /// All eroutes are gone.
+    pub(crate) fn name_servers_unguarded(&mut self) {
+        self.oppo.guarded.clear();
+    }
+
     /// What goes from this host to the name servers that it asks may not wait for what they answer: where a policy would hold it, the
     /// port of name servers passes. A tunnel to a name server takes all of it, once there is one.
     pub(crate) fn guard_name_servers(&mut self, now: Time) {

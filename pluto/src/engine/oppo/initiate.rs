@@ -44,6 +44,8 @@ pub(crate) struct Attempt {
     clients: Vec<ClientId>,
     /// We may speak for our client.
     ours: bool,
+    /// Questions that are open.
+    open: usize,
     waiting: VecDeque<Candidate>,
     chosen: Option<Candidate>,
     /// The instance that is being negotiated.
@@ -135,6 +137,7 @@ impl Engine {
             held,
             clients: client.into_iter().collect(),
             ours: false,
+            open: 0,
             waiting: VecDeque::new(),
             chosen: None,
             conn: None,
@@ -156,14 +159,28 @@ impl Engine {
         match query {
             Err(why) => self.attempt_failed_for(now, pair, &why, failure::after_negotiation()),
             Ok(query) => {
-                self.look_up(now, query, Asker::Ours(pair));
-                self.look_up(now, Query::Delegation(theirs), Asker::Theirs(pair));
+                self.ask_for(now, pair, query, Asker::Ours(pair));
+                self.ask_for(now, pair, Query::Delegation(theirs), Asker::Theirs(pair));
             }
+        }
+    }
+
+    fn ask_for(&mut self, now: Time, pair: Pair, query: Query, asker: Asker) {
+        if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+            attempt.open += 1;
+            self.look_up(now, query, asker);
+        }
+    }
+
+    fn answered_for(&mut self, pair: Pair) {
+        if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+            attempt.open = attempt.open.saturating_sub(1);
         }
     }
 
     /// DNS has told whether we may speak for our client.
     pub(super) fn ours_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+        self.answered_for(pair);
         let Some(attempt) = self.oppo.attempts.get(&pair) else {
             return;
         };
@@ -180,7 +197,9 @@ impl Engine {
         };
         match checked {
             Err((why, life)) => self.attempt_failed_for(now, pair, &why, life),
-            Ok((false, gateway)) => self.look_up(now, Query::Keys(gateway), Asker::Ours(pair)),
+            Ok((false, gateway)) => {
+                self.ask_for(now, pair, Query::Keys(gateway), Asker::Ours(pair))
+            }
             Ok((true, _)) => {
                 if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
                     attempt.ours = true;
@@ -192,6 +211,7 @@ impl Engine {
 
     /// DNS has told who speaks for the destination.
     pub(super) fn theirs_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+        self.answered_for(pair);
         let dnssec = self.wants_dnssec(pair);
         let problem = match found {
             Err(error) => Some((error.to_string(), life_of(error))),
@@ -261,7 +281,12 @@ impl Engine {
         let here = conn.this.host;
         let Some(place) = candidate.place else {
             if let Gateway::Name(name) = candidate.gateway {
-                self.look_up(now, Query::Addresses(name), Asker::GatewayAddress(pair));
+                self.ask_for(
+                    now,
+                    pair,
+                    Query::Addresses(name),
+                    Asker::GatewayAddress(pair),
+                );
             }
             return Ok(());
         };
@@ -280,7 +305,12 @@ impl Engine {
             return Err((why, failure::after_negotiation() / 5));
         }
         if candidate.keys.is_empty() {
-            self.look_up(now, Query::Keys(candidate.gateway), Asker::GatewayKey(pair));
+            self.ask_for(
+                now,
+                pair,
+                Query::Keys(candidate.gateway),
+                Asker::GatewayKey(pair),
+            );
             return Ok(());
         }
         self.negotiate(now, pair);
@@ -317,6 +347,7 @@ impl Engine {
         found: &Found,
         learn: impl FnOnce(&mut Candidate, &Answer) -> Result<(), String>,
     ) {
+        self.answered_for(pair);
         let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
             return;
         };
@@ -479,9 +510,15 @@ impl Engine {
         let Some(attempt) = self.oppo.attempts.remove(&pair) else {
             return;
         };
-        self.forget_lookups(|asker| {
-            matches!(asker, Asker::Ours(p) | Asker::Theirs(p) | Asker::GatewayKey(p) | Asker::GatewayAddress(p) if *p == pair)
-        });
+        if attempt.open > 0 {
+            self.forget_lookups(|asker| match asker {
+                Asker::Ours(other)
+                | Asker::Theirs(other)
+                | Asker::GatewayKey(other)
+                | Asker::GatewayAddress(other) => *other == pair,
+                _ => false,
+            });
+        }
         for client in attempt.clients {
             self.whack_log(About::client(client), rc, text);
             self.release_client(client);

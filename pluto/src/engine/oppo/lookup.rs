@@ -55,11 +55,6 @@ pub(crate) struct Lookups {
 }
 
 impl Lookups {
-    /// How many questions are open.
-    pub(crate) fn len(&self) -> usize {
-        self.open.len()
-    }
-
     fn take(&mut self, id: LookupId) -> Option<Waiting> {
         let waiting = self.open.remove(&id)?;
         self.by_query.remove(&waiting.query);
@@ -138,7 +133,10 @@ impl Engine {
                 Asker::Theirs(pair) => self.theirs_answered(now, pair, &found),
                 Asker::GatewayKey(pair) => self.gateway_key_answered(now, pair, &found),
                 Asker::GatewayAddress(pair) => self.gateway_address_answered(now, pair, &found),
-                Asker::Peer(state) => self.ike_peer_keys(now, state, &found),
+                Asker::Peer(state) => {
+                    self.oppo.peers.remove(&state);
+                    self.ike_peer_keys(now, state, &found);
+                }
                 Asker::VetOurs(id) => self.vet_answered(now, id, true, &found),
                 Asker::VetTheirs(id) => self.vet_answered(now, id, false, &found),
                 Asker::Load(id, client, add) => self.key_loaded(&id, client, add, &found),

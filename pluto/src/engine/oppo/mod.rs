@@ -12,12 +12,12 @@ mod lookup;
 mod respond;
 
 use core::net::IpAddr;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ipsec_dns::{Gateway, Name};
 use ipsec_keys::{Id as KnownId, PublicKey};
 
-use super::connection::ConnId;
+use super::connection::{ConnId, StateId};
 use super::{Connection, Engine, Time};
 
 pub(crate) use groups::Groups;
@@ -49,6 +49,8 @@ pub(crate) struct Oppo {
     /// Gateways with which a negotiation has failed, until when.
     failed: failure::Failed,
     vettings: respond::Vettings,
+    /// Main Modes for which DNS is being asked.
+    peers: HashSet<StateId>,
     name_servers: Vec<IpAddr>,
     guarded: Vec<super::route::Flow>,
     usage: idle::Usages,

@@ -263,21 +263,24 @@ impl Engine {
 
     /// Looks up the key of a peer that has named itself in Main Mode.
     pub(crate) fn look_up_peer(&mut self, now: Time, gateway: Gateway, state: StateId) {
+        self.oppo.peers.insert(state);
         self.look_up(now, Query::Keys(gateway), Asker::Peer(state));
     }
 
-    /// How many questions to DNS are open.
-    pub(crate) fn open_lookups(&self) -> usize {
-        self.oppo.lookups.len()
+    /// Peers in Main Mode for whose key DNS is being asked.
+    pub(crate) fn peers_looked_up(&self) -> usize {
+        self.oppo.peers.len()
     }
 
     /// A state is gone; nobody waits for what it asked.
     pub(crate) fn oppo_state_gone(&mut self, state: StateId) {
         self.forget_use(state);
-        if self.open_lookups() == 0 {
+        if self.oppo.peers.remove(&state) {
+            self.forget_lookups(|asker| *asker == Asker::Peer(state));
+        }
+        if self.oppo.vettings.open.is_empty() {
             return;
         }
-        self.forget_lookups(|asker| *asker == Asker::Peer(state));
         let under: Vec<u64> = self
             .oppo
             .vettings

@@ -2,13 +2,15 @@
 
 use core::net::SocketAddr;
 
-use ipsec_types::{MagicSpi, SaId};
+use ipsec_types::{MagicSpi, Port, ProtoPort, SaId};
 
 use super::lane::{Act, Op, Step};
 use super::shunt::Flow;
 use super::updown::Verb;
 use crate::engine::Engine;
-use crate::engine::connection::{ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId};
+use crate::engine::connection::{
+    Clients, ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId,
+};
 use crate::engine::kernel::{Half, InstallError, Installed, Request};
 
 type Plan = Result<Vec<Step>, InstallError>;
@@ -73,9 +75,27 @@ impl Engine {
             return Vec::new();
         }
         vec![
-            Step::attempt(Act::Kernel(Request::DelFlow(flow))),
+            Step::attempt(Act::Kernel(self.uncover(flow))),
             Step::attempt(Act::BareGone(flow)),
         ]
+    }
+
+    /// Takes an eroute away, or puts back in its place what a policy has for the same packets.
+    fn uncover(&self, flow: Flow) -> Request {
+        let proto_port = |port| ProtoPort {
+            proto: flow.proto,
+            port: Port(port),
+        };
+        let clients = Clients {
+            ours: flow.src,
+            our_protoport: proto_port(flow.sport),
+            theirs: flow.dst,
+            their_protoport: proto_port(flow.dport),
+        };
+        match self.conns.standing_for(&clients) {
+            Some(under) => Request::shunt(flow, prospective(under)),
+            None => Request::DelFlow(flow),
+        }
     }
 
     fn plan_install(&self, state: StateId, what: Installed) -> Plan {
@@ -216,7 +236,7 @@ impl Engine {
     /// Takes the eroute of an opportunistic instance away, and its route if it has one of its own.
     fn back_to_trap(&self, conn: &Connection, flow: Flow) -> Vec<Step> {
         let mut steps = vec![
-            Step::attempt(Act::Kernel(Request::DelFlow(flow))),
+            Step::attempt(Act::Kernel(self.uncover(flow))),
             Step::attempt(Act::Routing(conn.id(), Routing::Unrouted)),
         ];
         if !conn.shares_route && !self.conns.route_is_shared(conn) {
@@ -277,6 +297,9 @@ impl Engine {
                         under.id(),
                         Routing::Prospective,
                     )));
+                }
+                None if conn.instance_serial != 0 => {
+                    steps.push(Step::attempt(Act::Kernel(self.uncover(path.flow))));
                 }
                 None => steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow)))),
             }

@@ -645,3 +645,92 @@ fn a_changed_policy_takes_the_tunnel_along() {
     );
     assert!(pair.west.sas().is_empty());
 }
+
+#[test]
+fn clear_or_private_answers_and_does_not_begin() {
+    use super::groups::{files, group};
+    let mut pair = opportunists(Security::Secure);
+    pair.west.ask(Request::Delete {
+        name: "me-to-anyone".into(),
+    });
+    let mut conn = group("clear-or-private", Shunt::Pass, Failure::Pass, true);
+    conn.left.host = Host::Addr(addr(WEST));
+    pair.west.add(conn);
+    pair.west.route("clear-or-private");
+    files(&mut pair.west, &[("clear-or-private", &["192.1.2.23/32"])]);
+    assert!(matches!(pair.west.send(WEST, EAST), Outbound::Pass { .. }));
+    assert!(pair.west.asked.is_empty());
+    pair.east.send(EAST, WEST);
+    pair.settle();
+    pair.carries(EAST, WEST);
+    // When the tunnel has gone, what was there before is there again.
+    pair.west.ask(Request::Terminate {
+        name: "clear-or-private#192.1.2.23/32".into(),
+    });
+    pair.settle();
+    assert!(
+        matches!(pair.west.send(WEST, EAST), Outbound::Pass { .. }),
+        "{}",
+        trace(&pair)
+    );
+}
+
+#[test]
+fn a_block_of_one_address_stands_again_after_a_failure() {
+    use super::groups::{files, group};
+    let mut pair = opportunists(Security::Secure);
+    pair.west.ask(Request::Delete {
+        name: "me-to-anyone".into(),
+    });
+    let mut conn = group("private", Shunt::Trap, Failure::Drop, true);
+    conn.left.host = Host::Addr(addr(WEST));
+    pair.west.add(conn);
+    pair.west.route("private");
+    files(&mut pair.west, &[("private", &["192.1.2.23/32"])]);
+    let theirs = Query::Delegation(addr(EAST));
+    let known = pair.west.dns.remove(&theirs).unwrap();
+    pair.west.send(WEST, EAST);
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %drop"),
+        "{}",
+        trace(&pair)
+    );
+    pair.west.sleep(301);
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %trap"),
+        "{}",
+        trace(&pair)
+    );
+    pair.west.dns.insert(theirs, known);
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.carries(EAST, WEST);
+    pair.sleep(2000);
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %trap"),
+        "{}",
+        trace(&pair)
+    );
+}
+
+#[test]
+fn unrouted_means_that_nothing_is_left() {
+    let mut pair = opportunists(Security::Secure);
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.west.send(WEST, "192.0.2.9");
+    for name in ["me-to-anyone", "net-to-anyone"] {
+        assert_eq!(
+            pair.west.status_of(Request::Unroute { name: name.into() }),
+            0
+        );
+    }
+    pair.settle();
+    assert!(
+        pair.west.sas().is_empty() && pair.east.sas().is_empty(),
+        "{}",
+        trace(&pair)
+    );
+    pair.west.sleep(400);
+    assert!(pair.west.eroutes().is_empty(), "{}", trace(&pair));
+}
