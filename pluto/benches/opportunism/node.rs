@@ -26,6 +26,7 @@ pub enum Fate {
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     pub flow: usize,
+    pub count: u64,
     pub since: Time,
 }
 
@@ -33,7 +34,7 @@ pub struct Node {
     pub engine: Engine,
     pub addr: IpAddr,
     fates: HashMap<IpAddr, Fate>,
-    pub held: HashMap<IpAddr, Held>,
+    pub held: HashMap<IpAddr, Vec<Held>>,
     /// Packets to and from each host, which the engine hears of as the count of its SAs.
     pub carried: HashMap<IpAddr, u32>,
     /// When the engine is to be woken, as far as the world knows.
@@ -128,7 +129,7 @@ impl Node {
     /// A packet has met the trap: it is held, and the engine hears of it.
     pub fn trap(&mut self, to: IpAddr, held: Held) -> Event {
         self.fates.insert(to, Fate::Hold);
-        self.held.insert(to, held);
+        self.held.entry(to).or_default().push(held);
         let params = AcquireParams {
             satype: SaType::Esp,
             packet: Packet {

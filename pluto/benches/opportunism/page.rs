@@ -86,8 +86,9 @@ fn plot(rows: &[Row]) -> String {
 pub fn write(docs: &Path, rows: &[Row]) -> std::io::Result<()> {
     std::fs::write(docs.join("opportunism.svg"), plot(rows))?;
     let page = docs.join("opportunism.md");
-    let text = std::fs::read_to_string(&page)?;
-    let section = format!("{BEGIN}\n{}{END}", table(rows));
+    let text = std::fs::read_to_string(&page).unwrap_or_default();
+    let gateways = rows.first().map_or(0, |row| row.gateways);
+    let section = format!("{BEGIN}\n{gateways} gateways:\n\n{}{END}", table(rows));
     let new = match (text.find(BEGIN), text.find(END)) {
         (Some(begin), Some(end)) if begin < end => {
             format!("{}{section}{}", &text[..begin], &text[end + END.len()..])

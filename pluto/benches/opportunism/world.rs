@@ -45,7 +45,6 @@ struct Flow {
     to: u32,
     packets: u64,
     sent: u64,
-    first: Option<Time>,
 }
 
 enum What {
@@ -62,6 +61,12 @@ enum What {
     Packets {
         flow: usize,
     },
+    /// What was held has gone.
+    Released {
+        flow: usize,
+        by: u32,
+        count: u64,
+    },
     Wake {
         node: u32,
     },
@@ -70,6 +75,7 @@ enum What {
 /// What was seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Row {
+    pub gateways: u32,
     pub share: u32,
     pub taking_part: u64,
     pub packets: u64,
@@ -154,6 +160,7 @@ impl World {
             order: 0,
             chance,
             row: Row {
+                gateways: plan.gateways,
                 share: plan.share,
                 ..Row::default()
             },
@@ -200,7 +207,6 @@ impl World {
                     to,
                     packets: size as u64,
                     sent: 0,
-                    first: None,
                 });
                 let flow = self.flows.len() - 1;
                 self.at(self.now + begin, What::Packets { flow });
@@ -226,6 +232,10 @@ impl World {
             };
             match what {
                 What::Packets { flow } => self.packets(flow),
+                What::Released { flow, by, count } if self.flows[flow].from == by => {
+                    self.answered(flow, count);
+                }
+                What::Released { flow, count, .. } => self.next(flow, count),
                 What::Datagram { to, from, bytes } => {
                     let event = Event::Datagram {
                         local: (addr(to), 500).into(),
@@ -362,39 +372,58 @@ impl World {
         })
     }
 
-    /// The next packets of a flow: one at first, then as many as have gone before, all of which have the fate of the first of them.
+    /// The next packets of a flow: one at first, whose answer is waited for as TCP does, then as many as have gone before, all of
+    /// which have the fate of the first of them. Each is answered by one.
     fn packets(&mut self, flow: usize) {
         let Flow {
             from,
             to,
             packets,
             sent,
-            ..
         } = self.flows[flow];
         let count = sent.clamp(1, packets - sent);
-        self.flows[flow].first.get_or_insert(self.now);
-        self.go(flow, from, to, count);
-        // The answers, which the other side sends a round trip later; here at once, for its policy is what matters.
-        self.go(usize::MAX, to, from, count);
+        if self.go(flow, from, to, count) {
+            self.answered(flow, count);
+        }
+    }
+
+    /// The packets of a flow have gone; now the other side.
+    fn answered(&mut self, flow: usize, count: u64) {
+        let Flow { from, to, .. } = self.flows[flow];
+        if self.go(flow, to, from, count) {
+            self.next(flow, count);
+        }
+    }
+
+    fn next(&mut self, flow: usize, count: u64) {
+        let Flow {
+            from,
+            to,
+            packets,
+            sent,
+        } = self.flows[flow];
         let sent = sent + count;
         self.flows[flow].sent = sent;
         if sent < packets {
-            let when = self.now + GAP * u32::try_from(count).unwrap_or(u32::MAX);
+            let pace = GAP * u32::try_from(count).unwrap_or(u32::MAX);
+            let when = self.now + pace.max(2 * way(from, to));
             self.at(when, What::Packets { flow });
         }
     }
 
-    fn go(&mut self, flow: usize, from: u32, to: u32, count: u64) {
+    /// Whether packets go now. If not, the flow waits for the fate of the first of them.
+    fn go(&mut self, flow: usize, from: u32, to: u32, count: u64) -> bool {
         let among = self.takes_part(from) && self.takes_part(to);
         self.row.packets += count;
         self.row.among += if among { count } else { 0 };
         let held = Held {
             flow,
+            count,
             since: self.now,
         };
         let Some(node) = self.nodes.get_mut(&from) else {
             self.row.clear += count;
-            return;
+            return true;
         };
         match node.fate(addr(to)) {
             Fate::Clear => self.row.clear += count,
@@ -404,20 +433,24 @@ impl World {
                 let carried = node.carried.entry(addr(to)).or_default();
                 *carried = carried.wrapping_add(count as u32);
             }
-            Fate::Dropped => self.row.lost += count,
-            // The last packet is kept, those before it are not.
-            Fate::Hold => {
+            Fate::Dropped => {
                 self.row.lost += count;
-                if let Some(before) = node.held.get_mut(&addr(to)).filter(|_| flow != usize::MAX) {
-                    before.flow = before.flow.min(flow);
-                }
+                return false;
+            }
+            Fate::Hold => {
+                // Only the last packet is kept.
+                let waiting = node.held.entry(addr(to)).or_default();
+                self.row.lost += u64::from(!waiting.is_empty());
+                waiting.push(held);
+                return false;
             }
             Fate::Trap => {
-                self.row.lost += count - 1;
                 let event = node.trap(addr(to), held);
                 self.give(from, event);
+                return false;
             }
         }
+        true
     }
 
     fn fate_changed(&mut self, n: u32, to: IpAddr, fate: Fate) {
@@ -427,24 +460,39 @@ impl World {
         if matches!(fate, Fate::Hold | Fate::Trap) {
             return;
         }
-        let Some(held) = node.held.remove(&to) else {
-            return;
-        };
-        let millis = u64::try_from((self.now - held.since).as_millis()).unwrap_or(u64::MAX);
-        match fate {
-            Fate::Encrypted => {
-                self.row.encrypted += 1;
-                self.row.among_encrypted += 1;
-                let trip = 2 * way(n, number(to)).as_millis() as u64;
-                self.encrypted_delays
-                    .push((millis, 10 * millis / trip.max(1)));
-                *node.carried.entry(to).or_default() += 1;
+        for held in node.held.remove(&to).unwrap_or_default() {
+            let millis = u64::try_from((self.now - held.since).as_millis()).unwrap_or(u64::MAX);
+            let Some(node) = self.nodes.get_mut(&n) else {
+                return;
+            };
+            match fate {
+                Fate::Encrypted => {
+                    self.row.encrypted += held.count;
+                    self.row.among_encrypted += held.count;
+                    let trip = 2 * way(n, number(to)).as_millis() as u64;
+                    self.encrypted_delays
+                        .push((millis, 10 * millis / trip.max(1)));
+                    *node.carried.entry(to).or_default() += 1;
+                }
+                Fate::Clear => {
+                    self.row.clear += held.count;
+                    if self.flows[held.flow].from == n {
+                        self.clear_delays.push(millis);
+                    }
+                }
+                _ => {
+                    self.row.lost += held.count;
+                    continue;
+                }
             }
-            Fate::Clear => {
-                self.row.clear += 1;
-                self.clear_delays.push(millis);
-            }
-            _ => self.row.lost += 1,
+            self.at(
+                self.now,
+                What::Released {
+                    flow: held.flow,
+                    by: n,
+                    count: held.count,
+                },
+            );
         }
     }
 
