@@ -2,10 +2,12 @@
 
 mod auto;
 mod diagnose;
+mod dns;
 mod keys;
 mod klips;
 mod manual;
 mod net;
+mod oetest;
 mod paths;
 mod setup;
 mod syslog;
@@ -25,8 +27,10 @@ const COMMANDS: &[Entry] = &[
     ("eroute", klips::eroute::run),
     ("klipsdebug", klips::klipsdebug::run),
     ("look", klips::look::run),
+    ("mailkey", keys::mailkey::run),
     ("manual", manual::run),
     ("newhostkey", keys::newhostkey::run),
+    ("oetest", oetest::run),
     ("pf_key", klips::pf_key::run),
     ("ranbits", keys::ranbits::run),
     ("rsasigkey", keys::rsasigkey::run),

@@ -48,6 +48,35 @@ fn a_new_host_key_is_shown_in_every_form() {
         key_of(&txt, "IN\tTXT\t"),
         format!("\"X-IPsec-Server(10)=192.0.2.1 {}\"", public.to_base64())
     );
+    let gateway = [
+        "showhostkey",
+        "--ipseckey",
+        "--gateway",
+        "192.0.2.1",
+        "--precedence",
+        "5",
+    ];
+    assert_eq!(
+        key_of(
+            &ok(&place.ipsec(&gateway)),
+            "east.example.\tIN\tIPSECKEY\t5 1 2 192.0.2.1 "
+        ),
+        public.to_base64()
+    );
+    assert_eq!(
+        key_of(
+            &ok(&place.ipsec(&gateway[..2])),
+            "east.example.\tIN\tIPSECKEY\t10 0 2 . "
+        ),
+        public.to_base64()
+    );
+    for wrong in [
+        &["showhostkey", "--txt", "gateway.example"][..],
+        &["showhostkey", "--key", "--gateway", "192.0.2.1"],
+        &["showhostkey", "--ipseckey", "--precedence", "256"],
+    ] {
+        assert_eq!(place.ipsec(wrong).status.code(), Some(2), "{wrong:?}");
+    }
     let pem = ok(&place.ipsec(&["showhostkey", "--pem"]));
     assert_eq!(pem, public.to_pem().unwrap());
     assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem}");

@@ -10,6 +10,7 @@
 mod capture;
 mod gateways;
 mod host;
+pub mod internet;
 pub mod interop;
 pub mod kernel;
 mod memory;
@@ -26,6 +27,7 @@ mod testbed;
 pub use capture::{Capture, Captured};
 pub use gateways::{Gateways, Keys, NET_TO_NET};
 pub use host::{Background, Host};
+pub use internet::{Internet, Site};
 pub use memory::KernelMemory;
 pub use nat::Router;
 pub use netns::{Netns, sh};

@@ -545,6 +545,12 @@ pub const KEYWORDS: &[Keyword] = &[
         "do not go over to port 4500, and hence offer no NAT traversal",
     ),
     setup("overridemtu", Integer, "", "MTU of the ipsecN devices"),
+    setup(
+        "dnssec-rootkey-file",
+        Text,
+        "",
+        "file with the keys that DNSSEC begins from; the root's, unless given",
+    ),
     setup("myid", Id, "", "what %myid stands for"),
     setup(
         "oe",

@@ -87,6 +87,8 @@ pub struct Setup {
     pub overridemtu: Option<u32>,
     /// `%myid`.
     pub myid: Option<String>,
+    /// DNSSEC's trust anchor.
+    pub dnssec_rootkey_file: Option<String>,
     /// `oe=`: whether all of the implicit connections are loaded, or none; if not said, the policy groups whose file has a block.
     pub oe: Option<bool>,
 }
@@ -161,6 +163,7 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Setup, Vec<Diag
         disable_port_floating: yes("disable_port_floating", false),
         overridemtu: t.text("overridemtu").and_then(|m| m.parse().ok()),
         myid: text("myid"),
+        dnssec_rootkey_file: text("dnssec-rootkey-file"),
         oe: t.text("oe").map(|_| yes("oe", false)),
     };
     setup.interfaces = t

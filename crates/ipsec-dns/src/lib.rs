@@ -6,11 +6,15 @@
 mod name;
 mod query;
 pub mod record;
+#[cfg(feature = "resolver")]
+pub mod resolver;
 pub mod zone;
 
 pub use name::{Name, NameError};
 pub use query::{Answer, LookupError, Query, Security};
 pub use record::{Delegation, Gateway, GatewayError, RecordError, Source};
+#[cfg(feature = "resolver")]
+pub use resolver::Resolver;
 
 /// Reads any bytes as each kind of record; for fuzzing.
 pub fn fuzz_records(input: &[u8]) {
@@ -24,7 +28,7 @@ pub fn fuzz_records(input: &[u8]) {
             Ok(delegation.clone())
         );
         if let Some(key) = &delegation.key {
-            let _ = zone::ipseckey(None, 10, &delegation.gateway, key);
+            let _ = zone::ipseckey(None, 10, Some(&delegation.gateway), key);
         }
     }
     if let Ok(text) = core::str::from_utf8(input) {

@@ -39,16 +39,22 @@ pub fn key(owner: Option<&str>, key: &PublicKey) -> String {
     )
 }
 
-/// `4.3.2.1.in-addr.arpa. IN IPSECKEY 10 1 2 1.2.3.4 AQ…`, tabs between.
-pub fn ipseckey(owner: Option<&str>, precedence: u8, gateway: &Gateway, key: &PublicKey) -> String {
+/// `4.3.2.1.in-addr.arpa. IN IPSECKEY 10 1 2 1.2.3.4 AQ…`, tabs between; without a gateway (type 0) the owner is its own.
+pub fn ipseckey(
+    owner: Option<&str>,
+    precedence: u8,
+    gateway: Option<&Gateway>,
+    key: &PublicKey,
+) -> String {
     let place = match gateway {
-        Gateway::Address(address) => address.to_string(),
-        Gateway::Name(name) => format!("{name}."),
+        None => ".".into(),
+        Some(Gateway::Address(address)) => address.to_string(),
+        Some(Gateway::Name(name)) => format!("{name}."),
     };
     format!(
         "{}\tIN\tIPSECKEY\t{precedence} {} {} {place} {}",
         with_dot(owner),
-        ipseckey_record::kind(gateway),
+        gateway.map_or(0, ipseckey_record::kind),
         ipseckey_record::ALGORITHM,
         key.to_base64()
     )
@@ -81,7 +87,12 @@ mod tests {
             format!("xy.example.com.\tIN\tKEY\t0x4200 4 1 {base64}")
         );
         assert_eq!(
-            ipseckey(Some("1.2.0.192.in-addr.arpa."), 10, &address, &some_key()),
+            ipseckey(
+                Some("1.2.0.192.in-addr.arpa."),
+                10,
+                Some(&address),
+                &some_key()
+            ),
             format!("1.2.0.192.in-addr.arpa.\tIN\tIPSECKEY\t10 1 2 192.0.2.1 {base64}")
         );
         assert_eq!(

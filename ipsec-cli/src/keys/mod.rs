@@ -1,5 +1,6 @@
 //! The subcommands about keys.
 
+pub mod mailkey;
 pub mod newhostkey;
 pub mod ranbits;
 pub mod rsasigkey;

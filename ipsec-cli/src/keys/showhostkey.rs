@@ -2,6 +2,7 @@
 
 use super::hostname;
 use crate::paths::{Paths, VERSION};
+use ipsec_dns::{Gateway, zone};
 use ipsec_keys::secrets::{Entry, Secret};
 use ipsec_keys::{Id, KeyError, PublicKey, Secrets};
 use std::path::{Path, PathBuf};
@@ -9,18 +10,19 @@ use std::path::{Path, PathBuf};
 const ME: &str = "ipsec showhostkey";
 const USAGE: &str = "\
 Usage: ipsec showhostkey [--file secrets] [--left] [--right] [--txt gateway] [--key] [--id id]
-                         [--dhclient] [--pem]
+                         [--ipseckey [--gateway gateway]] [--precedence number] [--dhclient] [--pem]
 ";
 
-/// Longest string of a TXT record (RFC 1035 section 3.3).
-const TXT_STRING: usize = 255;
+/// Where a record is not told otherwise.
+const PRECEDENCE: u16 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Format {
     Left,
     Right,
     Key,
-    Txt(String),
+    Txt(Gateway),
+    IpsecKey,
     Dhclient,
     Pem,
 }
@@ -29,6 +31,9 @@ struct Options {
     format: Format,
     file: PathBuf,
     id: Option<String>,
+    /// Of an IPSECKEY record.
+    gateway: Option<Gateway>,
+    precedence: u16,
 }
 
 /// Runs the subcommand.
@@ -57,6 +62,8 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
     let mut format = None;
     let mut file = Paths::get().secrets();
     let mut id = None;
+    let mut gateway = None;
+    let mut precedence = None;
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let mut value = || {
@@ -67,7 +74,8 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
             "--left" => Format::Left,
             "--right" => Format::Right,
             "--key" => Format::Key,
-            "--txt" => Format::Txt(value()?),
+            "--txt" => Format::Txt(to_gateway(&value()?)?),
+            "--ipseckey" => Format::IpsecKey,
             "--dhclient" => Format::Dhclient,
             "--pem" => Format::Pem,
             "--file" => {
@@ -76,6 +84,17 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
             }
             "--id" => {
                 id = Some(value()?);
+                continue;
+            }
+            "--gateway" => {
+                gateway = Some(to_gateway(&value()?)?);
+                continue;
+            }
+            "--precedence" => {
+                let text = value()?;
+                precedence = Some(text.parse::<u16>().map_err(|_| {
+                    format!("precedence must be a number from 0 to 65535, not \"{text}\"")
+                })?);
                 continue;
             }
             "--help" => {
@@ -90,22 +109,34 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
         };
         if format.replace(chosen).is_some() {
             return Err(
-                "only one of --left, --right, --key, --txt, --dhclient and --pem can be given"
+                "only one of --left, --right, --key, --txt, --ipseckey, --dhclient and --pem can be given"
                     .into(),
             );
         }
     }
-    let format =
-        format.ok_or("must specify --left, --right, --key, --txt gateway, --dhclient or --pem")?;
-    if let Format::Txt(gateway) = &format
-        && !gateway.starts_with('@')
-        && gateway.parse::<std::net::IpAddr>().is_err()
-    {
-        return Err(format!(
-            "gateway must be @FQDN or an IP address, not \"{gateway}\""
-        ));
+    let format = format.ok_or(
+        "must specify --left, --right, --key, --txt gateway, --ipseckey, --dhclient or --pem",
+    )?;
+    if gateway.is_some() && format != Format::IpsecKey {
+        return Err("--gateway belongs to --ipseckey".into());
     }
-    Ok(Some(Options { format, file, id }))
+    if precedence.is_some() && !matches!(format, Format::IpsecKey | Format::Txt(_)) {
+        return Err("--precedence belongs to --ipseckey or --txt".into());
+    }
+    if format == Format::IpsecKey && precedence.is_some_and(|p| p > u16::from(u8::MAX)) {
+        return Err("the precedence of an IPSECKEY record lies between 0 and 255".into());
+    }
+    Ok(Some(Options {
+        format,
+        file,
+        id,
+        gateway,
+        precedence: precedence.unwrap_or(PRECEDENCE),
+    }))
+}
+
+fn to_gateway(text: &str) -> Result<Gateway, String> {
+    Gateway::parse(text).map_err(|error| format!("gateway must be @FQDN or an IP address: {error}"))
 }
 
 fn show(options: &Options) -> Result<String, String> {
@@ -120,7 +151,7 @@ fn show(options: &Options) -> Result<String, String> {
     for problem in problems {
         eprintln!("{ME}: {problem}");
     }
-    let (entry, public) = choose(&secrets, options)?;
+    let (entry, public) = choose(&secrets, options.id.as_deref(), file)?;
     let comment = comment_of(Path::new(&*entry.place.file), &public);
     let host = comment
         .as_deref()
@@ -131,13 +162,17 @@ fn show(options: &Options) -> Result<String, String> {
         Format::Pem => String::new(),
         _ => format!("{c}\n"),
     });
-    let line = line(&options.format, &public, &host).map_err(|error| error.to_string())?;
+    let line = line(options, &public, &host).map_err(|error| error.to_string())?;
     Ok(head + &line)
 }
 
 /// The one entry asked for: that of `--id`, else the one without indices, else the only one there is.
-fn choose<'a>(secrets: &'a Secrets, options: &Options) -> Result<(&'a Entry, PublicKey), String> {
-    let wanted = match &options.id {
+fn choose<'a>(
+    secrets: &'a Secrets,
+    id: Option<&str>,
+    file: &Path,
+) -> Result<(&'a Entry, PublicKey), String> {
+    let wanted = match id {
         Some(id) => Some(Id::parse(id).map_err(|e| e.to_string())?),
         None => None,
     };
@@ -172,11 +207,11 @@ fn choose<'a>(secrets: &'a Secrets, options: &Options) -> Result<(&'a Entry, Pub
         1 => fitting.pop().ok_or_else(String::new),
         0 => Err(format!(
             "no {name} RSA key in \"{}\": make one with ipsec newhostkey --output, or name another with --id",
-            options.file.display()
+            file.display()
         )),
         _ => Err(format!(
             "multiple {name} keys found in \"{}\": remove all but one, or choose with --id",
-            options.file.display()
+            file.display()
         )),
     }
 }
@@ -196,12 +231,16 @@ fn comment_of(file: &Path, public: &PublicKey) -> Option<String> {
     None
 }
 
-fn line(format: &Format, public: &PublicKey, host: &str) -> Result<String, KeyError> {
-    Ok(match format {
+fn line(options: &Options, public: &PublicKey, host: &str) -> Result<String, KeyError> {
+    Ok(match &options.format {
         Format::Left => format!("\tleftrsasigkey={}\n", public.to_text()),
         Format::Right => format!("\trightrsasigkey={}\n", public.to_text()),
-        Format::Key => format!("{host}.\tIN\tKEY\t0x4200 4 1 {}\n", public.to_base64()),
-        Format::Txt(gateway) => format!("\tIN\tTXT\t{}\n", txt(gateway, public)),
+        Format::Key => zone::key(Some(host), public) + "\n",
+        Format::Txt(gateway) => zone::txt(None, options.precedence, gateway, public) + "\n",
+        Format::IpsecKey => {
+            let precedence = u8::try_from(options.precedence).unwrap_or(u8::MAX);
+            zone::ipseckey(Some(host), precedence, options.gateway.as_ref(), public) + "\n"
+        }
         Format::Pem => public.to_pem()?,
         Format::Dhclient => format!(
             "option oe-key code 159 = string;\noption oe-gateway code 160 = ip-address;\nsend oe-key = \"0x4200 4 1 {}\";\n",
@@ -210,25 +249,14 @@ fn line(format: &Format, public: &PublicKey, host: &str) -> Result<String, KeyEr
     })
 }
 
-/// `X-IPsec-Server(10)=gateway key` in strings that a TXT record can hold. The gateway stands in one string with the
-/// start of the key only if all of it fits.
-fn txt(gateway: &str, public: &PublicKey) -> String {
-    let head = format!("X-IPsec-Server(10)={gateway}");
-    let key = format!(" {}", public.to_base64());
-    let strings: Vec<String> = if head.len() + key.len() <= TXT_STRING {
-        vec![head + &key]
-    } else {
-        core::iter::once(head)
-            .chain(
-                key.as_bytes()
-                    .chunks(TXT_STRING)
-                    .map(|c| String::from_utf8_lossy(c).into_owned()),
-            )
-            .collect()
-    };
-    strings
-        .iter()
-        .map(|s| format!("\"{s}\""))
-        .collect::<Vec<_>>()
-        .join(" ")
+/// This host's public key, for other commands: the one that `showhostkey` shows without options.
+pub(crate) fn default_key(file: &Path) -> Result<PublicKey, String> {
+    if !file.exists() {
+        return Err(format!(
+            "no file \"{}\": make a key with ipsec newhostkey --output {0}",
+            file.display()
+        ));
+    }
+    let (secrets, _) = Secrets::load(file);
+    choose(&secrets, None, file).map(|(_, key)| key)
 }

@@ -192,6 +192,9 @@ fn pluto(context: &Context, setup: &Setup, info: &str) -> Result<(), String> {
     for class in &setup.plutodebug {
         args.push(format!("--debug-{class}"));
     }
+    if let Some(file) = &setup.dnssec_rootkey_file {
+        args.extend(["--dnssec-rootkey-file".to_string(), file.clone()]);
+    }
     args.extend(setup.plutoopts.iter().cloned());
     let env: Vec<(String, String)> = info
         .lines()

@@ -53,6 +53,9 @@ struct Arguments {
     /// Addresses that peers may have behind NAT, such as %v4:10.0.0.0/8,%v4:!10.1.0.0/16.
     #[arg(long = "virtual_private", value_name = "NETS", default_value = "")]
     virtual_private: Nets,
+    /// File of DNSKEY records that DNSSEC begins from [default: the keys of the root].
+    #[arg(long = "dnssec-rootkey-file", value_name = "FILE")]
+    dnssec_rootkey_file: Option<PathBuf>,
     /// Path of the control socket and lock file without .ctl and .pid [default: RUNDIR/pluto].
     #[arg(long, value_name = "PATH")]
     ctlbase: Option<PathBuf>,
@@ -164,6 +167,8 @@ pub struct Options {
     pub secrets_file: PathBuf,
     /// Directory of the policy groups' files.
     pub policies: PathBuf,
+    /// DNSSEC's trust anchor; none for the root's keys.
+    pub dnssec_rootkey_file: Option<PathBuf>,
     /// What the engine is told; the process id comes later, when there is a daemon.
     pub engine: Config,
 }
@@ -213,6 +218,7 @@ impl Arguments {
             ike_port: self.ikeport,
             rundir,
             secrets_file,
+            dnssec_rootkey_file: self.dnssec_rootkey_file.clone().map(absolute).transpose()?,
             policies,
             engine: Config {
                 unique_ids: self.uniqueids,

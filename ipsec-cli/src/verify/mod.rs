@@ -1,5 +1,7 @@
 //! `ipsec verify`: goes through what IPsec needs on this host, and says what to do about what is missing.
 
+mod dns;
+
 use crate::net;
 use crate::paths::{Paths, version_code};
 use crate::print;
@@ -14,12 +16,21 @@ type Finding = Result<Option<String>, String>;
 /// Runs the subcommand.
 pub fn run(args: Vec<String>) -> u8 {
     let mut colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    for arg in &args {
+    let mut asked = None;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
         match arg.as_str() {
+            "--host" | "--ip" => match args.next() {
+                Some(value) => asked = Some((arg.as_str(), value.clone())),
+                None => {
+                    eprintln!("ipsec verify: option {arg} needs a value");
+                    return 2;
+                }
+            },
             "--colour" | "--color" => colour = true,
             "--nocolour" | "--nocolor" => colour = false,
             "--help" => {
-                print("Usage: ipsec verify [--colour | --nocolour]\n");
+                print("Usage: ipsec verify [--host name | --ip address] [--colour | --nocolour]\n");
                 return 0;
             }
             _ => {
@@ -27,6 +38,9 @@ pub fn run(args: Vec<String>) -> u8 {
                 return 2;
             }
         }
+    }
+    if let Some((option, value)) = asked {
+        return others(option, &value, colour);
     }
     if !nix::unistd::geteuid().is_root() {
         print("To check this machine, you need to run \"ipsec verify\" as root.\n");
@@ -37,7 +51,45 @@ pub fn run(args: Vec<String>) -> u8 {
         .into_iter()
         .filter(|(title, finding)| !show(title, finding, colour))
         .count();
+    let config = ipsec_conf::Config::load(&Paths::get().conf());
+    let failed = failed
+        + dns::Wanted::of(&config).map_or(0, |wanted| {
+            print("\nOpportunistic Encryption DNS checks:\n");
+            failures(&dns::checks(&wanted), colour)
+        });
     u8::from(failed > 0)
+}
+
+/// `--host` and `--ip`: what DNS says of someone, who may be anyone.
+fn others(option: &str, value: &str, colour: bool) -> u8 {
+    let checks = match option {
+        "--host" => dns::host(value),
+        _ => dns::ip(value),
+    };
+    match checks {
+        Ok(checks) => {
+            print(&format!("Checking {value} for Opportunistic Encryption:\n"));
+            u8::from(failures(&checks, colour) > 0)
+        }
+        Err(message) => {
+            eprintln!("ipsec verify: {message}");
+            2
+        }
+    }
+}
+
+/// Shows the checks, and counts those that failed and are needed.
+fn failures(checks: &[dns::Check], colour: bool) -> usize {
+    checks
+        .iter()
+        .filter(|check| match (&check.finding, check.needed) {
+            (Err(why), false) => {
+                show_as(&check.title, "N/A", "33", Some(why), colour);
+                false
+            }
+            (finding, _) => !show(&check.title, finding, colour),
+        })
+        .count()
 }
 
 fn show(title: &str, finding: &Finding, colour: bool) -> bool {
@@ -45,6 +97,11 @@ fn show(title: &str, finding: &Finding, colour: bool) -> bool {
         Ok(remark) => ("OK", "32", remark.as_ref()),
         Err(remedy) => ("FAILED", "31", Some(remedy)),
     };
+    show_as(title, word, code, more, colour);
+    finding.is_ok()
+}
+
+fn show_as(title: &str, word: &str, code: &str, more: Option<&String>, colour: bool) {
     let word = if colour {
         format!("\x1b[1;{code}m{word}\x1b[0;39m")
     } else {
@@ -54,7 +111,6 @@ fn show(title: &str, finding: &Finding, colour: bool) -> bool {
     if let Some(more) = more {
         print(&more.lines().map(|l| format!("  {l}\n")).collect::<String>());
     }
-    finding.is_ok()
 }
 
 fn checks() -> Vec<(String, Finding)> {

@@ -1,0 +1,324 @@
+//! What `ipsec verify` looks for in DNS: the key under this host's name, and the records in the reverse maps of its addresses.
+
+use super::Finding;
+use crate::dns::Dns;
+use crate::keys::hostname;
+use crate::keys::showhostkey::default_key;
+use crate::net;
+use crate::paths::Paths;
+use ipsec_conf::{Auto, Config, value::Host};
+use ipsec_dns::{Answer, Gateway, LookupError, Name, Query, Security, zone};
+use ipsec_keys::PublicKey;
+use std::net::IpAddr;
+
+/// What a line found, and whether it counts: what a host does not need is shown and no failure.
+pub(super) struct Check {
+    pub(super) title: String,
+    pub(super) finding: Finding,
+    pub(super) needed: bool,
+}
+
+/// Precedence of the records that are proposed.
+const PRECEDENCE: u16 = 10;
+
+/// What this host's configuration wants of DNS.
+pub(super) struct Wanted {
+    /// Names by `leftid=@…` or `myid=` of opportunistic connections: it initiates by them.
+    names: Vec<Name>,
+    /// Opportunistic connections that go by the address: reverse maps are needed.
+    by_address: bool,
+}
+
+impl Wanted {
+    /// None where no opportunistic connection is in use.
+    pub(super) fn of(config: &Config) -> Option<Self> {
+        let myid = config.setup().value.and_then(|setup| setup.myid);
+        let mut wanted = Self {
+            names: Vec::new(),
+            by_address: false,
+        };
+        let mut any = false;
+        for conn in config
+            .conn_names()
+            .filter_map(|name| config.conn(name).value)
+        {
+            let opportunistic =
+                |host: &Host| matches!(host, Host::Opportunistic | Host::OpportunisticGroup);
+            let ours = match (
+                opportunistic(&conn.left.host),
+                opportunistic(&conn.right.host),
+            ) {
+                (true, false) => &conn.right,
+                (false, true) => &conn.left,
+                _ => continue,
+            };
+            if conn.auto == Auto::Ignore {
+                continue;
+            }
+            any = true;
+            let id = match ours.id.as_deref() {
+                Some("%myid") => myid.as_deref(),
+                id => id,
+            };
+            match id.and_then(|id| id.strip_prefix('@')).map(Name::parse) {
+                Some(Ok(name)) if !wanted.names.contains(&name) => wanted.names.push(name),
+                Some(_) => {}
+                None => wanted.by_address = true,
+            }
+        }
+        any.then_some(wanted)
+    }
+}
+
+/// The checks of this host.
+pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
+    let paths = Paths::get();
+    let (dns, key) = match open(paths) {
+        Ok(opened) => opened,
+        Err(why) => {
+            return vec![Check {
+                title: "Looking into DNS".into(),
+                finding: Err(why),
+                needed: true,
+            }];
+        }
+    };
+    let mut all = Vec::new();
+    for name in &wanted.names {
+        all.push(forward(&dns, name, Some(&key), true));
+    }
+    if wanted.names.is_empty()
+        && let Ok(name) = Name::parse(&hostname())
+        && name.parent().is_some()
+    {
+        all.push(forward(&dns, &name, Some(&key), false));
+    }
+    let public = public_addresses();
+    all.push(Check {
+        title: "Does the machine have at least one non-private address?".into(),
+        finding: match public.is_empty() {
+            false => Ok(None),
+            true => Err("only addresses for private use: nobody out there can reach this host, but it can initiate with leftid=@its.name".into()),
+        },
+        needed: wanted.by_address,
+    });
+    for address in public {
+        all.extend(reverse(&dns, address, Some(&key), wanted.by_address));
+    }
+    all
+}
+
+/// `--host`: the name, and the addresses that it has.
+pub(super) fn host(name: &str) -> Result<Vec<Check>, String> {
+    let dns = Dns::open(Paths::get())?;
+    let name = Name::parse(name).map_err(|error| error.to_string())?;
+    let mut all = vec![forward(&dns, &name, None, true)];
+    match dns.ask(|r| r.lookup(Query::Addresses(name.clone()))) {
+        Ok(answer) => {
+            for address in answer.addresses {
+                all.extend(reverse(&dns, address, None, true));
+            }
+        }
+        Err(error) => all.push(Check {
+            title: format!("Looking for an address of {name}"),
+            finding: Ok(Some(format!("{error}: no reverse lookup tests possible"))),
+            needed: false,
+        }),
+    }
+    Ok(all)
+}
+
+/// `--ip`: the records in the reverse map, and those of the gateway that they name.
+pub(super) fn ip(address: &str) -> Result<Vec<Check>, String> {
+    let dns = Dns::open(Paths::get())?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("\"{address}\" is no IP address"))?;
+    Ok(reverse(&dns, address, None, true))
+}
+
+fn open(paths: &Paths) -> Result<(Dns, PublicKey), String> {
+    Ok((Dns::open(paths)?, default_key(&paths.secrets())?))
+}
+
+fn forward(dns: &Dns, name: &Name, ours: Option<&PublicKey>, needed: bool) -> Check {
+    let gateway = Gateway::Name(name.clone());
+    let found = dns.ask(|r| r.lookup(Query::Keys(gateway.clone())));
+    let add = ours.map(|key| zone::key(Some(name.as_str()), key));
+    Check {
+        title: format!("Looking for forward key for {name}"),
+        finding: keys(found, ours, add),
+        needed,
+    }
+}
+
+fn reverse(dns: &Dns, address: IpAddr, ours: Option<&PublicKey>, needed: bool) -> Vec<Check> {
+    let owner = Name::reverse(address);
+    let found = dns.ask(|r| r.lookup(Query::Delegation(address)));
+    let line = |key| {
+        zone::txt(
+            Some(owner.as_str()),
+            PRECEDENCE,
+            &Gateway::Address(address),
+            key,
+        )
+    };
+    let first = found
+        .as_ref()
+        .ok()
+        .and_then(|answer| answer.delegations.first())
+        .cloned();
+    let finding = match found {
+        Ok(answer) => delegated(&answer, address, ours, ours.map(line)),
+        Err(error) => Err(missing(&error, ours.map(line))),
+    };
+    let mut all = vec![Check {
+        title: format!("Looking for TXT in reverse map: {owner}"),
+        finding,
+        needed,
+    }];
+    // A record without a key says where the key is; with one the KEY record is for those who ask the gateway first.
+    let (gateway, needed) = match first {
+        Some(delegation) => (delegation.gateway, needed && delegation.key.is_none()),
+        None => (Gateway::Address(address), false),
+    };
+    let place = match &gateway {
+        Gateway::Address(_) => "in reverse map",
+        Gateway::Name(_) => "in forward map",
+    };
+    let found = dns.ask(|r| r.lookup(Query::Keys(gateway.clone())));
+    let own = gateway == Gateway::Address(address);
+    let add = ours
+        .filter(|_| own)
+        .map(|key| zone::key(Some(gateway.owner().as_str()), key));
+    all.push(Check {
+        title: format!("Looking for KEY {place}: {}", gateway.owner()),
+        finding: keys(found, ours.filter(|_| own), add),
+        needed,
+    });
+    all
+}
+
+fn delegated(
+    answer: &Answer,
+    address: IpAddr,
+    ours: Option<&PublicKey>,
+    add: Option<String>,
+) -> Finding {
+    let Some(ours) = ours else {
+        let list: Vec<String> = answer
+            .delegations
+            .iter()
+            .map(|d| {
+                let key = d
+                    .key
+                    .as_ref()
+                    .map_or("no key in it".into(), |key| format!("key {}", key.key_id()));
+                format!(
+                    "{} {}: gateway {}, {key}",
+                    d.source, d.precedence, d.gateway
+                )
+            })
+            .collect();
+        return Ok(remark(answer, Some(list.join("\n"))));
+    };
+    let here = Gateway::Address(address);
+    let mut to_us = answer
+        .delegations
+        .iter()
+        .filter(|d| d.is_to(&here))
+        .peekable();
+    let wrong = if to_us.peek().is_none() {
+        let others: Vec<String> = answer
+            .delegations
+            .iter()
+            .map(|d| d.gateway.to_string())
+            .collect();
+        format!("it names another gateway: {}", others.join(", "))
+    } else if to_us.any(|d| d.key.as_ref().is_none_or(|key| key == ours)) {
+        return Ok(remark(answer, None));
+    } else {
+        "it has another key than ipsec.secrets".into()
+    };
+    Err(with_line(&wrong, add))
+}
+
+fn keys(
+    found: Result<Answer, LookupError>,
+    ours: Option<&PublicKey>,
+    add: Option<String>,
+) -> Finding {
+    let answer = found.map_err(|error| missing(&error, add.clone()))?;
+    match ours {
+        None => {
+            let ids: Vec<String> = answer
+                .keys
+                .iter()
+                .map(|k| format!("key {}", k.key_id()))
+                .collect();
+            Ok(remark(&answer, Some(ids.join("\n"))))
+        }
+        Some(key) if answer.keys.contains(key) => Ok(remark(&answer, None)),
+        Some(_) => Err(with_line(
+            "it is another key than that of ipsec.secrets",
+            add,
+        )),
+    }
+}
+
+fn missing(error: &LookupError, add: Option<String>) -> String {
+    match error {
+        LookupError::NoRecord { .. } => with_line(&error.to_string(), add),
+        LookupError::Bogus { .. } => {
+            format!(
+                "{error}\nwhoever runs the zone must sign it anew (and others refuse it until then)"
+            )
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn with_line(wrong: &str, add: Option<String>) -> String {
+    match add {
+        Some(line) => {
+            format!("{wrong}\nadd this line to the zone, or have it added (ipsec mailkey):\n{line}")
+        }
+        None => wrong.into(),
+    }
+}
+
+/// Remarks of an answer that is fine: not signed, aliases, records passed over.
+fn remark(answer: &Answer, first: Option<String>) -> Option<String> {
+    let mut lines: Vec<String> = first.into_iter().filter(|f| !f.is_empty()).collect();
+    if let Some(alias) = answer.aliases.last() {
+        lines.push(format!("found behind an alias, {alias}"));
+    }
+    if answer.security == Security::Insecure {
+        lines.push(
+            "not signed: whoever tampers with DNS can put another key there (sign the zone)".into(),
+        );
+    }
+    lines.extend(answer.faults.iter().cloned());
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// This host's addresses, without those that nobody else can reach, of devices that are up.
+fn public_addresses() -> Vec<IpAddr> {
+    let devices = net::devices().unwrap_or_default();
+    let mut all: Vec<IpAddr> = devices
+        .iter()
+        .filter(|d| d.is_up() && d.ifname != "lo" && !d.ifname.starts_with("ipsec"))
+        .flat_map(|d| d.addresses().into_iter().map(|a| a.local))
+        .filter(|a| !is_private(*a))
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
