@@ -33,6 +33,10 @@ pub fn init(to: &LogTo) -> io::Result<()> {
     // Libraries may warn; their small talk stays out.
     let filter = Targets::new()
         .with_target(TARGET, Level::TRACE)
+        // What strangers' name servers answer is told by whoever asked, once, and not by the library for each packet.
+        .with_targets(
+            ["hickory_net", "hickory_proto", "hickory_resolver"].map(|t| (t, LevelFilter::OFF)),
+        )
         .with_default(LevelFilter::WARN);
     let lines = |with_time| tracing_subscriber::fmt::layer().event_format(Lines { with_time });
     let layer = match to {

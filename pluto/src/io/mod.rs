@@ -5,6 +5,7 @@
 mod client;
 mod control;
 mod daemon;
+mod dns;
 mod driver;
 mod groups;
 mod kernel;

@@ -14,6 +14,7 @@ use whack::{Rc, Request};
 use super::{
     super::{
         client::Clients,
+        dns::Dns,
         groups,
         kernel::{self, Kernel},
         klips, log,
@@ -48,6 +49,7 @@ pub struct Driver {
     /// Whose request is being handled; it sees what the driver has to say meanwhile.
     asking: Option<ClientId>,
     sockets: Sockets,
+    dns: Dns,
     listening: bool,
     kernel: Option<Kernel>,
     kernel_generation: u64,
@@ -64,9 +66,18 @@ impl Driver {
             pid: std::process::id(),
             ..options.engine.clone()
         };
+        let dns = Dns::new(options.dnssec_rootkey_file.clone(), inputs.clone());
+        if let Some(fault) = dns.fault() {
+            log::line(
+                LogLevel::Warning,
+                &format!("ERROR: no look-ups in DNS: {fault}"),
+            );
+        }
+        dns.watch();
         Driver {
             engine: Engine::new(config, Box::new(rng)),
             options,
+            dns,
             zero: Instant::now(),
             inputs,
             events: VecDeque::new(),
@@ -150,6 +161,11 @@ impl Driver {
                 self.secrets_loaded(*loaded);
                 self.handle_queued().await;
             }
+            Input::LookupDone(id, result) => {
+                self.dns.finished(id);
+                self.handle(Event::LookupDone { id, result }).await;
+            }
+            Input::NameServers(servers) => self.handle(Event::NameServers(servers)).await,
             Input::InterfacesChanged => self.interfaces_changed().await,
             Input::Signal(kind) => self.signal(kind).await,
             Input::GiveUp => {
@@ -216,7 +232,8 @@ impl Driver {
                 let files = groups::read(&self.options.policies, names);
                 self.events.push_back(Event::Groups(files));
             }
-            Action::Lookup { .. } | Action::CancelLookup(_) => {}
+            Action::Lookup { id, query } => self.dns.start(id, query),
+            Action::CancelLookup(id) => self.dns.cancel(id),
             Action::Exit(status) => self.exit = Some(status),
         }
     }

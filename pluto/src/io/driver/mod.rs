@@ -3,8 +3,14 @@
 
 mod actions;
 
-use std::{future::pending, io, net::SocketAddr, time::Duration};
+use std::{
+    future::pending,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
+use ipsec_dns::{Answer, LookupError};
 use ipsec_keys::Secrets;
 use pfkey::client::Client;
 use tokio::{
@@ -27,7 +33,7 @@ use super::{
     start::Ready,
     updown,
 };
-use crate::engine::{ClientId, JobId, JobResult, LogLevel, UpdownId};
+use crate::engine::{ClientId, JobId, JobResult, LogLevel, LookupId, UpdownId};
 use actions::Driver;
 
 /// Inputs and datagrams that may wait; beyond it the sockets hold them, or drop them.
@@ -70,6 +76,10 @@ pub enum Input {
     UpdownDone(UpdownId, updown::Outcome),
     /// Secrets that took their time.
     Secrets(Box<Loaded>),
+    /// DNS has answered, or will not.
+    LookupDone(LookupId, Result<Answer, LookupError>),
+    /// The name servers of resolv.conf.
+    NameServers(Vec<IpAddr>),
     /// Links or addresses have changed.
     InterfacesChanged,
     /// A signal.
