@@ -197,18 +197,15 @@ fn dead_servers_and_lies() {
             "{query}: {wanted:?} is not in {text:?}\n{all}"
         );
     }
-    // A slow zone stalls no other: all of the slow one are asked first, and the signed answer does not wait for them.
-    let queries = [
-        "clients=192.0.9.3+1",
-        "clients=192.0.10.0+400",
-        "client=192.0.2.1",
-    ];
+    // A silent zone stalls no other: a hundred and fifty of its names are asked first, and others are answered before it.
+    let queries = ["clients=192.0.9.100+150", "client=192.0.2.1"];
     let said = look(host, "--time 4", &queries);
-    let (time, _) = said
-        .iter()
-        .find(|(_, text)| text.starts_with("gateway for 192.0.2.1:"))
-        .expect("an answer");
-    assert!(*time < 4000, "{time} ms");
+    let (_, first) = said.first().expect("an answer");
+    assert!(
+        first.starts_with("gateway for 192.0.2.1: Secure"),
+        "{first}"
+    );
+    assert_eq!(said.len(), 151);
     drop(liar);
 
     let started = std::time::Instant::now();

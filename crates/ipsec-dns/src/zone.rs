@@ -99,7 +99,7 @@ mod tests {
             ipseckey(
                 None,
                 10,
-                &Gateway::parse("@gw.example").unwrap(),
+                Gateway::parse("@gw.example").ok().as_ref(),
                 &some_key()
             ),
             format!("\tIN\tIPSECKEY\t10 3 2 gw.example. {base64}")

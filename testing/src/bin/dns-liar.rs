@@ -160,6 +160,7 @@ fn of_the_zone(question: &[u8], host: &str, kind: u16, tcp: bool) -> Option<Lie>
     let lie = match host {
         // Whatever the kind.
         "3" => Lie::Silence,
+        _ if host.parse::<u8>().is_ok_and(|host| host >= 100) => Lie::Silence,
         "4" => Lie::Answer(message.flags(0x8380).done()), // truncated, by TCP too
         "5" => return cname(&format!("6{ZONE}")),
         "6" => return cname(&format!("5{ZONE}")),

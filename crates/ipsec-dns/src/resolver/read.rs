@@ -195,10 +195,19 @@ impl Gathered {
         owner: &Gateway,
     ) -> Result<(), RecordError> {
         match record {
-            RData::A(a) => return Ok(self.addresses.push(a.0.into())),
-            RData::AAAA(aaaa) => return Ok(self.addresses.push(aaaa.0.into())),
-            _ => {}
+            RData::A(a) => self.addresses.push(a.0.into()),
+            RData::AAAA(aaaa) => self.addresses.push(aaaa.0.into()),
+            _ => return self.rdata(kind, record, owner),
         }
+        Ok(())
+    }
+
+    fn rdata(
+        &mut self,
+        kind: RecordType,
+        record: &RData,
+        owner: &Gateway,
+    ) -> Result<(), RecordError> {
         let rdata = match record {
             RData::Unknown { rdata, .. } => rdata.anything.to_vec(),
             other => other.to_bytes().unwrap_or_default(),

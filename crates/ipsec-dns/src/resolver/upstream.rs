@@ -215,7 +215,7 @@ fn prune(response: DnsResponse, name: &Name, kind: RecordType) -> Result<DnsResp
     message.additionals.clear();
     let reached = reached(name, &message.answers);
     message.answers.retain(|record| {
-        let on_the_way = reached.iter().any(|name| *name == record.name);
+        let on_the_way = reached.contains(&record.name);
         let asked = [kind, RecordType::CNAME, RecordType::RRSIG].contains(&record.record_type());
         on_the_way && asked
     });
