@@ -25,7 +25,12 @@ pub(super) fn page(
         ),
         None => "for which DNS has no name".to_owned(),
     };
-    let (class, verdict) = if state.encrypted() {
+    let (class, verdict) = if state.fault.is_some() {
+        (
+            "no",
+            "This host can't tell whether the connection arrived encrypted.",
+        )
+    } else if state.encrypted() {
         ("yes", "OE enabled: this connection arrived encrypted.")
     } else if state.routes.first().is_some_and(|route| route.encrypts) {
         (
