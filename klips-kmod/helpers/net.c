@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/hash.h>
-#include <linux/icmp.h>
-#include <linux/icmpv6.h>
 #include <linux/netfilter.h>
 #include <net/addrconf.h>
 #include <net/dst_metadata.h>
@@ -513,16 +511,4 @@ struct net_device *klips_h_inetaddr_device(void *ifa)
 struct net_device *klips_h_inet6addr_device(void *ifa)
 {
 	return ((struct inet6_ifaddr *)ifa)->idev->dev;
-}
-
-bool klips_h_icmp_too_big4(const struct sk_buff *skb)
-{
-	const struct icmphdr *icmp = icmp_hdr(skb);
-
-	return icmp->type == ICMP_DEST_UNREACH && icmp->code == ICMP_FRAG_NEEDED;
-}
-
-bool klips_h_icmp_too_big6(u8 type)
-{
-	return type == ICMPV6_PKT_TOOBIG;
 }

@@ -63,7 +63,4 @@ struct net_device *klips_h_notified_device(void *info);
 unsigned int klips_h_addresses(struct net_device *dev, u8 (*out)[17], unsigned int most);
 struct net_device *klips_h_inetaddr_device(void *ifa);
 struct net_device *klips_h_inet6addr_device(void *ifa);
-
-bool klips_h_icmp_too_big4(const struct sk_buff *skb);
-bool klips_h_icmp_too_big6(u8 type);
 #endif

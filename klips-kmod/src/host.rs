@@ -13,6 +13,7 @@ use crate::home::{self, KernelHome, Said};
 use crate::pfkey::{SocketId, Sockets};
 use crate::sys::device::Devices;
 use crate::sys::gate::Gate;
+use crate::sys::icmp::Listener;
 use crate::sys::net::Net;
 use crate::sys::proc;
 use crate::sys::provision::Stash;
@@ -43,6 +44,7 @@ pub(crate) struct Host {
     pub(crate) routes: Routes,
     /// Its `/proc/sys/net/ipsec`.
     switches: Switches,
+    icmp: Listener,
     tables: Gate<Klips<KernelHome>>,
     trapped: Queue,
     trap: Work,
@@ -79,6 +81,7 @@ impl Host {
             rooms: Default::default(),
             routes: Routes::new().map_err(|_| ENOMEM)?,
             switches: Switches::new(),
+            icmp: Listener::new(),
             tables: Gate::new(Klips::new(&KernelHome).map_err(|_| ENOMEM)?).map_err(|_| ENOMEM)?,
             trapped: Queue::new(),
             trap: Work::new(Self::do_trapped),
@@ -96,12 +99,14 @@ impl Host {
         self.devices.start(self, crate::sys::device::usual_count())?;
         proc::start(self)?;
         self.switches.start(self)?;
+        self.icmp.start(self)?;
         self.tick.after(TICK_MS);
         Ok(())
     }
 
     /// Takes all of that down again; afterwards nothing refers to the host. May sleep.
     pub(crate) fn stop(&self) {
+        self.icmp.stop(self);
         self.switches.stop();
         proc::stop(self);
         self.devices.stop(0);

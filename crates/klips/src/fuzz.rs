@@ -183,7 +183,8 @@ pub fn packets<H: Home>(home: &H, klips: &mut Klips<H>, data: &[u8]) {
         }
         crate::packet::transmit(packet, 300, |_| {});
     });
-    klips.path_mtu(data, 1400);
+    klips.path_mtu(1, data, 1400);
+    klips.path_mtu(2, data, 0);
 }
 
 /// `data` as a PF_KEY request, and what it leaves in the tables shown and aged.

@@ -1,19 +1,22 @@
 //! IP in IP (RFC 2003, RFC 2473, RFC 4213): the outer header of a tunnel, in all four combinations of families.
 
 use crate::home::Home;
-use crate::packet::ip::{emit, protocol};
+use crate::packet::ip::{emit, protocol, rechecksum_v4, set};
 use crate::packet::{IpHeader, Packet};
 use crate::sadb::Sa;
 use crate::verdict::DropReason;
 
 /// The TTL of outer headers, as KLIPS sets it.
 const TTL: u8 = 64;
+/// DF, in the first byte of IPv4's flags.
+const DONT_FRAGMENT: u8 = 0x40;
 
-/// Puts the tunnel's header in front. `hidetos`: its TOS is 0, else the inner packet's.
+/// Puts the tunnel's header in front. `whole`: routers must not fragment it; `hidetos`: its TOS is 0, else the inner packet's.
 pub(crate) fn wrap<H: Home>(
     sa: &Sa<H>,
     header: &IpHeader,
     packet: &mut Packet<'_>,
+    whole: bool,
     hidetos: bool,
 ) -> Result<(), DropReason> {
     let (len, inner) = (
@@ -35,6 +38,10 @@ pub(crate) fn wrap<H: Home>(
         TTL,
         sa.next_ip_id(),
     );
+    if whole && sa.id.dst.is_ipv4() {
+        set(packet.bytes_mut(), 6, &[DONT_FRAGMENT]);
+        rechecksum_v4(packet.bytes_mut());
+    }
     Ok(())
 }
 

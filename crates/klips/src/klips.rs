@@ -6,17 +6,14 @@ use core::fmt;
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use ipsec_types::{SaId, SaProto, Spi};
-
 use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Physical};
 use crate::eroute::Eroutes;
 use crate::home::{Context, Home, NoMemory, Vector};
-use crate::packet::ip::protocol;
-use crate::packet::{IpHeader, Packet};
+use crate::packet::Packet;
 use crate::pfkey_seam::Socket;
 use crate::sadb::Sadb;
 use crate::verdict::{Inbound, Outbound};
-use crate::{hold, inbound, outbound, proc, request, tick};
+use crate::{hold, inbound, outbound, path_mtu, proc, request, tick};
 
 /// The texts of `/proc/net/ipsec_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,27 +201,10 @@ impl<H: Home> Klips<H> {
     }
 
     /// Learns from an ICMP "fragmentation needed" or "packet too big" that `quoted`, the start of an outer packet we sent (IP
-    /// header and 8 bytes more), cannot pass a link of `mtu` bytes. Ignored unless it fits an SA of ours.
-    pub fn path_mtu(&self, quoted: &[u8], mtu: u32) {
-        let Some((header, spi)) = IpHeader::quoted(quoted) else {
-            return;
-        };
-        let in_udp = header.protocol == protocol::UDP;
-        let proto = match SaProto::from_number(header.protocol) {
-            Some(proto) => proto,
-            None if in_udp => SaProto::Esp,
-            None => return,
-        };
-        let least = if header.is_v4() { 576 } else { 1280 };
-        if let Some(sa) = self.sadb.get(&SaId {
-            dst: header.dst,
-            spi: Spi(spi),
-            proto,
-        }) && mtu >= least
-            && sa.encap.is_some() == in_udp
-        {
-            sa.learn_path_mtu(mtu);
-        }
+    /// header and 8 bytes more, or 12 for ESP in UDP), cannot pass a link of `mtu` bytes; 0 where the router does not say. Ignored
+    /// unless addresses, SPI and ports are those of an SA of ours. `now` as in [`Context`].
+    pub fn path_mtu(&self, now: u64, quoted: &[u8], mtu: u32) {
+        path_mtu::learn(self, now, quoted, mtu);
     }
 
     /// Attaches ipsec device `device` to `physical`. `mtu`: what the ipsec device is to show and keep to (`overridemtu`).

@@ -61,6 +61,7 @@ mod klips;
 mod natt;
 mod notify;
 mod outbound;
+mod path_mtu;
 mod proc;
 mod request;
 mod table;

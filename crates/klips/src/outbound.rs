@@ -13,14 +13,14 @@ use crate::packet::ip::{protocol, rechecksum_v4};
 use crate::packet::{FRAGMENT_HEADER, IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Sadb, Transform};
 use crate::verdict::{DropReason, Outbound};
-use crate::{ah, esp, ipcomp, ipip, natt, notify};
+use crate::{ah, esp, ipcomp, ipip, natt, notify, path_mtu};
 
 /// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
 const IKE_PORTS: [u16; 2] = [500, 4500];
 /// How often the outer packet of one group may meet the eroute of another.
 const MAX_NESTING: usize = 3;
 /// Nothing smaller is told to a sender: IPv6's least MTU, and less than any IPv4 stack sends TCP with.
-const LEAST_MTU_V6: usize = 1280;
+const LEAST_MTU_V6: usize = path_mtu::LEAST_V6 as usize;
 const LEAST_MTU_V4: usize = 68;
 
 /// Decides about a packet and transforms it. See [`Klips::outbound`].
@@ -156,19 +156,20 @@ fn protect<H: Home>(
     for _ in 0..MAX_NESTING {
         let sa = klips.sadb.get(&target).ok_or(DropReason::NoSa)?;
         let path = group(&klips.sadb, sa)
-            .map(Sa::path_mtu)
-            .filter(|m| *m != 0)
+            .filter_map(|sa| sa.path_mtu.get(cx.now))
             .min();
         mtu = path.map_or(mtu, |path| mtu.min(path));
         usable(cx, &klips.sadb, sa)?;
-        if let Some(verdict) = too_big(klips, physical, sa, mtu, &header, packet)? {
-            return Ok(verdict);
-        }
+        let whole = match fit(klips, physical, sa, mtu, &header, packet)? {
+            Fit::Answered(verdict) => return Ok(verdict),
+            Fit::Fits { whole } => whole,
+            Fit::InFragments => false,
+        };
         if let Some(verdict) = room(&klips.sadb, sa, &header, packet) {
             return Ok(verdict);
         }
         for sa in group(&klips.sadb, sa) {
-            apply(klips, cx, sa, packet)?;
+            apply(klips, cx, sa, packet, whole)?;
         }
         header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         let outer = klips.eroutes.lookup(&header.selector(packet.bytes()));
@@ -176,7 +177,14 @@ fn protect<H: Home>(
             .map(|e| e.target)
             .filter(|t| t.as_magic().is_none() && t.dst != target.dst)
         {
-            Some(next) => target = next,
+            Some(next) => {
+                // This host would be told what it has to tell others.
+                if header.is_v4() && header.dont_fragment {
+                    allow_fragments(packet.bytes_mut(), 0);
+                    header.dont_fragment = false;
+                }
+                target = next;
+            }
             None => {
                 return Ok(Outbound::Transmit {
                     physical: physical.index,
@@ -232,51 +240,82 @@ fn room<H: Home>(
     short.then_some(Outbound::Room { head, tail })
 }
 
-/// What to answer when the packet, once protected, is bigger than `mtu` and must not be fragmented. Where no answer may be
-/// given, and with `fragicmp` off, the outer packet is fragmented instead. So it is with this host's own packets in transport
-/// mode: told of a smaller MTU the stack would fragment before KLIPS sees them, and there is no ESP in transport mode for
-/// fragments (RFC 4303 section 3.1.1).
-fn too_big<H: Home>(
+/// How a packet gets by the MTU.
+enum Fit {
+    /// It fits. `whole`: routers are to keep it whole too.
+    Fits { whole: bool },
+    /// It has to go in fragments, and may.
+    InFragments,
+    /// It does not, and holds the answer to its sender now.
+    Answered(Outbound),
+}
+
+/// Whether the packet, once protected, is bigger than `mtu`, and what to do then: its sender is told, if it must not be fragmented.
+/// Where no answer may be given, and with `fragicmp` off, the outer packet is fragmented instead; so is IPv6 that fits IPv6's least
+/// MTU (RFC 2473 section 7.1). And so are this host's own packets in transport mode: told of a smaller MTU the stack would fragment
+/// before KLIPS sees them, and there is no ESP in transport mode for fragments (RFC 4303 section 3.1.1).
+fn fit<H: Home>(
     klips: &Klips<H>,
     physical: &Physical,
     first: &Sa<H>,
     mtu: u32,
     header: &IpHeader,
     packet: &mut Packet<'_>,
-) -> Result<Option<Outbound>, DropReason> {
+) -> Result<Fit, DropReason> {
     let grown = |total| {
         let grow = |(total, header), sa: &Sa<H>| sa.grown(total, header);
         group(&klips.sadb, first)
             .fold((total, header.payload), grow)
             .0
     };
+    let may_go_whole = tells_path(klips, first, mtu);
     let mtu = mtu as usize;
-    if grown(packet.len()) <= mtu || !header.dont_fragment {
-        return Ok(None);
-    }
-    let mut fits = mtu.saturating_sub(grown(mtu) - mtu) + crate::transform::MAX_BLOCK;
-    while grown(fits) > mtu && fits > 0 {
-        fits -= 1;
-    }
-    let least = if header.is_v4() {
-        LEAST_MTU_V4
-    } else {
-        LEAST_MTU_V6
-    };
+    let fits = grown(packet.len()) <= mtu;
     let transport = !group(&klips.sadb, first).any(|sa| matches!(sa.transform, Transform::IpIp));
-    let whole = transport && physical.owns(header.src);
-    if klips.sysctl().fragicmp
-        && !whole
-        && fits >= least
-        && icmp::may_answer(header, packet.bytes())
-    {
-        return answer(header, packet, Problem::TooBig(fits as u32)).map(Some);
+    if !header.dont_fragment || fits && may_go_whole {
+        return Ok(match fits {
+            true => Fit::Fits {
+                whole: header.dont_fragment,
+            },
+            false => Fit::InFragments,
+        });
+    }
+    if !fits && klips.sysctl().fragicmp && !(transport && physical.owns(header.src)) {
+        let mut told = mtu.saturating_sub(grown(mtu) - mtu) + crate::transform::MAX_BLOCK;
+        while grown(told) > mtu && told > 0 {
+            told -= 1;
+        }
+        let least = if header.is_v4() {
+            LEAST_MTU_V4
+        } else {
+            LEAST_MTU_V6
+        };
+        if !header.is_v4() {
+            told = told.max(least);
+        }
+        let sense = told >= least && packet.len() > told;
+        if sense && icmp::may_answer(header, packet.bytes()) {
+            return answer(header, packet, Problem::TooBig(told as u32)).map(Fit::Answered);
+        }
     }
     if header.is_v4() && transport {
-        // In transport mode this is the header that goes out; a tunnel's outer header has DF clear by itself.
+        // In transport mode this is the header that goes out.
         allow_fragments(packet.bytes_mut(), first.life.packets());
     }
-    Ok(None)
+    Ok(match fits {
+        true => Fit::Fits { whole: false },
+        false => Fit::InFragments,
+    })
+}
+
+/// Whether a router that takes less is heard when it says so, so that DF may be set (RFC 4301 section 8.1). With `fragicmp` off it
+/// would be of no use; where the path is as small as is believed, it may be smaller; and what it says of packets that go to where
+/// the peer has moved names no SA.
+fn tells_path<H: Home>(klips: &Klips<H>, first: &Sa<H>, mtu: u32) -> bool {
+    let moved = |sa: &Sa<H>| sa.encap.as_ref().is_some_and(|to| to.dst != sa.id.dst);
+    klips.sysctl().fragicmp
+        && mtu > path_mtu::least(first.id.dst.is_ipv4())
+        && !group(&klips.sadb, first).any(moved)
 }
 
 /// Clears DF; with it the identification may have been 0 in every packet, and fragments are told apart by it.
@@ -295,12 +334,13 @@ fn apply<H: Home>(
     cx: &mut Context<'_, H>,
     sa: &Sa<H>,
     packet: &mut Packet<'_>,
+    whole: bool,
 ) -> Result<(), DropReason> {
     let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
     sa.life.count(packet.len(), cx.now);
     let done = match &sa.transform {
         Transform::None => Err(DropReason::SaNotReady),
-        Transform::IpIp => ipip::wrap(sa, &header, packet, klips.sysctl().hidetos),
+        Transform::IpIp => ipip::wrap(sa, &header, packet, whole, klips.sysctl().hidetos),
         Transform::Esp { .. } => esp::seal(sa, &header, packet).and_then(|()| match &sa.encap {
             Some(encap) => natt::wrap(encap, packet),
             None => Ok(()),

@@ -296,10 +296,18 @@ fn too_big_counts_the_udp_header() {
 fn a_path_mtu_is_learnt_from_a_quote_that_shows_the_spi() {
     let (mut west, _) = road_to_east();
     let sealed = west.sealed(&ping());
-    west.klips.path_mtu(&sealed[..28], 1300);
+    let now = west.now;
+    west.klips.path_mtu(now, &sealed[..28], 1300);
     let of = |len: usize| with_df(udp("10.0.0.9", "192.0.2.1", (1, 2), len - 28));
     assert!(matches!(west.send(&of(1350)).0, Outbound::Transmit { .. }));
-    west.klips.path_mtu(&sealed[..36], 1300);
+    // Other ports: not what this SA sent.
+    for at in [21, 23] {
+        let mut other = sealed[..36].to_vec();
+        other[at] ^= 1;
+        west.klips.path_mtu(now, &other, 1300);
+    }
+    assert!(matches!(west.send(&of(1350)).0, Outbound::Transmit { .. }));
+    west.klips.path_mtu(now, &sealed[..36], 1300);
     assert_eq!(west.send(&of(1350)).0, Outbound::Icmp);
 }
 

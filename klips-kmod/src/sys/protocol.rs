@@ -137,7 +137,7 @@ unsafe fn learn(skb: *mut c::sk_buff, mtu: u32) -> c_int {
     let (Some((host, _)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OUR_ERROR };
     // SAFETY: the packet stays the stack's: this Skb is not dropped, and only read.
     let packet = ManuallyDrop::new(unsafe { Skb::from_raw(skb) });
-    host.read(|klips, _| klips.path_mtu(packet.bytes(), mtu));
+    host.read(|klips, cx| klips.path_mtu(cx.now, packet.bytes(), mtu));
     0
 }
 

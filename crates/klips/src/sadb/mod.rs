@@ -15,6 +15,7 @@ use crate::home::{Home, Lock, NoMemory};
 use crate::ident::Ident;
 use crate::lifetime::{Lifetime, Standing};
 use crate::natt::{Encap, UDP_HEADER};
+use crate::path_mtu::PathMtu;
 use crate::replay::Replay;
 use crate::transform::{Authentication, COUNTER_IV, Compression, Encryption, MAX_IV, SALT};
 
@@ -170,7 +171,7 @@ pub struct Sa<H: Home> {
     pub(crate) inward: Option<u32>,
     state: AtomicU8,
     sequence: AtomicU64,
-    path_mtu: AtomicU32,
+    pub(crate) path_mtu: PathMtu,
 }
 
 impl<H: Home> Sa<H> {
@@ -206,7 +207,7 @@ impl<H: Home> Sa<H> {
             inward: None,
             state: AtomicU8::new(State::Larval as u8),
             sequence: AtomicU64::new(0),
-            path_mtu: AtomicU32::new(0),
+            path_mtu: PathMtu::default(),
         })
     }
 
@@ -298,19 +299,6 @@ impl<H: Home> Sa<H> {
         } else {
             sent.min(MAX_SEQUENCE)
         }
-    }
-
-    /// The path MTU learnt for packets on this SA; 0: none.
-    pub fn path_mtu(&self) -> u32 {
-        self.path_mtu.load(Ordering::Relaxed)
-    }
-
-    /// Learns a path MTU; only ever a smaller one.
-    pub fn learn_path_mtu(&self, mtu: u32) {
-        let smaller = |old| (old == 0 || mtu < old).then_some(mtu);
-        let _ = self
-            .path_mtu
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, smaller);
     }
 
     /// How much room before and after a packet it takes, in bytes, at most. `outbound` asks for so much, and no transform may take more.

@@ -134,7 +134,9 @@ impl Receiver {
                 icmp::parse_v4(packet)
             };
             if let Some(message) = message {
-                self.host.read().path_mtu(message.quoted, message.mtu);
+                self.host
+                    .read()
+                    .path_mtu(self.host.now(), message.quoted, message.mtu);
             }
         }
     }

@@ -29,7 +29,7 @@ const PAYLOAD: u32 = 8;
 /// Keeps ESP and keep-alives from the socket, which is not yet bound.
 pub fn prepare(socket: &Socket, klips_in_kernel: bool) -> io::Result<()> {
     if klips_in_kernel {
-        return encapsulate(socket);
+        return set_number(socket, libc::IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP);
     }
     socket.attach_filter(&[
         // A datagram too short for this is dropped, and so a keep-alive.
@@ -40,16 +40,27 @@ pub fn prepare(socket: &Socket, klips_in_kernel: bool) -> io::Result<()> {
     ])
 }
 
-fn encapsulate(socket: &Socket) -> io::Result<()> {
-    let kind = UDP_ENCAP_ESPINUDP;
+/// Has an IPv4 socket send without DF, and the kernel not believe what is said of this socket's paths: whoever knows addresses and
+/// ports could say it, and KLIPS believes only who quotes an SPI as well. Routers may fragment IKE.
+pub fn leave_path_mtu(socket: &Socket) -> io::Result<()> {
+    let (option, value) = (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
+    set_number(socket, libc::IPPROTO_IP, option, value)
+}
+
+fn set_number(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the descriptor is open, and the value is an int that lives through the call, with its size.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_UDP,
-            UDP_ENCAP,
-            (&raw const kind).cast(),
-            size_of_val(&kind) as libc::socklen_t,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     if done == 0 {

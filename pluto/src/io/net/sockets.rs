@@ -183,7 +183,10 @@ pub fn bind(local: SocketAddr, encap: Option<bool>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     match local {
-        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+        SocketAddr::V4(_) => {
+            setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+            encap::leave_path_mtu(&socket)?;
+        }
         SocketAddr::V6(_) => {
             socket.set_only_v6(true)?;
             setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
