@@ -281,6 +281,11 @@ static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buf
 	skb->dev = dst->dev;
 	if (v4) {
 		skb->protocol = htons(ETH_P_IP);
+		/*
+		 * As for what is forwarded, the stack is not to cut by path MTUs that it has learnt: it believes what anybody says of
+		 * UDP. KLIPS has cut by what it believes.
+		 */
+		IPCB(skb)->flags |= IPSKB_FORWARDED;
 		skb_set_transport_header(skb, ip_hdr(skb)->ihl * 4);
 		sent = ip_local_out(net, NULL, skb);
 		return !net_xmit_eval(sent);

@@ -6,17 +6,12 @@ use std::sync::atomic::Ordering;
 
 use common::*;
 use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector};
-use klips::packet::{HEADROOM, IpHeader, Packet, checksum, transmit};
+use klips::packet::{IpHeader, checksum};
 use klips::{DropReason, Inbound, Outbound};
 use pfkey::request::{self, SaParams};
 use pfkey::{Lifetime, Message, MsgType};
 
 const PASS: Outbound = Outbound::Pass {
-    physical: PHYSICAL,
-    mtu: 1500,
-};
-
-const TRANSMIT: Outbound = Outbound::Transmit {
     physical: PHYSICAL,
     mtu: 1500,
 };
