@@ -62,22 +62,70 @@ fn wireshark_reads_what_we_say_to_libreswan() {
     wireshark_reads(Kind::Libreswan);
 }
 
-/// tshark calls nothing malformed of what either says, from the first message to the deletes of both roles.
+/// tshark calls nothing malformed of what either says, from the first message to the deletes of both roles, nor of what it decrypts with
+/// the keys that we log; and of that it can read everything.
 fn wireshark_reads(peer: Kind) {
     let testbed = Testbed::new();
     let bench = Bench::new(&testbed, peer);
-    let captured = both_roles(&bench, bench.net().public.capture("udp port 500"));
-    let malformed = captured.tshark(&["-Y", "_ws.malformed"], &["frame.number", "ip.src"]);
+    let west = &bench.net().west;
+    let conf = west.read("/etc/ipsec.conf");
+    let (head, rest) = conf.split_once("config setup\n").expect("it has one");
+    west.conf(&format!(
+        "{head}config setup\n\tkeylogfile=/run/keys\n{rest}"
+    ));
+    west.run("ipsec setup restart").ok();
+    west.run("ipsec auto --status")
+        .ok()
+        .says("WARNING: keys are written to \"/run/keys\"");
+    let captured = both_roles(&bench, bench.net().public.capture("udp port 500 or esp"));
+
+    let logged = |file: &str| -> Vec<String> {
+        let lines = west.read(file);
+        lines.lines().map(str::to_owned).collect()
+    };
+    west.run("stat -c %a /run/keys /run/keys.esp_sa | sort -u | grep -x 600")
+        .ok();
+    let ike = logged("/run/keys").into_iter();
+    let esp = logged("/run/keys.esp_sa").into_iter();
+    let tables: Vec<String> = ike
+        .map(|line| format!("uat:ikev1_decryption_table:{line}"))
+        .chain(esp.map(|line| format!("uat:esp_sa:{line}")))
+        .chain(["esp.enable_encryption_decode:TRUE".to_owned()])
+        .collect();
+    let keys: Vec<&str> = tables.iter().flat_map(|table| ["-o", table]).collect();
+    let read = |filter: &str, fields: &[&str]| {
+        let options = [&keys[..], &["-Y", filter]].concat();
+        captured.tshark(&options, fields)
+    };
+
+    let malformed = read("_ws.malformed", &["frame.number", "ip.src"]);
     assert_eq!(malformed, Vec::<Vec<String>>::new());
-    let rows = captured.tshark(&["-Y", "isakmp"], &["ip.src", "isakmp.exchangetype"]);
+    let fields = ["ip.src", "isakmp.exchangetype", "isakmp.typepayload"];
+    let rows = read("isakmp", &fields);
     let ours: Vec<_> = rows.iter().filter(|row| row[0] == "192.1.2.45").collect();
     assert!(ours.len() >= 12, "{rows:?}");
-    for kind in ["2", "5", "32"] {
+    // Of each exchange a message with what only the keys show: an identity, a hash with an SA, a hash with a deletion.
+    for (exchange, payloads) in [
+        ("2", &["5"][..]),
+        ("32", &["8", "1", "10"]),
+        ("5", &["8", "12"]),
+    ] {
+        let shown = |row: &&&Vec<String>| {
+            let types: Vec<&str> = row[2].split(',').collect();
+            row[1] == exchange && payloads.iter().all(|payload| types.contains(payload))
+        };
         assert!(
-            ours.iter().any(|row| row[1] == kind),
-            "no exchange {kind}: {rows:?}"
+            ours.iter().any(|row| shown(&row)),
+            "exchange {exchange}: {rows:?}"
         );
     }
+    // What no key opened shows nothing behind the header.
+    let encrypted = read(
+        "isakmp.flag_e == 1 && !isakmp.typepayload",
+        &["frame.number", "ip.src", "isakmp.exchangetype"],
+    );
+    assert_eq!(encrypted, Vec::<Vec<String>>::new());
+    assert!(!read("esp && icmp.type == 8", &["frame.number"]).is_empty());
 }
 
 /// A tunnel that we set up, then one that they set up, each rekeyed and ended.
@@ -85,6 +133,7 @@ fn both_roles(bench: &Bench, capture: Capture) -> Captured {
     bench.load(&plain_row(bench.peer().kind())).unwrap();
     for role in [Role::We, Role::They] {
         bench.up(role).unwrap();
+        assert!(bench.net().pings(2, "0.1", "ff") > 0);
         bench.net().west.run("ipsec auto --up cell").ok();
         bench.peer().rekey("cell").ok();
         std::thread::sleep(Duration::from_secs(1));

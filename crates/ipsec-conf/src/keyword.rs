@@ -463,6 +463,12 @@ pub const KEYWORDS: &[Keyword] = &[
         "file for pluto's log instead of syslog",
     ),
     setup(
+        "keylogfile",
+        Text,
+        "",
+        "file for the keys of all SAs, for Wireshark",
+    ),
+    setup(
         "plutorestartoncrash",
         OneOf(&["yes", "no", "true", "false", "y", "n", "restart", "die"]),
         "yes",

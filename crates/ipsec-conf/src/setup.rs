@@ -49,6 +49,8 @@ pub struct Setup {
     pub plutoopts: Vec<String>,
     /// File for pluto's log.
     pub plutostderrlog: Option<String>,
+    /// File for keys.
+    pub keylogfile: Option<String>,
     /// Start pluto again after a crash.
     pub plutorestartoncrash: bool,
     /// Directory for core dumps.
@@ -140,6 +142,7 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Setup, Vec<Diag
         plutodebug: words("plutodebug"),
         plutoopts: words("plutoopts"),
         plutostderrlog: text("plutostderrlog"),
+        keylogfile: text("keylogfile"),
         plutorestartoncrash: yes("plutorestartoncrash", true),
         dumpdir: text("dumpdir"),
         pluto: yes("pluto", true),

@@ -142,6 +142,7 @@ fn switches(setup: &Setup, control: &Control) -> Result<(), String> {
     let mut wanted = vec![
         ("inbound_policy_check".to_string(), "1"),
         ("icmp".to_string(), number(setup.fragicmp)),
+        ("fragicmp".to_string(), number(setup.fragicmp)),
         ("tos".to_string(), number(setup.hidetos)),
     ];
     for class in &setup.klipsdebug {
@@ -189,6 +190,9 @@ fn pluto(context: &Context, setup: &Setup, info: &str) -> Result<(), String> {
         args.push("--uniqueids".into());
     }
     args.extend(nat_options(setup)?);
+    if let Some(file) = &setup.keylogfile {
+        args.extend(["--keylogfile".to_string(), file.clone()]);
+    }
     for class in &setup.plutodebug {
         args.push(format!("--debug-{class}"));
     }

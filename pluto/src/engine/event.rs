@@ -10,6 +10,8 @@ use ipsec_dns::{Answer, LookupError, Query};
 use ipsec_keys::Secrets;
 use ipsec_types::Subnet;
 
+use super::keylog::KeyLine;
+
 /// A whack client on the control socket, numbered by the driver, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
@@ -249,6 +251,8 @@ pub enum Action {
         /// The line.
         text: String,
     },
+    /// Write a line to the key log that the engine was configured with.
+    LogKey(KeyLine),
     /// Start (or stop) listening on port 500 of all our addresses. When starting, find the interfaces
     /// (again), bind, and answer with [`Event::Interfaces`].
     Listen(bool),

@@ -9,7 +9,7 @@
 //! `ike_shutdown(now)` (delete everything, telling the peers).
 //!
 //! The parts: `connection` (what is configured), `route` (who owns which route and eroute, and updown),
-//! `kernel` (PF_KEY), `command` (what whack asks), `ike` (the exchanges), `log` (words to people).
+//! `kernel` (PF_KEY), `command` (what whack asks), `ike` (the exchanges), `log` (words to people), `keylog` (keys for Wireshark, where asked for).
 
 pub mod command;
 pub mod connection;
@@ -17,6 +17,7 @@ pub mod event;
 pub mod ike;
 mod interfaces;
 pub mod kernel;
+pub mod keylog;
 pub mod log;
 pub mod oppo;
 pub mod route;
@@ -57,6 +58,8 @@ pub struct Config {
     pub debug: DebugSet,
     /// Negotiate only, and tell no kernel (`--noklips`).
     pub no_klips: bool,
+    /// The file that keys are logged to, where they are (`keylogfile=`).
+    pub key_log: Option<String>,
     /// Our process id, by which answers on PF_KEY are told from those to others.
     pub pid: u32,
     /// NAT traversal.

@@ -9,6 +9,7 @@ mod dns;
 mod driver;
 mod groups;
 mod kernel;
+mod keylog;
 mod klips;
 mod log;
 mod net;

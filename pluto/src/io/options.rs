@@ -65,6 +65,9 @@ struct Arguments {
     /// File of secrets [default: $IPSEC_CONFS/ipsec.secrets, or /etc/ipsec.secrets].
     #[arg(long, value_name = "FILE")]
     secretsfile: Option<PathBuf>,
+    /// Write all keys to this file, for Wireshark: whoever reads it can decrypt what was sent.
+    #[arg(long, value_name = "FILE")]
+    keylogfile: Option<PathBuf>,
     /// Log everything that the following options name, except private information.
     #[arg(long)]
     debug_all: bool,
@@ -169,6 +172,8 @@ pub struct Options {
     pub policies: PathBuf,
     /// DNSSEC's trust anchor; none for the root's keys.
     pub dnssec_rootkey_file: Option<PathBuf>,
+    /// Where keys are written to.
+    pub key_log: Option<PathBuf>,
     /// What the engine is told; the process id comes later, when there is a daemon.
     pub engine: Config,
 }
@@ -210,6 +215,7 @@ impl Arguments {
             (true, None) => LogTo::Stderr,
             (false, None) => LogTo::Syslog,
         };
+        let key_log = self.keylogfile.clone().map(absolute).transpose()?;
         Ok(Options {
             nofork: self.nofork,
             log_to,
@@ -232,8 +238,10 @@ impl Arguments {
                     port_floating: !self.disable_port_floating,
                 },
                 virtual_private: self.virtual_private.clone(),
+                key_log: key_log.as_ref().map(|file| file.display().to_string()),
                 ..Config::default()
             },
+            key_log,
             interfaces: self.interface,
         })
     }

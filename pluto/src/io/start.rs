@@ -13,7 +13,9 @@ use pfkey::client::{Client, Home};
 
 use super::{
     daemon::StartError,
-    kernel, log,
+    kernel,
+    keylog::KeyLog,
+    log,
     options::{LogTo, Options},
     pidfile::{LockError, PidFile},
 };
@@ -27,6 +29,8 @@ pub struct Ready {
     pub control: UnixListener,
     /// PF_KEY; None with `--noklips`.
     pub kernel: Option<Client>,
+    /// Where keys are written to, if they are.
+    pub key_log: Option<KeyLog>,
     /// Removes the control socket. Declared before the lock, hence dropped before it.
     pub socket_file: SocketFile,
     /// The lock.
@@ -62,6 +66,8 @@ pub fn start(options: Options) -> Result<Ready, StartError> {
         };
         StartError::new(format_args!("cannot log to {to}: {e}"))
     })?;
+    let key_log = options.key_log.as_deref().map(KeyLog::open).transpose();
+    let key_log = key_log.map_err(StartError::new)?;
     let kernel = match options.engine.no_klips {
         true => None,
         false => Some(kernel::open(&options.rundir).map_err(StartError::new)?),
@@ -77,6 +83,7 @@ pub fn start(options: Options) -> Result<Ready, StartError> {
         options,
         control,
         kernel,
+        key_log,
         socket_file,
         pid_file,
     })

@@ -203,6 +203,7 @@ impl World {
                     Action::Log { text, .. } => self.nodes[n].log.push(text),
                     Action::KeepAlive { .. } => self.nodes[n].keep_alives += 1,
                     Action::PfKey(_)
+                    | Action::LogKey(_)
                     | Action::Listen(_)
                     | Action::ReadSecrets
                     | Action::ReadGroups(_)

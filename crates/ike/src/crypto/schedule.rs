@@ -106,6 +106,11 @@ impl Phase1Keys {
         self.hash
     }
 
+    /// The cipher's key, for [`crate::v1::IsakmpSa`]'s and Main Mode's key log.
+    pub(crate) fn cipher_key(&self) -> &Secret {
+        &self.key
+    }
+
     /// HASH_I over the initiator's identity payload body.
     pub fn hash_i(&self, t: &Transcript<'_>, idii_b: &[u8]) -> Vec<u8> {
         self.auth_hash(

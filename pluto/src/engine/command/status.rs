@@ -17,6 +17,7 @@ impl Engine {
             .map(|i| format!("interface {}/{} {}", i.virt, i.phys, i.addr))
             .collect();
         lines.extend(self.nat_status());
+        lines.extend(crate::engine::keylog::warning(&self.config));
         lines.push(format!("%myid = {}", self.my_id));
         lines.push(self.debug_status());
         lines.push(SPACER.to_owned());

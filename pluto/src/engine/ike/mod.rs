@@ -4,13 +4,14 @@
 //!
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
 //! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
-//! `refusal` ends what the peer refuses, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
+//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
 //! `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
 mod dpd;
 pub(super) mod fragment;
 mod half_open;
 mod inform;
+mod install;
 mod nat;
 mod peer_key;
 mod phase1;

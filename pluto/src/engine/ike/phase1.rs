@@ -162,6 +162,9 @@ impl Engine {
         if let Some(cookies) = cookies {
             self.ike.states.set_cookies(id, cookies);
         }
+        if let Some((initiator, key)) = next.encryption_key() {
+            self.log_ike_key(initiator, key.expose());
+        }
         if matches!(next, Waiting::I3(_) | Waiting::R2(_)) {
             self.nat_found(id, next.nat(), matches!(next, Waiting::I3(_)));
         }

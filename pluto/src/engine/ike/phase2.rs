@@ -1,27 +1,21 @@
-//! Quick Mode, carried on step by step, and its SAs handed to the kernel.
+//! Quick Mode, carried on step by step.
 
 use std::sync::Arc;
 
 use ike::proposal::Spis;
-use ike::v1::quick::{self, Agreed, Offer, Step, Waiting};
+use ike::v1::quick::{self, Offer, Step, Waiting};
 use ike::v1::{Client, Error, Seen};
 use ike::wire::Protocol;
-use ipsec_types::{Spi, Subnet};
+use ipsec_types::Subnet;
 use whack::Rc;
 
 use super::policy::ipsec_policy;
 use super::refusal::{is_verdict, pause_after};
-use super::table::{Due, Exchange, Name, Pending, State, Suite};
+use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
-use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa, UdpEncap};
 use crate::engine::oppo::{Claimant, Vetted};
-use crate::engine::{Connection, Engine, InstallError, Installed, SaParams, Time};
-
-/// Packets that may come out of order.
-const REPLAY_WINDOW: u8 = 64;
-/// PF_KEY's number for deflate.
-const DEFLATE: u8 = 2;
+use crate::engine::{Connection, Engine, Installed, Time};
 
 impl Engine {
     /// Starts Quick Mode over the ISAKMP SA of `under`.
@@ -328,7 +322,7 @@ impl Engine {
                     message: Some(message),
                     next: Some(next),
                 };
-                self.install(now, id, &agreed, Installed::Inbound);
+                self.install_agreed(now, id, &agreed, Installed::Inbound);
             }
             Step::Finish { message, agreed } => {
                 state.exchange = Exchange::Installing {
@@ -336,7 +330,7 @@ impl Engine {
                     next: None,
                 };
                 self.cancel(id);
-                self.install(now, id, &agreed, Installed::Both);
+                self.install_agreed(now, id, &agreed, Installed::Both);
             }
             Step::Confirmed => {
                 state.exchange = Exchange::Installing {
@@ -377,152 +371,6 @@ impl Engine {
         }
         if let Some(under) = under {
             self.notify_protected(under, &offered, error.notify());
-        }
-    }
-
-    fn install(&mut self, now: Time, id: StateId, agreed: &Agreed, what: Installed) {
-        let Some(state) = self.ike.states.get_mut(id) else {
-            return;
-        };
-        state.tunnel = agreed.tunnel;
-        state.life_seconds = agreed.life_seconds;
-        state.suite = Some(Suite {
-            esp: agreed.esp.as_ref().map(|esp| esp.suite),
-            ah: agreed.ah.as_ref().map(|ah| ah.auth),
-            pfs: agreed.pfs,
-        });
-        state.peer_oa = agreed.peer_oa;
-        let udp = state.nat.used().map(|_| UdpEncap {
-            local: state.local,
-            remote: state.remote,
-            original: agreed.peer_oa,
-        });
-        let (conn, initiator) = (state.conn, state.name.initiator());
-        let mut sas = Vec::new();
-        sas.extend(
-            agreed
-                .esp
-                .as_ref()
-                .map(|esp| (Protocol::ESP, esp.spi_in, esp.spi_out)),
-        );
-        sas.extend(
-            agreed
-                .ah
-                .as_ref()
-                .map(|ah| (Protocol::AH, ah.spi_in, ah.spi_out)),
-        );
-        let comp = agreed
-            .ipcomp
-            .map(|comp| (Protocol::IPCOMP, comp.cpi_in.into(), comp.cpi_out.into()));
-        sas.extend(comp);
-        self.ike.states.set_sas(id, sas);
-        let offered = self.conns.get(conn).map(|conn| conn.lifetimes.ipsec);
-        let shorter =
-            |offered: core::time::Duration| offered.as_secs() > agreed.life_seconds.into();
-        if initiator && offered.is_some_and(shorter) {
-            self.tell_life(id, agreed.life_seconds);
-        }
-        let params = SaParams {
-            udp,
-            ..sa_params(id, conn, agreed)
-        };
-        let begun = match what {
-            Installed::Inbound => self.install_inbound_ipsec_sa(now, params),
-            _ => self.install_ipsec_sa(now, params),
-        };
-        if begun.is_err() {
-            self.install_failed(now, id);
-        }
-    }
-
-    /// The kernel has answered.
-    pub(crate) fn ike_sa_installed(
-        &mut self,
-        now: Time,
-        id: StateId,
-        what: Installed,
-        result: Result<(), InstallError>,
-    ) {
-        if result.is_err() {
-            self.install_failed(now, id);
-            return;
-        }
-        let Some(state) = self.ike.states.get_mut(id) else {
-            return;
-        };
-        let Exchange::Installing { message, next } =
-            core::mem::replace(&mut state.exchange, Exchange::Nothing)
-        else {
-            return;
-        };
-        if let (Installed::Inbound, Some(next)) = (what, next) {
-            state.exchange = Exchange::Quick(next);
-            self.advance(now, id, Name::QuickR1, message);
-            self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
-            return;
-        }
-        state.exchange = Exchange::Ipsec;
-        let (conn, name) = (
-            state.conn,
-            if what == Installed::Both {
-                Name::QuickI2
-            } else {
-                Name::QuickR2
-            },
-        );
-        if let Some(live) = self.conns.live_mut(conn) {
-            live.newest_ipsec = Some(id);
-        }
-        self.advance(now, id, name, message);
-        self.schedule_replacement(now, id);
-        self.watch_peer(now, id);
-        self.want_keep_alives(now, id);
-        self.release_state_client(id);
-        self.oppo_up(now, conn, id);
-    }
-
-    fn install_failed(&mut self, now: Time, id: StateId) {
-        let about = self.about(id);
-        let Some(state) = self.ike.states.get(id) else {
-            return;
-        };
-        let (name, conn) = (state.name.text(), state.conn);
-        self.whack_log(
-            about,
-            Rc::InternalErr,
-            format!("{name}: the IPsec SA could not be installed"),
-        );
-        self.delete_state(now, id, true);
-        self.negotiation_failed(now, conn);
-    }
-
-    /// The kernel says that SAs of a state have reached a lifetime, or are lost.
-    pub(crate) fn ike_sa_expired(&mut self, now: Time, id: StateId, hard: bool) {
-        let Some(state) = self
-            .ike
-            .states
-            .get(id)
-            .filter(|state| state.name.ipsec_established())
-        else {
-            return;
-        };
-        let conn = state.conn;
-        let newest = self.conns.get(conn).is_some_and(|conn| {
-            conn.live.newest_ipsec == Some(id) && !conn.policy.dont_rekey && (!hard || conn.live.up)
-        });
-        self.log(
-            self.about(id),
-            if hard {
-                "IPsec SA expired (KLIPS says so)"
-            } else {
-                "IPsec SA is about to expire (KLIPS says so)"
-            },
-        );
-        if newest {
-            self.replace(now, id, 1);
-        }
-        if hard {
-            self.delete_state(now, id, true);
         }
     }
 }
@@ -571,42 +419,4 @@ fn clients_of(
             their_protoport: theirs.proto_port,
         },
     })
-}
-
-fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
-    let keys = |keys: &quick::Keys| Keys {
-        enc: Key::new(keys.cipher.expose().to_vec()),
-        auth: Key::new(keys.auth.expose().to_vec()),
-    };
-    SaParams {
-        state,
-        conn,
-        tunnel: agreed.tunnel,
-        udp: None,
-        esp: agreed.esp.as_ref().map(|esp| ProtocolSa {
-            ealg: esp.suite.cipher.pfkey().0,
-            aalg: esp.suite.auth.map_or(0, |auth| auth.pfkey().0),
-            esn: esp.esn,
-            spi_in: Spi(esp.spi_in),
-            spi_out: Spi(esp.spi_out),
-            keys_in: keys(&esp.inbound),
-            keys_out: keys(&esp.outbound),
-            replay_window: REPLAY_WINDOW,
-        }),
-        ah: agreed.ah.as_ref().map(|ah| ProtocolSa {
-            ealg: 0,
-            aalg: ah.auth.pfkey().0,
-            esn: ah.esn,
-            spi_in: Spi(ah.spi_in),
-            spi_out: Spi(ah.spi_out),
-            keys_in: keys(&ah.inbound),
-            keys_out: keys(&ah.outbound),
-            replay_window: REPLAY_WINDOW,
-        }),
-        ipcomp: agreed.ipcomp.map(|comp| IpcompSa {
-            calg: DEFLATE,
-            cpi_in: comp.cpi_in,
-            cpi_out: comp.cpi_out,
-        }),
-    }
 }

@@ -42,6 +42,7 @@ pub(super) struct Gateway {
     pub(super) kernel_answers: bool,
     /// Log lines.
     pub(super) log: Vec<String>,
+    pub(super) keys: Vec<String>,
     /// What clients were told, as whack prints it.
     pub(super) said: Vec<String>,
     /// Clients that were told to exit, with their status.
@@ -103,6 +104,7 @@ impl Gateway {
             failing_verb: None,
             kernel_answers: true,
             log: Vec::new(),
+            keys: Vec::new(),
             said: Vec::new(),
             finished: Vec::new(),
             exited: None,
@@ -202,6 +204,7 @@ impl Gateway {
                 remote,
                 bytes,
             } => self.sent.push((local, remote, bytes)),
+            Action::LogKey(line) => self.keys.push(line.text.to_string()),
             Action::ReadGroups(names) => {
                 let read = |name: String| GroupFile {
                     blocks: self.groups.get(&name).cloned().unwrap_or_default(),

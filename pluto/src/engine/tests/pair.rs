@@ -289,3 +289,35 @@ fn rekeying_loses_no_packet() {
         pair.east.sas()
     );
 }
+
+#[test]
+fn keys_are_logged_where_asked_for_and_nowhere_else() {
+    let mut pair = Pair::new();
+    pair.west.engine.config.key_log = Some("/root/keys".into());
+    assert_eq!(pair.up("net-to-net"), 0);
+    assert!(pair.east.keys.is_empty());
+    let keys = std::mem::take(&mut pair.west.keys);
+    // One of the ISAKMP SA, before it stands, and one for ESP in each direction.
+    let esp = keys
+        .iter()
+        .filter(|line| line.starts_with("\"IPv4\",\"192.1.2."));
+    assert_eq!((keys.len(), esp.count()), (3, 2), "{keys:?}");
+    let (cookie, key) = keys[0].split_once(',').unwrap();
+    assert_eq!((cookie.len(), key.len()), (16, 64), "AES-256");
+    let status = pair.west.status_text();
+    assert!(
+        status.contains("WARNING: keys are written to \"/root/keys\""),
+        "{status}"
+    );
+    let secrets: Vec<&str> = keys
+        .iter()
+        .flat_map(|line| line.split(&[',', '"', 'x'][..]))
+        .filter(|part| part.len() > 16 && part.chars().all(|c| c.is_ascii_hexdigit()))
+        .collect();
+    assert!(secrets.len() >= 3);
+    for text in pair.west.log.iter().chain(&pair.west.said) {
+        for secret in &secrets {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}

@@ -17,6 +17,7 @@ use super::{
         dns::Dns,
         groups,
         kernel::{self, Kernel},
+        keylog::KeyLog,
         klips, log,
         net::{interfaces, sockets::Sockets},
         options::Options,
@@ -53,6 +54,7 @@ pub struct Driver {
     listening: bool,
     kernel: Option<Kernel>,
     kernel_generation: u64,
+    key_log: Option<KeyLog>,
     shutting_down: bool,
     /// The exit status, once it is time.
     pub exit: Option<u8>,
@@ -60,7 +62,12 @@ pub struct Driver {
 
 impl Driver {
     /// A driver with a new engine.
-    pub fn new(options: Options, inputs: mpsc::Sender<Input>, sockets: Sockets) -> Driver {
+    pub fn new(
+        options: Options,
+        inputs: mpsc::Sender<Input>,
+        sockets: Sockets,
+        key_log: Option<KeyLog>,
+    ) -> Driver {
         let rng: StdRng = rand::make_rng();
         let config = Config {
             pid: std::process::id(),
@@ -87,6 +94,7 @@ impl Driver {
             listening: false,
             kernel: None,
             kernel_generation: 0,
+            key_log,
             shutting_down: false,
             exit: None,
         }
@@ -219,6 +227,11 @@ impl Driver {
             }
             Action::Finish { client, status } => self.clients.finish(client, status),
             Action::Log { level, text } => log::line(level, &text),
+            Action::LogKey(line) => {
+                if let Some(Err(e)) = self.key_log.as_mut().map(|log| log.write(&line)) {
+                    log::line(LogLevel::Warning, &format!("ERROR: key log: {e}"));
+                }
+            }
             Action::Listen(listening) => {
                 // The sockets stay when no longer listening, so that states can be deleted in order.
                 self.listening = listening;

@@ -33,7 +33,7 @@ use super::{
     start::Ready,
     updown,
 };
-use crate::engine::{ClientId, JobId, JobResult, LogLevel, LookupId, UpdownId};
+use crate::engine::{ClientId, JobId, JobResult, LogLevel, LookupId, UpdownId, keylog};
 use actions::Driver;
 
 /// Inputs and datagrams that may wait; beyond it the sockets hold them, or drop them.
@@ -143,6 +143,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
         options,
         control,
         kernel,
+        key_log,
         socket_file,
         pid_file,
     } = ready;
@@ -153,6 +154,9 @@ async fn serve(ready: Ready) -> io::Result<u8> {
             env!("CARGO_PKG_VERSION")
         ),
     );
+    if let Some(warning) = keylog::warning(&options.engine) {
+        log::line(LogLevel::Warning, &warning);
+    }
     let (inputs, mut arriving) = mpsc::channel(MAX_INPUTS);
     let (datagrams, mut received) = mpsc::channel(MAX_DATAGRAMS);
     watch_signals(&inputs)?;
@@ -165,7 +169,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
         klips_in_kernel: !options.engine.no_klips && pfkey::client::in_kernel(),
     };
     let sockets = Sockets::new(ports, datagrams);
-    let mut driver = Driver::new(options, inputs, sockets);
+    let mut driver = Driver::new(options, inputs, sockets, key_log);
     if let Some(socket) = kernel {
         driver.kernel_found(socket).await;
     }

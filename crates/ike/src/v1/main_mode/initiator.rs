@@ -366,6 +366,13 @@ impl I3 {
         &self.common.exchange.chosen
     }
 
+    pub(super) fn encryption_key(&self) -> (Cookie, &Secret) {
+        (
+            self.common.exchange.cookies.0,
+            self.common.keys.cipher_key(),
+        )
+    }
+
     /// See [`Waiting::read_informational`].
     pub(super) fn read_informational(
         &self,

@@ -23,6 +23,7 @@ use super::job::{Job, JobResult};
 use super::nat::{Nat, NatOffer};
 use crate::crypto::Secret;
 use crate::proposal::IkePolicy;
+use crate::wire::Cookie;
 
 pub use half_open::{CookieSecret, HalfOpen};
 pub use initiator::{I1, I2, I3, initiate};
@@ -138,6 +139,16 @@ impl Waiting {
             Self::I2(state) => state.nat(),
             Self::I3(state) => state.nat(),
             Self::R2(state) => state.nat(),
+        }
+    }
+
+    /// The initiator's cookie and the key that all messages from MI3 on are encrypted with, for a key log (`--keylogfile`) and
+    /// nothing else; known with the second message of each side.
+    pub fn encryption_key(&self) -> Option<(Cookie, &Secret)> {
+        match self {
+            Self::I1(_) | Self::I2(_) => None,
+            Self::I3(state) => Some(state.encryption_key()),
+            Self::R2(state) => Some(state.encryption_key()),
         }
     }
 

@@ -88,6 +88,10 @@ impl R2 {
         self.exchange.cookies
     }
 
+    pub(super) fn encryption_key(&self) -> (Cookie, &Secret) {
+        (self.exchange.cookies.0, self.keys.cipher_key())
+    }
+
     /// Takes MI3: the initiator's identity and its proof.
     pub(super) fn handle(self: Box<Self>, datagram: &[u8]) -> Result<Step, Refused<Waiting>> {
         let mut iv = self.exchange.first_iv(&self.keys);
