@@ -4,6 +4,7 @@ mod algorithms;
 mod fragments;
 mod nat;
 mod refusals;
+mod rekeying;
 mod world;
 
 use ipsec_keys::{PrivateKey, secrets::secret_entry};

@@ -254,3 +254,38 @@ fn two_that_begin_at_once_settle_and_stay() {
         assert!(states <= 8, "{status}");
     }
 }
+
+#[test]
+fn an_isakmp_sa_that_goes_takes_what_was_answered_under_it() {
+    let mut world = World::new([PSK, PSK]);
+    world.both(&add(net_to_net()));
+    world.up(1, "net-to-net");
+    world.run(2);
+    // QI2 is lost: east has answered, and waits.
+    world.both(&add(conn("other", "10.0.3.0/24", "10.0.2.0/24")));
+    world.up(1, "other");
+    world.run_millis(8);
+    assert!(
+        world.status(0).contains("STATE_QUICK_R1"),
+        "{}",
+        world.trace()
+    );
+    world.cut = true;
+    world.run_millis(8);
+    world.cut = false;
+    world.ask(
+        1,
+        Request::Delete {
+            name: "other".into(),
+        },
+    );
+    world.ask(
+        1,
+        Request::Delete {
+            name: "net-to-net".into(),
+        },
+    );
+    world.run_millis(100);
+    let status = world.status(0);
+    assert!(!status.contains("STATE_"), "{status}{}", world.trace());
+}

@@ -162,7 +162,7 @@ impl Engine {
     }
 
     /// Asks the peer of an IPsec SA whether it is there. Without an ISAKMP SA to ask over, one is negotiated, which shows it too.
-    fn ask_peer(&mut self, now: Time, id: StateId, under: Option<StateId>) {
+    pub(super) fn ask_peer(&mut self, now: Time, id: StateId, under: Option<StateId>) {
         let about = self.about(id);
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
@@ -177,24 +177,38 @@ impl Engine {
             return;
         };
         let told = core::mem::replace(&mut state.liveness.told, true);
-        let Some(phase1) = self.ike.states.get_mut(under) else {
-            return;
-        };
-        if !phase1.peer.dpd {
+        if !self.ike.states.get(under).is_some_and(|s| s.peer.dpd) {
             if !told {
                 let text = "DPD: the peer does not announce it (RFC 3706), and will not be asked";
                 self.log(about, text);
             }
             return;
         }
-        let seq = phase1.liveness.next(&mut self.rng);
         if let Some(state) = self.ike.states.get_mut(id) {
             state.liveness.asked += 1;
         }
-        self.debug(about, DebugClass::Lifecycle, || {
+        self.ask_over(under);
+    }
+
+    /// Asks whether the peer of an ISAKMP SA is there.
+    pub(super) fn ask_over(&mut self, under: StateId) {
+        let Some(phase1) = self.ike.states.get_mut(under) else {
+            return;
+        };
+        let seq = phase1.liveness.next(&mut self.rng);
+        self.debug(self.about(under), DebugClass::Lifecycle, || {
             format!("DPD: sending R_U_THERE {seq} over {under}")
         });
         self.send_liveness(under, NotifyType::R_U_THERE, seq);
+    }
+
+    /// Whether it is looked after the peer of these IPsec SAs.
+    pub(super) fn is_watched(&self, id: StateId) -> bool {
+        self.ike.states.get(id).is_some_and(|state| {
+            let conn = self.conns.get(state.conn);
+            state.name.ipsec_established()
+                && conn.is_some_and(|c| c.dpd.is_some() && c.live.newest_ipsec == Some(id))
+        })
     }
 
     fn send_liveness(&mut self, under: StateId, kind: NotifyType, seq: u32) {

@@ -152,6 +152,13 @@ impl Engine {
                 self.lifetime_said(now, id, &notification);
                 continue;
             }
+            if self.unknown_to_peer(now, id, &notification) {
+                // An SA that is gone has nothing more to say.
+                if self.ike.states.get(id).is_none() {
+                    return;
+                }
+                continue;
+            }
             if !(notification.kind.is_error() && self.complained(now, id, &notification)) {
                 let text = format!("ignoring informational payload, type {}", notification.kind);
                 self.loglog(self.about(id), Rc::LogSerious, text);
@@ -197,7 +204,7 @@ impl Engine {
         self.log(self.about(id), text);
     }
 
-    fn honour_delete(&mut self, now: Time, id: StateId, deletion: Deletion) {
+    pub(super) fn honour_delete(&mut self, now: Time, id: StateId, deletion: Deletion) {
         let about = self.about(id);
         match deletion {
             Deletion::Isakmp(initiator, responder) => {
@@ -235,7 +242,7 @@ impl Engine {
     }
 
     /// The peer no longer takes what we send with an SA. The last one of a connection that is meant to be up is replaced.
-    fn ipsec_deleted_by_peer(&mut self, now: Time, id: StateId, spi: u32) {
+    pub(super) fn ipsec_deleted_by_peer(&mut self, now: Time, id: StateId, spi: u32) {
         let about = self.about(id);
         let Some(state) = self.ike.states.get(id) else {
             return;

@@ -4,7 +4,7 @@
 //!
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
 //! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
-//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
+//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
 //! `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
 mod dpd;
@@ -19,6 +19,7 @@ mod phase2;
 mod policy;
 mod receive;
 mod refusal;
+mod stale;
 mod table;
 mod timer;
 mod whack;

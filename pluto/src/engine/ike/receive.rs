@@ -205,7 +205,9 @@ impl Engine {
             match Informational::in_clear(bytes) {
                 Ok(said) => {
                     for notification in said.notifications {
-                        self.complained_in_clear(about, known, &notification);
+                        if !self.unknown_in_clear(now, about, known, remote, &notification) {
+                            self.complained_in_clear(about, known, &notification);
+                        }
                     }
                     for _ in said.deletions {
                         self.loglog(

@@ -135,6 +135,17 @@ impl Engine {
 
     /// An ISAKMP SA is gone: the peer won't answer what was begun over it, which must be begun anew over another.
     pub(super) fn undermined(&mut self, now: Time, under: StateId, peer: IpAddr) {
+        // QI2 can't come any more, and who would have sent it begins anew.
+        let answered = |state: &&State| {
+            matches!(state.name, Name::QuickR0 | Name::QuickR1)
+                && state.under.is_some_and(|(id, _)| id == under)
+        };
+        let answered = self.ike.states.phase2_with(peer).filter(answered);
+        let answered: Vec<StateId> = answered.map(|state| state.id).collect();
+        for id in answered {
+            self.log(self.about(id), "the ISAKMP SA under it is gone");
+            self.delete_state(now, id, false);
+        }
         let begun = |state: &&State| {
             state.name == Name::QuickI1 && state.under.is_some_and(|(id, _)| id == under)
         };

@@ -175,6 +175,8 @@ pub(super) struct State {
     /// Phase 1: what the peer says that it can do.
     pub(super) peer: vendor::Peer,
     pub(super) liveness: Liveness,
+    /// Phase 1: when the peer was last asked because of something that anybody may have said.
+    pub(super) hinted: Option<Time>,
     /// Phase 1: cookies. Zero for what is not known yet.
     pub(super) cookies: (Cookie, Cookie),
     /// Phase 1: the keys that the peer may have, then the one that it has.
@@ -442,6 +444,7 @@ impl State {
             established: None,
             peer: vendor::Peer::default(),
             liveness: Liveness::new(now),
+            hinted: None,
             cookies: (Cookie::ZERO, Cookie::ZERO),
             peer_keys: Vec::new(),
             secure: false,

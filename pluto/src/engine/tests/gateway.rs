@@ -23,51 +23,51 @@ use crate::engine::{
     UpdownStatus,
 };
 
-pub(super) const PID: u32 = 42;
+pub(in crate::engine) const PID: u32 = 42;
 
 /// A gateway.
-pub(super) struct Gateway {
-    pub(super) engine: Engine,
+pub(in crate::engine) struct Gateway {
+    pub(in crate::engine) engine: Engine,
     klips: Klips<UserHome>,
     socket: Socket,
     out: Pending,
-    pub(super) now: Time,
+    pub(in crate::engine) now: Time,
     /// Updown commands that were run, by verb.
-    pub(super) verbs: Vec<String>,
+    pub(in crate::engine) verbs: Vec<String>,
     /// The environment of the last of them.
-    pub(super) env: Vec<(String, String)>,
+    pub(in crate::engine) env: Vec<(String, String)>,
     /// The verb that is to fail.
-    pub(super) failing_verb: Option<&'static str>,
+    pub(in crate::engine) failing_verb: Option<&'static str>,
     /// Whether the kernel answers at all.
-    pub(super) kernel_answers: bool,
+    pub(in crate::engine) kernel_answers: bool,
     /// Log lines.
-    pub(super) log: Vec<String>,
-    pub(super) keys: Vec<String>,
+    pub(in crate::engine) log: Vec<String>,
+    pub(in crate::engine) keys: Vec<String>,
     /// What clients were told, as whack prints it.
-    pub(super) said: Vec<String>,
+    pub(in crate::engine) said: Vec<String>,
     /// Clients that were told to exit, with their status.
-    pub(super) finished: Vec<(ClientId, u8)>,
-    pub(super) exited: Option<u8>,
+    pub(in crate::engine) finished: Vec<(ClientId, u8)>,
+    pub(in crate::engine) exited: Option<u8>,
     /// Packets that a hold let go, as the verdict on them.
-    pub(super) released: Vec<Outbound>,
+    pub(in crate::engine) released: Vec<Outbound>,
     /// IKE datagrams sent: from, to, payload.
-    pub(super) sent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    pub(in crate::engine) sent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// The files of policy groups.
-    pub(super) groups: BTreeMap<String, Vec<Subnet>>,
+    pub(in crate::engine) groups: BTreeMap<String, Vec<Subnet>>,
     /// What DNS answers; nothing else is there.
-    pub(super) dns: HashMap<Query, Result<Answer, LookupError>>,
+    pub(in crate::engine) dns: HashMap<Query, Result<Answer, LookupError>>,
     /// DNS does not answer yet.
-    pub(super) dns_waits: bool,
+    pub(in crate::engine) dns_waits: bool,
     /// Questions that were put to DNS.
-    pub(super) asked: Vec<(LookupId, Query)>,
+    pub(in crate::engine) asked: Vec<(LookupId, Query)>,
     clients: u64,
 }
 
-pub(super) fn addr(text: &str) -> IpAddr {
+pub(in crate::engine) fn addr(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(super) fn net(text: &str) -> Subnet {
+pub(in crate::engine) fn net(text: &str) -> Subnet {
     text.parse().unwrap()
 }
 
@@ -77,7 +77,7 @@ fn ipsec0() -> DeviceId {
 
 impl Gateway {
     /// A gateway at `address` that listens.
-    pub(super) fn at(address: &str) -> Self {
+    pub(in crate::engine) fn at(address: &str) -> Self {
         Self::with(
             address,
             Config {
@@ -87,7 +87,7 @@ impl Gateway {
         )
     }
 
-    pub(super) fn with(address: &str, config: Config) -> Self {
+    pub(in crate::engine) fn with(address: &str, config: Config) -> Self {
         let seed = address.bytes().map(u64::from).sum();
         let mut klips = Klips::new(&UserHome).unwrap();
         let physical = Physical::new(7, Name::new("eth1").unwrap(), 1500, &[addr(address)]);
@@ -122,7 +122,7 @@ impl Gateway {
     }
 
     /// Listens, with these addresses.
-    pub(super) fn listen(&mut self, addresses: &[&str]) {
+    pub(in crate::engine) fn listen(&mut self, addresses: &[&str]) {
         let interfaces = addresses.iter().map(|a| Interface {
             virt: "ipsec0".into(),
             phys: "eth1".into(),
@@ -140,7 +140,7 @@ impl Gateway {
     }
 
     /// Gives an event to the engine, and carries out what comes of it until nothing more does.
-    pub(super) fn give(&mut self, event: Event) {
+    pub(in crate::engine) fn give(&mut self, event: Event) {
         let mut actions = self.engine.handle(self.now, event);
         while !actions.is_empty() {
             let events: Vec<Event> = actions
@@ -154,14 +154,14 @@ impl Gateway {
     }
 
     /// Runs `f` on the engine itself, then carries out what comes of it.
-    pub(super) fn call<T>(&mut self, f: impl FnOnce(&mut Engine, Time) -> T) -> T {
+    pub(in crate::engine) fn call<T>(&mut self, f: impl FnOnce(&mut Engine, Time) -> T) -> T {
         let result = f(&mut self.engine, self.now);
         self.give(Event::Tick);
         result
     }
 
     /// Lets time pass.
-    pub(super) fn sleep(&mut self, seconds: u64) {
+    pub(in crate::engine) fn sleep(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.give(Event::Tick);
     }
@@ -238,7 +238,7 @@ impl Gateway {
     }
 
     /// DNS answers all that it was asked while it did not.
-    pub(super) fn dns_answers(&mut self) {
+    pub(in crate::engine) fn dns_answers(&mut self) {
         self.dns_waits = false;
         for (id, query) in std::mem::take(&mut self.asked) {
             let answer = self.dns_answer(id, &query);
@@ -297,14 +297,14 @@ impl Gateway {
     }
 
     /// The packet that the wire carries when one from `src` to `dst` is sent.
-    pub(super) fn sealed(&mut self, src: &str, dst: &str) -> Vec<u8> {
+    pub(in crate::engine) fn sealed(&mut self, src: &str, dst: &str) -> Vec<u8> {
         let (verdict, bytes) = self.outbound_packet(&udp(src, dst));
         assert!(matches!(verdict, Outbound::Transmit { .. }), "{verdict:?}");
         bytes
     }
 
     /// What becomes of a packet from the wire, and what is inside.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> (Inbound, Vec<u8>) {
+    pub(in crate::engine) fn receive(&mut self, bytes: &[u8]) -> (Inbound, Vec<u8>) {
         let mut buffer = vec![0; HEADROOM + bytes.len() + TAILROOM.max(4096)];
         let end = HEADROOM + bytes.len();
         buffer[HEADROOM..end].copy_from_slice(bytes);
@@ -319,7 +319,7 @@ impl Gateway {
     }
 
     /// A packet is routed to ipsec0.
-    pub(super) fn send(&mut self, src: &str, dst: &str) -> Outbound {
+    pub(in crate::engine) fn send(&mut self, src: &str, dst: &str) -> Outbound {
         let packet = udp(src, dst);
         let verdict = self.outbound(&packet);
         for event in self.heard() {
@@ -329,7 +329,7 @@ impl Gateway {
     }
 
     /// What `/proc/net/ipsec_eroute` would show, without the counters.
-    pub(super) fn eroutes(&self) -> Vec<String> {
+    pub(in crate::engine) fn eroutes(&self) -> Vec<String> {
         self.proc(ProcFile::Eroute)
             .lines()
             .map(|line| {
@@ -340,7 +340,7 @@ impl Gateway {
     }
 
     /// What `/proc/net/ipsec_spi` would show, by SA id.
-    pub(super) fn sas(&self) -> Vec<String> {
+    pub(in crate::engine) fn sas(&self) -> Vec<String> {
         let all = self.proc(ProcFile::Spi);
         all.lines()
             .map(|line| line.split_whitespace().next().unwrap().to_owned())
@@ -358,7 +358,7 @@ impl Gateway {
     }
 
     /// A client asks; the number of the client is answered.
-    pub(super) fn ask(&mut self, request: Request) -> ClientId {
+    pub(in crate::engine) fn ask(&mut self, request: Request) -> ClientId {
         self.clients += 1;
         let client = ClientId(self.clients);
         self.said.clear();
@@ -370,14 +370,14 @@ impl Gateway {
     }
 
     /// A client asks for something that is over at once; its exit status is answered.
-    pub(super) fn status_of(&mut self, request: Request) -> u8 {
+    pub(in crate::engine) fn status_of(&mut self, request: Request) -> u8 {
         let client = self.ask(request);
         let finished = self.finished.iter().find(|(id, _)| *id == client);
         finished.expect("the client was let go").1
     }
 
     /// Adds a connection.
-    pub(super) fn add(&mut self, description: whack::Connection) -> ConnId {
+    pub(in crate::engine) fn add(&mut self, description: whack::Connection) -> ConnId {
         let name = description.name.clone();
         assert_eq!(
             self.status_of(Request::Connection(Box::new(description))),
@@ -388,22 +388,22 @@ impl Gateway {
         self.id(&name)
     }
 
-    pub(super) fn id(&self, name: &str) -> ConnId {
+    pub(in crate::engine) fn id(&self, name: &str) -> ConnId {
         self.engine.connections().configured(name).unwrap().id()
     }
 
-    pub(super) fn route(&mut self, name: &str) -> u8 {
+    pub(in crate::engine) fn route(&mut self, name: &str) -> u8 {
         self.status_of(Request::Route { name: name.into() })
     }
 
-    pub(super) fn status_text(&mut self) -> String {
+    pub(in crate::engine) fn status_text(&mut self) -> String {
         self.ask(Request::Status);
         self.said.join("\n")
     }
 }
 
 /// A packet between two hosts.
-pub(super) fn udp(src: &str, dst: &str) -> Vec<u8> {
+pub(in crate::engine) fn udp(src: &str, dst: &str) -> Vec<u8> {
     let mut packet = vec![0; 40];
     ip::emit(&mut packet, addr(src), addr(dst), 17, 0, 63, 1);
     packet[20..28].copy_from_slice(&[0, 9, 0, 9, 0, 20, 0, 0]);
@@ -411,7 +411,7 @@ pub(super) fn udp(src: &str, dst: &str) -> Vec<u8> {
 }
 
 /// A tunnel between the subnets of east (192.1.2.23) and west (192.1.2.45).
-pub(super) fn net_to_net(name: &str) -> whack::Connection {
+pub(in crate::engine) fn net_to_net(name: &str) -> whack::Connection {
     let mut left = whack::End::new(Host::Addr(addr("192.1.2.45")));
     left.client = Some(net("10.0.1.0/24"));
     left.id = Some("@west".into());
@@ -444,7 +444,7 @@ pub(super) fn net_to_net(name: &str) -> whack::Connection {
 }
 
 /// SAs as a Quick Mode would agree on them, ESP with 3DES and SHA-1.
-pub(super) fn agreed(gateway: &mut Gateway, conn: ConnId, state: u64) -> SaParams {
+pub(in crate::engine) fn agreed(gateway: &mut Gateway, conn: ConnId, state: u64) -> SaParams {
     let keys = |octet| Keys {
         enc: Key::new((0..24).map(|n| octet + n).collect()),
         auth: Key::new(vec![octet; 20]),

@@ -2,10 +2,10 @@
 
 mod commands;
 mod dpd;
-mod gateway;
+pub(in crate::engine) mod gateway;
 mod groups;
 mod oppo;
 mod orientation;
-mod pair;
+pub(in crate::engine) mod pair;
 mod routes;
 mod table;

@@ -8,18 +8,18 @@ use crate::engine::Event;
 use crate::engine::connection::Routing;
 
 /// East (192.1.2.23) and west (192.1.2.45), and the wire between them.
-pub(super) struct Pair {
-    pub(super) east: Gateway,
-    pub(super) west: Gateway,
+pub(in crate::engine) struct Pair {
+    pub(in crate::engine) east: Gateway,
+    pub(in crate::engine) west: Gateway,
     /// Loses every datagram whose number this divides.
     lose_every: Option<u64>,
     /// Nothing gets through.
-    pub(super) cut: bool,
-    pub(super) datagrams: u64,
+    pub(in crate::engine) cut: bool,
+    pub(in crate::engine) datagrams: u64,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(in crate::engine) fn new() -> Self {
         Self::with(net_to_net("net-to-net"))
     }
 
@@ -35,7 +35,7 @@ impl Pair {
     }
 
     /// With this connection on both sides.
-    pub(super) fn with(description: whack::Connection) -> Self {
+    pub(in crate::engine) fn with(description: whack::Connection) -> Self {
         let mut pair = Self {
             east: Gateway::at("192.1.2.23"),
             west: Gateway::at("192.1.2.45"),
@@ -47,13 +47,13 @@ impl Pair {
         pair
     }
 
-    pub(super) fn add(&mut self, description: whack::Connection) {
+    pub(in crate::engine) fn add(&mut self, description: whack::Connection) {
         self.east.add(description.clone());
         self.west.add(description);
     }
 
     /// Carries datagrams until none is left.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::engine) fn settle(&mut self) {
         loop {
             let sent: Vec<_> = self
                 .east
@@ -89,7 +89,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn sleep(&mut self, seconds: u64) {
+    pub(in crate::engine) fn sleep(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.east.sleep(1);
             self.west.sleep(1);
@@ -98,7 +98,7 @@ impl Pair {
     }
 
     /// West asks for a connection; its exit status.
-    pub(super) fn up(&mut self, name: &str) -> u8 {
+    pub(in crate::engine) fn up(&mut self, name: &str) -> u8 {
         let client = self.west.ask(Request::Initiate {
             name: name.into(),
             asynchronous: false,
@@ -113,7 +113,7 @@ impl Pair {
         panic!("west never answered: {:?}", self.west.said);
     }
 
-    pub(super) fn carries(&mut self, east: &str, west: &str) {
+    pub(in crate::engine) fn carries(&mut self, east: &str, west: &str) {
         let sealed = self.west.sealed(west, east);
         let (verdict, inner) = self.east.receive(&sealed);
         assert!(matches!(verdict, Inbound::Deliver { .. }), "{verdict:?}");
