@@ -9,6 +9,9 @@
 
 mod libreswan;
 mod strongswan;
+mod wireshark;
+
+pub use wireshark::WiresharkKeys;
 
 use std::path::PathBuf;
 use std::time::Duration;
