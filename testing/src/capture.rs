@@ -79,6 +79,23 @@ impl Captured {
         &self.file
     }
 
+    /// The same without datagrams that were there before, be it with other headers of Ethernet, IPv4 and UDP: Wireshark takes a message
+    /// that was sent again for a new one, and loses the chain of initialization vectors.
+    pub fn without_repetitions(&self) -> Captured {
+        let file = self.file.with_extension("once.pcap");
+        let done = Command::new("editcap")
+            .args(["-D", "100000", "-I", "42", "-F", "pcap"])
+            .args([&self.file, &file])
+            .output()
+            .expect("editcap can be run");
+        assert!(
+            done.status.success(),
+            "editcap: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        Captured { file }
+    }
+
     /// tcpdump's one line a packet, for those that `filter` takes.
     pub fn packets(&self, filter: &str) -> Vec<String> {
         let done = Command::new("tcpdump")

@@ -41,7 +41,7 @@ fn between_our_own(esp: &str, ike: &str) {
     net.east
         .run("ipsec auto --up net-to-net && ipsec auto --down net-to-net; sleep 1")
         .ok();
-    let captured = capture.stop();
+    let captured = capture.stop().without_repetitions();
     read_with_keys_of(&net.west, &captured);
     read_with_keys_of(&net.east, &captured);
     net.west
