@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
     /// What that side said.
     pub fn up(&self, role: Role) -> Result<(), String> {
         match role {
-            Role::We => said("we initiate", &self.ours("timeout 40 ipsec auto --up cell")),
+            Role::We => said("we initiate", &self.ours("timeout 55 ipsec auto --up cell")),
             Role::They => said("they initiate", &self.peer().up("cell")),
         }
     }

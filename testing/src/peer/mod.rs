@@ -180,9 +180,9 @@ impl<'a> Peer<'a> {
     pub fn up(&self, name: &str) -> Output {
         self.run(&match self.kind {
             Kind::Strongswan | Kind::Libipsec => {
-                format!("swanctl --initiate --child {name} --timeout 30")
+                format!("swanctl --initiate --child {name} --timeout 55")
             }
-            Kind::Libreswan => format!("timeout 30 ipsec auto --up {name}"),
+            Kind::Libreswan => format!("timeout 55 ipsec auto --up {name}"),
         })
     }
 
@@ -201,7 +201,7 @@ impl<'a> Peer<'a> {
         self.run(&match self.kind {
             Kind::Strongswan | Kind::Libipsec => format!("swanctl --rekey --child {name}"),
             // Its --rekey-ipsec is for IKEv2 only.
-            Kind::Libreswan => format!("timeout 30 ipsec auto --up {name}"),
+            Kind::Libreswan => format!("timeout 55 ipsec auto --up {name}"),
         })
     }
 
