@@ -15,7 +15,7 @@ use world::{Plan, World};
 const SHARES: [u32; 3] = [5, 20, 80];
 const GATEWAYS: u32 = 10_000;
 /// From so many on the figures are kept.
-const ENOUGH: u32 = 1_000;
+const ENOUGH: u32 = 400;
 
 fn main() {
     // cargo bench passes --bench.

@@ -470,14 +470,19 @@ impl World {
                     self.row.encrypted += held.count;
                     self.row.among_encrypted += held.count;
                     let trip = 2 * way(n, number(to)).as_millis() as u64;
-                    self.encrypted_delays
-                        .push((millis, 10 * millis / trip.max(1)));
+                    // Who answers waits for the last message of Quick Mode only.
+                    if self.flows[held.flow].from == n {
+                        self.encrypted_delays
+                            .push((millis, 10 * millis / trip.max(1)));
+                    }
                     *node.carried.entry(to).or_default() += 1;
                 }
                 Fate::Clear => {
                     self.row.clear += held.count;
                     if self.flows[held.flow].from == n {
-                        self.clear_delays.push(millis);
+                        if self.flows[held.flow].from == n {
+                            self.clear_delays.push(millis);
+                        }
                     }
                 }
                 _ => {
