@@ -193,6 +193,14 @@ fn many_connections_share_one_isakmp_sa() {
         "{}",
         world.trace()
     );
+    // Who ends says so of each tunnel, though one connection has the ISAKMP SA of all.
+    world.ask(1, Request::Shutdown);
+    world.run(5);
+    assert!(
+        names.iter().all(|name| !world.is_up(0, name)),
+        "{}",
+        world.trace()
+    );
 }
 
 #[test]

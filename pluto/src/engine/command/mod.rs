@@ -271,11 +271,12 @@ impl Engine {
         }
         self.log(About::default(), "shutting down");
         self.shutting_down = true;
+        // Each SA is deleted under its ISAKMP SA, whichever connection has that.
+        self.ike_shutdown(now);
         let all: Vec<ConnId> = self.conns.iter().map(super::Connection::id).collect();
         for id in all {
             self.delete_connection(now, id, Some(client));
         }
-        self.ike_shutdown(now);
     }
 }
 

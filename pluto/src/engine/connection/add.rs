@@ -126,7 +126,6 @@ impl Connections {
             that,
             interface: None,
             routing: Routing::Unrouted,
-            shares_route: false,
             live: Live::default(),
         };
         Ok(self.admit(conn, ours))

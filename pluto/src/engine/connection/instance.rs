@@ -59,18 +59,14 @@ impl Connections {
         ours: Subnet,
         theirs: Subnet,
     ) -> Option<ConnId> {
-        let routed = self
-            .get(template)
-            .filter(|conn| conn.policy.opportunistic)?
-            .routing()
-            .routed();
+        self.get(template)
+            .filter(|conn| conn.policy.opportunistic)?;
         let id = self.instantiate(template, gateway, peer_id, None)?;
         self.edit(id, |conn| {
             conn.this.client = Some(ours);
             conn.this.has_client = conn.this.host.map(Subnet::host) != Some(ours);
             conn.that.client = Some(theirs);
             conn.that.has_client = conn.that.host.map(Subnet::host) != Some(theirs);
-            conn.shares_route = routed;
         });
         Some(id)
     }

@@ -247,8 +247,6 @@ pub struct Connection {
     /// The interface that makes `this` our end; `None` if not oriented.
     pub interface: Option<Interface>,
     pub(crate) routing: Routing,
-    /// The route of its template leads its packets to KLIPS, so that it needs none of its own.
-    pub(crate) shares_route: bool,
     /// What changes while it lives.
     pub live: Live,
 }

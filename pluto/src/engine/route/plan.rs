@@ -151,7 +151,7 @@ impl Engine {
             let down = Act::Updown(conn.id(), Verb::Down);
             steps.push(Step::must(Act::Updown(conn.id(), Verb::Up), Some(down)));
         }
-        if !conn.shares_route && self.conns.route_owner(conn).is_none() {
+        if self.conns.route_owner(conn).is_none() {
             let unroute = Act::Updown(conn.id(), Verb::Unroute);
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Prepare)));
             steps.push(Step::must(
@@ -233,13 +233,13 @@ impl Engine {
         steps
     }
 
-    /// Takes the eroute of an opportunistic instance away, and its route if it has one of its own.
+    /// Takes the eroute of an opportunistic instance away, and its route, unless others share it.
     fn back_to_trap(&self, conn: &Connection, flow: Flow) -> Vec<Step> {
         let mut steps = vec![
             Step::attempt(Act::Kernel(self.uncover(flow))),
             Step::attempt(Act::Routing(conn.id(), Routing::Unrouted)),
         ];
-        if !conn.shares_route && !self.conns.route_is_shared(conn) {
+        if !self.conns.route_is_shared(conn) {
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Unroute)));
         }
         steps
@@ -306,7 +306,7 @@ impl Engine {
         }
         steps.push(Step::attempt(Act::Wanted(id, false)));
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
-        if conn.routing().routed() && !conn.shares_route && !self.conns.route_is_shared(conn) {
+        if conn.routing().routed() && !self.conns.route_is_shared(conn) {
             steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));
         }
         Ok(steps)
