@@ -76,6 +76,15 @@ fn files(root: &Path) -> BTreeMap<String, u32> {
     found
 }
 
+/// The policy groups.
+const POLICIES: [&str; 5] = [
+    "block",
+    "clear",
+    "clear-or-private",
+    "private",
+    "private-or-clear",
+];
+
 /// What `make install` puts where, by README.
 fn expected() -> BTreeMap<String, u32> {
     let mut all = BTreeMap::from([
@@ -87,6 +96,9 @@ fn expected() -> BTreeMap<String, u32> {
         ("etc/ipsec.conf".to_owned(), 0o644),
         ("etc/ipsec.secrets".to_owned(), 0o600),
     ]);
+    for group in POLICIES {
+        all.insert(format!("etc/ipsec.d/policies/{group}"), 0o644);
+    }
     for program in ["pluto", "klipsd", "whack", "_updown"] {
         all.insert(format!("usr/local/libexec/ipsec/{program}"), 0o755);
     }
@@ -119,8 +131,11 @@ fn everything_is_put_in_its_place_and_taken_away_again() {
 
     make("uninstall", &root);
     let left = files(&root);
-    let left: Vec<&str> = left.keys().map(String::as_str).collect();
-    assert_eq!(left, ["etc/ipsec.conf", "etc/ipsec.secrets"]);
+    let kept: Vec<String> = expected()
+        .into_keys()
+        .filter(|name| name.starts_with("etc/"))
+        .collect();
+    assert_eq!(left.into_keys().collect::<Vec<_>>(), kept);
 }
 
 fn the_installed_programs_make_a_tunnel() {
