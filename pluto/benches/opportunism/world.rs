@@ -480,9 +480,7 @@ impl World {
                 Fate::Clear => {
                     self.row.clear += held.count;
                     if self.flows[held.flow].from == n {
-                        if self.flows[held.flow].from == n {
-                            self.clear_delays.push(millis);
-                        }
+                        self.clear_delays.push(millis);
                     }
                 }
                 _ => {
