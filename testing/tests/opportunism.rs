@@ -38,6 +38,18 @@ fn start(site: &Site<'_>, conf: &str) {
     site.gateway.run("ipsec setup start").ok();
 }
 
+/// What a TXT record says that names this gateway at `address`, with the gateway's key.
+fn delegation(site: &Site<'_>, address: &str) -> String {
+    let said = site
+        .gateway
+        .run(&format!("ipsec showhostkey --txt {address}"))
+        .ok();
+    let mut records = said
+        .lines()
+        .filter_map(|line| line.split_once("\tIN\tTXT\t"));
+    records.next().expect("a record").1.to_owned()
+}
+
 /// Round-trip time of one ping in milliseconds; None if there is no answer.
 fn ping(from: &Host, to: &str, patience: u32) -> Option<f64> {
     let output = from.run_for(
@@ -179,39 +191,10 @@ fn each_group_with_each_kind_of_peer() {
         net.publish_site(site);
     }
     // north's subnet is said to be spoken for by a key that north does not have.
-    let east_txt = {
-        let said = net
-            .east
-            .gateway
-            .run("ipsec showhostkey --txt 192.1.2.33")
-            .ok();
-        let line = said
-            .lines()
-            .find(|line| line.contains("\tIN\tTXT\t"))
-            .expect("a record")
-            .to_owned();
-        line.split("\tIN\tTXT\t")
-            .nth(1)
-            .expect("its text")
-            .to_owned()
-    };
+    let east_txt = delegation(&net.east, "192.1.2.33");
     net.replace(&net.owner_of("192.0.3.1"), "TXT", &east_txt);
     // One whose signature is wrong, and one whose gateway has no IKE.
-    let east = net
-        .east
-        .gateway
-        .run("ipsec showhostkey --txt 192.1.2.23")
-        .ok();
-    let east = east
-        .lines()
-        .find(|line| line.contains("\tIN\tTXT\t"))
-        .expect("a record")
-        .to_owned();
-    let east = east
-        .split("\tIN\tTXT\t")
-        .nth(1)
-        .expect("its text")
-        .to_owned();
+    let east = delegation(&net.east, "192.1.2.23");
     net.publish(&format!("3.2.0.192.in-addr.arpa. IN TXT {east}\n"));
     net.damage("3.2.0.192.in-addr.arpa.", "TXT", true);
     net.publish(&format!(
@@ -460,21 +443,7 @@ fn scan(destinations: u32, a_second: u32) {
     for site in [&net.west, &net.east] {
         net.publish_site(site);
     }
-    let txt = net
-        .east
-        .gateway
-        .run("ipsec showhostkey --txt 192.1.2.23")
-        .ok();
-    let txt = txt
-        .lines()
-        .find(|line| line.contains("\tIN\tTXT\t"))
-        .expect("a record")
-        .to_owned();
-    let txt = txt
-        .split("\tIN\tTXT\t")
-        .nth(1)
-        .expect("its text")
-        .to_owned();
+    let txt = delegation(&net.east, "192.1.2.23");
     let records: String = (2..=TUNNELS)
         .map(|n| format!("{n}.2.0.192.in-addr.arpa. IN TXT {txt}\n"))
         .collect();
