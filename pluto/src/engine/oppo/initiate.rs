@@ -2,16 +2,16 @@
 //! DNS says, at the same time whether we may speak for our client; then a tunnel for these two hosts is negotiated with
 //! the gateway that was found, or the next one. While that goes on nothing is asked twice.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use ipsec_dns::{Answer, Delegation, Gateway, Query, Source};
-use ipsec_keys::PublicKey;
+use ipsec_dns::Query;
 use ipsec_types::{MagicSpi, Subnet};
 use whack::{DebugClass, Rc};
 
 use super::Pair;
+use super::delegation::{Candidate, candidates, delegates};
 use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, IKE_PORT, Kind, Routing, StateId};
@@ -21,37 +21,27 @@ use crate::engine::{About, Engine, Time};
 
 /// Destinations that are being looked up or negotiated at most; more get what the policy says of failures, for some seconds.
 const MAX_ATTEMPTS: usize = 2048;
-/// Gateways that are tried for one destination.
-const MAX_GATEWAYS: usize = 4;
 /// How long packets to a name server pass while its key is looked up.
 const URGENT: Duration = Duration::from_secs(60);
-
-/// A gateway that DNS names, as far as it is known.
-#[derive(Clone, Debug)]
-struct Candidate {
-    gateway: Gateway,
-    place: Option<IpAddr>,
-    keys: Vec<PublicKey>,
-}
 
 /// A destination on the way to its tunnel.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    template: ConnId,
-    flow: Flow,
+    pub(super) template: ConnId,
+    pub(super) flow: Flow,
     /// A packet waits in the kernel, or passes meanwhile.
-    held: bool,
-    clients: Vec<ClientId>,
+    pub(super) held: bool,
+    pub(super) clients: Vec<ClientId>,
     /// We may speak for our client.
-    ours: bool,
+    pub(super) ours: bool,
     /// Questions that are open.
-    open: usize,
-    waiting: VecDeque<Candidate>,
-    chosen: Option<Candidate>,
+    pub(super) open: usize,
+    pub(super) waiting: VecDeque<Candidate>,
+    pub(super) chosen: Option<Candidate>,
     /// The instance that is being negotiated.
-    conn: Option<ConnId>,
+    pub(super) conn: Option<ConnId>,
     /// What is to be said if nothing is left to try, and how long that counts.
-    why: (String, Duration),
+    pub(super) why: (String, Duration),
 }
 
 impl Engine {
@@ -165,14 +155,14 @@ impl Engine {
         }
     }
 
-    fn ask_for(&mut self, now: Time, pair: Pair, query: Query, asker: Asker) {
+    pub(super) fn ask_for(&mut self, now: Time, pair: Pair, query: Query, asker: Asker) {
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.open += 1;
             self.look_up(now, query, asker);
         }
     }
 
-    fn answered_for(&mut self, pair: Pair) {
+    pub(super) fn answered_for(&mut self, pair: Pair) {
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.open = attempt.open.saturating_sub(1);
         }
@@ -235,7 +225,7 @@ impl Engine {
         self.next_gateway(now, pair);
     }
 
-    fn wants_dnssec(&self, pair: Pair) -> bool {
+    pub(super) fn wants_dnssec(&self, pair: Pair) -> bool {
         let template = self
             .oppo
             .attempts
@@ -245,133 +235,8 @@ impl Engine {
         conn.is_some_and(|conn| conn.policy.dnssec)
     }
 
-    fn next_gateway(&mut self, now: Time, pair: Pair) {
-        loop {
-            let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
-                return;
-            };
-            attempt.chosen = None;
-            attempt.conn = None;
-            let Some(candidate) = attempt.waiting.pop_front() else {
-                let (why, life) = attempt.why.clone();
-                return self.attempt_failed_for(now, pair, &why, life);
-            };
-            attempt.chosen = Some(candidate);
-            match self.complete(now, pair) {
-                Ok(()) => return,
-                Err((why, life)) => {
-                    if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
-                        attempt.why = (why, life);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Finds out what is not yet known of the chosen gateway, then negotiates.
-    fn complete(&mut self, now: Time, pair: Pair) -> Result<(), (String, Duration)> {
-        let Some(attempt) = self.oppo.attempts.get(&pair) else {
-            return Ok(());
-        };
-        let (Some(candidate), Some(conn)) =
-            (attempt.chosen.clone(), self.conns.get(attempt.template))
-        else {
-            return Ok(());
-        };
-        let here = conn.this.host;
-        let Some(place) = candidate.place else {
-            if let Gateway::Name(name) = candidate.gateway {
-                self.ask_for(
-                    now,
-                    pair,
-                    Query::Addresses(name),
-                    Asker::GatewayAddress(pair),
-                );
-            }
-            return Ok(());
-        };
-        let never = |why: String| Err((why, failure::after_records()));
-        if here.is_some_and(|here| here.is_ipv6() != place.is_ipv6()) {
-            return never(format!("gateway {place} is of another address family"));
-        }
-        if place.is_unspecified() || place.is_loopback() || place.is_multicast() {
-            return never(format!("gateway {place} can't be reached from here"));
-        }
-        if self.own_addresses().any(|own| own == place) {
-            return never(format!("gateway {place} is this host itself"));
-        }
-        if self.oppo.failed.contains(now, place) {
-            let why = format!("gateway {place} did not negotiate lately");
-            return Err((why, failure::after_negotiation() / 5));
-        }
-        if candidate.keys.is_empty() {
-            self.ask_for(
-                now,
-                pair,
-                Query::Keys(candidate.gateway),
-                Asker::GatewayKey(pair),
-            );
-            return Ok(());
-        }
-        self.negotiate(now, pair);
-        Ok(())
-    }
-
-    /// DNS has told the key of a gateway.
-    pub(super) fn gateway_key_answered(&mut self, now: Time, pair: Pair, found: &Found) {
-        let dnssec = self.wants_dnssec(pair);
-        self.chosen_answered(now, pair, found, |candidate, answer| {
-            believed(answer, dnssec)?;
-            candidate.keys = answer.keys.clone();
-            Ok(())
-        });
-    }
-
-    /// DNS has told where a gateway is.
-    pub(super) fn gateway_address_answered(&mut self, now: Time, pair: Pair, found: &Found) {
-        let dnssec = self.wants_dnssec(pair);
-        let v6 = pair.0.is_ipv6();
-        self.chosen_answered(now, pair, found, |candidate, answer| {
-            believed(answer, dnssec)?;
-            let place = answer.addresses.iter().find(|addr| addr.is_ipv6() == v6);
-            let none = || format!("{} has no address of our family", candidate.gateway);
-            candidate.place = Some(*place.ok_or_else(none)?);
-            Ok(())
-        });
-    }
-
-    fn chosen_answered(
-        &mut self,
-        now: Time,
-        pair: Pair,
-        found: &Found,
-        learn: impl FnOnce(&mut Candidate, &Answer) -> Result<(), String>,
-    ) {
-        self.answered_for(pair);
-        let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
-            return;
-        };
-        let Some(candidate) = &mut attempt.chosen else {
-            return;
-        };
-        let problem = match found {
-            Err(error) => Some((error.to_string(), life_of(error))),
-            Ok(answer) => {
-                let learned = learn(candidate, answer).err();
-                learned.map(|why| (why, failure::after_records()))
-            }
-        };
-        let problem = problem.or_else(|| self.complete(now, pair).err());
-        if let Some(problem) = problem {
-            if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
-                attempt.why = problem;
-            }
-            self.next_gateway(now, pair);
-        }
-    }
-
     /// All is known: negotiate.
-    fn negotiate(&mut self, now: Time, pair: Pair) {
+    pub(super) fn negotiate(&mut self, now: Time, pair: Pair) {
         let Some(attempt) = self.oppo.attempts.get(&pair) else {
             return;
         };
@@ -526,7 +391,7 @@ impl Engine {
     }
 
     /// No tunnel: what the policy says of failures stands for a while.
-    fn attempt_failed_for(&mut self, now: Time, pair: Pair, why: &str, life: Duration) {
+    pub(super) fn attempt_failed_for(&mut self, now: Time, pair: Pair, why: &str, life: Duration) {
         let Some(attempt) = self.oppo.attempts.get(&pair) else {
             return;
         };
@@ -562,65 +427,4 @@ impl Engine {
         };
         self.oppo.attempts.iter().map(line).collect()
     }
-}
-
-/// Whether a client's records say that `gateway` with `key` speaks for it. False: they do, but without a key, which is to be
-/// looked up with the gateway.
-pub(super) fn delegates(
-    client: IpAddr,
-    answer: &Answer,
-    gateway: &Gateway,
-    key: &PublicKey,
-) -> Result<bool, String> {
-    if answer.delegations.is_empty() {
-        return if answer.keys.contains(key) {
-            Ok(true)
-        } else {
-            Err(format!(
-                "all keys in DNS of {gateway} are other ones than ours"
-            ))
-        };
-    }
-    let to_us: Vec<&Delegation> = answer
-        .delegations
-        .iter()
-        .filter(|delegation| delegation.is_to(gateway))
-        .collect();
-    if to_us.is_empty() {
-        return Err(format!(
-            "no record for {client} names {gateway} as its gateway"
-        ));
-    }
-    if to_us.iter().any(|d| d.key.as_ref() == Some(key)) {
-        Ok(true)
-    } else if to_us.iter().any(|d| d.key.is_none()) {
-        Ok(false)
-    } else {
-        Err(format!(
-            "the record for {client} names {gateway} with another key"
-        ))
-    }
-}
-
-/// The gateways that records name, those of one gateway together, the lowest precedence first.
-fn candidates(delegations: &[Delegation]) -> VecDeque<Candidate> {
-    let mut found: VecDeque<Candidate> = VecDeque::new();
-    for delegation in delegations {
-        let place = match &delegation.gateway {
-            Gateway::Address(addr) => Some(*addr),
-            // In a TXT record it is whoever has that name, wherever it is, so that only it can begin.
-            Gateway::Name(_) if delegation.source == Source::Txt => continue,
-            Gateway::Name(_) => None,
-        };
-        if let Some(known) = found.iter_mut().find(|c| c.gateway == delegation.gateway) {
-            known.keys.extend(delegation.key.clone());
-        } else if found.len() < MAX_GATEWAYS {
-            found.push_back(Candidate {
-                gateway: delegation.gateway.clone(),
-                place,
-                keys: delegation.key.clone().into_iter().collect(),
-            });
-        }
-    }
-    found
 }

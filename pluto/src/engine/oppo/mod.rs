@@ -4,7 +4,9 @@
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
 
+mod delegation;
 mod failure;
+mod gateway;
 mod groups;
 mod idle;
 mod initiate;

@@ -9,8 +9,8 @@ use ipsec_keys::PublicKey;
 use ipsec_types::Subnet;
 use whack::Rc;
 
+use super::delegation::delegates;
 use super::gateway_of;
-use super::initiate::delegates;
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
 use crate::engine::event::ClientId;
