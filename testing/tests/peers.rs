@@ -274,7 +274,8 @@ fn mutated_datagrams(kind: Kind, filter: &str) {
     let (written, seconds) = (log_lines() - lines, begun.elapsed().as_secs() + 2);
     assert!(
         written < 25 * seconds,
-        "{written} lines of log in {seconds} s"
+        "{written} lines of log in {seconds} s: {}",
+        west.run("cut -d' ' -f2- /run/pluto/pluto.log | sed 's/[0-9a-fx#]\\{2,\\}/N/g' | sort | uniq -c | sort -rn | head -20")
     );
     // It still negotiates.
     west.run("ipsec auto --up cell").ok();

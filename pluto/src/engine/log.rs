@@ -81,12 +81,21 @@ impl Engine {
 
     /// Writes to the log, and to whoever watches with `rc` before it.
     pub(crate) fn loglog(&mut self, about: About, rc: Rc, text: impl AsRef<str>) {
-        if about.from.is_some() && !self.strangers.may_be_told() {
-            return;
-        }
-        let text = self.with_prefix(about, text.as_ref());
+        self.tell(about, rc, text.as_ref(), about.from.is_some());
+    }
+
+    /// The same about a packet that anybody may have sent who knows the cookies: in the log it counts as a stranger's.
+    pub(crate) fn loglog_unproved(&mut self, about: About, rc: Rc, text: impl AsRef<str>) {
+        self.tell(about, rc, text.as_ref(), true);
+    }
+
+    fn tell(&mut self, about: About, rc: Rc, text: &str, limited: bool) {
+        let text = self.with_prefix(about, text);
         if let Some(client) = about.client {
             self.reply(client, rc, text.clone());
+        }
+        if limited && !self.strangers.may_be_told() {
+            return;
         }
         let serious = !matches!(rc, Rc::Comment | Rc::Log | Rc::Success | Rc::NewState(_));
         let level = if serious {

@@ -155,7 +155,7 @@ impl Engine {
         else {
             let text =
                 "Quick Mode message is unacceptable because it is for an incomplete ISAKMP SA";
-            self.loglog(about, Rc::LogSerious, text);
+            self.loglog_unproved(about, Rc::LogSerious, text);
             return;
         };
         if self.message_id_used(under, header.message_id) {
@@ -163,7 +163,7 @@ impl Engine {
                 "Quick Mode I1 message is unacceptable because it uses a previously used Message ID {:#010x} (perhaps this is a duplicated packet)",
                 header.message_id
             );
-            self.loglog(about, Rc::LogSerious, text);
+            self.loglog_unproved(about, Rc::LogSerious, text);
             return;
         }
         if header.flags.commit {
@@ -175,7 +175,7 @@ impl Engine {
                 self.peer_is_at(now, under, local, remote);
                 self.quick_offer(now, under, offer, bytes);
             }
-            Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
+            Err(error) => self.loglog_unproved(about, Rc::LogSerious, error.to_string()),
         }
     }
 
@@ -210,7 +210,7 @@ impl Engine {
                         }
                     }
                     for _ in said.deletions {
-                        self.loglog(
+                        self.loglog_unproved(
                             about,
                             Rc::LogSerious,
                             "ignoring Delete SA payload: not encrypted",
@@ -244,7 +244,7 @@ impl Engine {
             .and_then(|state| state.isakmp().cloned())
         else {
             let text = "encrypted Informational Exchange message is invalid because it is for incomplete ISAKMP SA";
-            self.loglog(about, Rc::LogSerious, text);
+            self.loglog_unproved(about, Rc::LogSerious, text);
             return;
         };
         if self.message_id_used(id, header.message_id) {
@@ -252,7 +252,7 @@ impl Engine {
                 "Informational Exchange message is invalid because it has a previously used Message ID ({:#010x})",
                 header.message_id
             );
-            self.loglog(about, Rc::LogSerious, text);
+            self.loglog_unproved(about, Rc::LogSerious, text);
             return;
         }
         match sa.read_informational(bytes) {
@@ -261,7 +261,7 @@ impl Engine {
                 self.peer_is_at(now, id, local, remote);
                 self.informed(now, id, said);
             }
-            Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
+            Err(error) => self.loglog_unproved(about, Rc::LogSerious, error.to_string()),
         }
     }
 
@@ -326,16 +326,16 @@ impl Engine {
                 };
                 let text =
                     format!("retransmitting in response to duplicate packet; already {already}");
-                self.loglog(about, Rc::Retransmission, text);
+                self.loglog_unproved(about, Rc::Retransmission, text);
                 self.act(action);
             }
             Some(_) => {
                 let text = format!(
                     "discarding duplicate packet -- exhausted retransmission; already {already}"
                 );
-                self.loglog(about, Rc::LogSerious, text);
+                self.loglog_unproved(about, Rc::LogSerious, text);
             }
-            None => self.loglog(
+            None => self.loglog_unproved(
                 about,
                 Rc::LogSerious,
                 format!("discarding duplicate packet; already {already}"),
@@ -381,7 +381,7 @@ impl Engine {
     /// Says what was wrong with a message, to people and to whoever watches by whack's code.
     pub(super) fn tell_refused(&mut self, id: StateId, error: &Error) {
         let about = self.about(id);
-        self.loglog(about, Rc::LogSerious, error.to_string());
+        self.loglog_unproved(about, Rc::LogSerious, error.to_string());
         let name = self
             .ike
             .states
