@@ -9,6 +9,7 @@ testing::on_both_data_paths!(
     through_esp_in_udp,
     ipv6_in_ipv4,
     ipv4_in_ipv6,
+    ikes_ports_prove_nothing,
     this_hosts_own_in_transport_mode,
 );
 
@@ -281,6 +282,30 @@ fn ipv4_in_ipv6() {
     ping(&world.sunset, "192.0.2.1", fits).ok();
     world.sunset.run("ip route flush cache").ok();
     world.transfer(&world.sunset, &world.sunrise, "192.0.2.1");
+}
+
+/// Who knows no more than addresses and IKE's ports can't make the route to the peer smaller.
+fn ikes_ports_prove_nothing() {
+    let testbed = Testbed::new();
+    let world = World::new(&testbed, 1500);
+    world.up(
+        V6,
+        "\tleftsubnet=192.0.1.0/24\n\trightsubnet=192.0.2.0/24\n",
+    );
+    for port in [500, 4500] {
+        world.testbed.run(&format!(
+            "python3 -c '
+import socket,struct
+udp=struct.pack(\">HHHH\",{port},{port},1408,0)+bytes(64)
+ip=struct.pack(\">IHBB\",6<<28,1408,17,63)+socket.inet_pton(socket.AF_INET6,\"{west}\")+socket.inet_pton(socket.AF_INET6,\"{east}\")
+s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,socket.IPPROTO_ICMPV6)
+s.sendto(struct.pack(\">BBHI\",2,0,0,1280)+ip+udp,(\"{west}\",0))'",
+            west = V6[0],
+            east = V6[2],
+        )).ok();
+    }
+    let route = world.west.run(&format!("ip -6 route get {}", V6[2])).ok();
+    assert!(!route.contains("mtu 1280"), "{route}");
 }
 
 /// Fragments can't be put into transport mode, so the whole packet is, and that is fragmented.

@@ -6,6 +6,7 @@
 //! keeps it from pluto's socket, which would wake up for every packet.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use socket2::{SockFilter, Socket};
@@ -18,6 +19,9 @@ pub const KEEP_ALIVE: [u8; 1] = [0xff];
 /// `UDP_ENCAP` and its value for RFC 3948, of `<linux/udp.h>`.
 const UDP_ENCAP: libc::c_int = 100;
 const UDP_ENCAP_ESPINUDP: libc::c_int = 2;
+
+/// What every link of IPv6 takes, in bytes (RFC 8200 section 5).
+const IPV6_MIN_MTU: libc::c_int = 1280;
 
 /// Instructions of the classic Berkeley packet filter: load a word, compare with a constant, return a constant.
 const LOAD_WORD: u16 = 0x20;
@@ -40,11 +44,17 @@ pub fn prepare(socket: &Socket, klips_in_kernel: bool) -> io::Result<()> {
     ])
 }
 
-/// Has an IPv4 socket send without DF, and the kernel not believe what is said of this socket's paths: whoever knows addresses and
-/// ports could say it, and KLIPS believes only who quotes an SPI as well. Routers may fragment IKE.
-pub fn leave_path_mtu(socket: &Socket) -> io::Result<()> {
-    let (option, value) = (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
-    set_number(socket, libc::IPPROTO_IP, option, value)
+/// Has the kernel not believe what is said of this socket's paths: whoever knows addresses and ports could say it, and KLIPS believes
+/// only who quotes an SPI as well. IKE over IPv4 goes without DF, and routers may fragment it; over IPv6 they never do, so it
+/// leaves in pieces that every link takes.
+pub fn leave_path_mtu(socket: &Socket, local: SocketAddr) -> io::Result<()> {
+    if local.is_ipv4() {
+        let (option, value) = (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
+        return set_number(socket, libc::IPPROTO_IP, option, value);
+    }
+    let (option, value) = (libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT);
+    set_number(socket, libc::IPPROTO_IPV6, option, value)?;
+    set_number(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU, IPV6_MIN_MTU)
 }
 
 fn set_number(
@@ -79,7 +89,7 @@ pub fn unmark(datagram: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use socket2::{Domain, Protocol, Type};
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::UdpSocket;
 
     #[test]
     fn only_ike_comes_through() {

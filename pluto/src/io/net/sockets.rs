@@ -185,13 +185,13 @@ pub fn bind(local: SocketAddr, encap: Option<bool>) -> io::Result<UdpSocket> {
     match local {
         SocketAddr::V4(_) => {
             setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
-            encap::leave_path_mtu(&socket)?;
         }
         SocketAddr::V6(_) => {
             socket.set_only_v6(true)?;
             setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
         }
     }
+    encap::leave_path_mtu(&socket, local)?;
     if let Some(klips_in_kernel) = encap {
         encap::prepare(&socket, klips_in_kernel)?;
     }
