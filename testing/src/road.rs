@@ -162,6 +162,37 @@ impl<'a> Road<'a> {
             host.run("ipsec look").stdout
         );
     }
+
+    /// Two road warriors with the same private address, each behind one of these routers: the newer takes the tunnel over, and with distinct
+    /// virtual addresses both have theirs.
+    pub fn two_with_one_address(&self, routers: [&Router<'_>; 2], addr: &str) {
+        let [one, two] = [("one", routers[0]), ("two", routers[1])]
+            .map(|(name, router)| self.warrior_with(router, name, addr, "\tkeep_alive=1\n", NET));
+        self.up(&one);
+        self.pings(&one, "192.0.2.1");
+        self.up(&two);
+        self.pings(&two, "192.0.2.1");
+        self.pings(&self.sunrise, addr);
+        self.east
+            .run("cat /run/pluto/pluto.log")
+            .ok()
+            .says("releasing old connection to free the route");
+        for (host, name, own) in [(&one, "one", "10.9.0.1"), (&two, "two", "10.9.0.2")] {
+            host.run(&format!("ipsec setup stop; ip addr add {own}/32 dev lo"))
+                .ok();
+            let conn = format!(
+                "{NET}\trightid=@{name}\n\trightsubnet={own}/32\n\trightnexthop={}\n",
+                gateway_of(addr)
+            );
+            host.conf(&conf("eth0", "", addr, &conn));
+            host.run("ipsec setup start").ok();
+            self.up(host);
+        }
+        for (host, own) in [(&one, "10.9.0.1"), (&two, "10.9.0.2"), (&one, "10.9.0.1")] {
+            self.pings(host, &format!("-I {own} 192.0.2.1"));
+            self.pings(&self.sunrise, own);
+        }
+    }
 }
 
 /// The router's address in the net of another.

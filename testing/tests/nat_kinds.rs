@@ -219,32 +219,7 @@ fn the_same_private_address_behind_one_nat() {
         Router::new(&testbed, name, &net.router.inside, outside, "10.1.0.254/24")
     });
     net.start(VHOST);
-    let [one, two] = [("one", &homes[0]), ("two", &homes[1])]
-        .map(|(name, home)| net.warrior_with(home, name, "10.1.0.9", "\tkeep_alive=1\n", NET));
-    net.up(&one);
-    net.pings(&one, "192.0.2.1");
-    // The newer takes the tunnel over.
-    net.up(&two);
-    net.pings(&two, "192.0.2.1");
-    net.pings(&net.sunrise, "10.1.0.9");
-    net.east
-        .run("cat /run/pluto/pluto.log")
-        .ok()
-        .says("releasing old connection to free the route");
-    // With distinct virtual addresses both have theirs.
-    for (host, name, addr) in [(&one, "one", "10.9.0.1"), (&two, "two", "10.9.0.2")] {
-        host.run(&format!("ipsec setup stop; ip addr add {addr}/32 dev lo"))
-            .ok();
-        let conn =
-            format!("{NET}\trightid=@{name}\n\trightsubnet={addr}/32\n\trightnexthop=10.1.0.254\n");
-        host.conf(&conf("eth0", "", "10.1.0.9", &conn));
-        host.run("ipsec setup start").ok();
-        net.up(host);
-    }
-    for (host, addr) in [(&one, "10.9.0.1"), (&two, "10.9.0.2"), (&one, "10.9.0.1")] {
-        net.pings(host, &format!("-I {addr} 192.0.2.1"));
-        net.pings(&net.sunrise, addr);
-    }
+    net.two_with_one_address(homes.each_ref(), "10.1.0.9");
 }
 
 /// `rightsubnetwithin=`: each peer has a subnet of its own out of the range, none has one that is not in it.
