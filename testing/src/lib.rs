@@ -18,6 +18,7 @@ pub mod module;
 mod nat;
 mod netns;
 mod output;
+pub mod page;
 pub mod peer;
 pub mod road;
 mod shell;

@@ -1,8 +1,6 @@
 //! docs/quickstart.md and README word for word: what they tell to type is typed, and what they show is seen.
 
-use std::fs;
-use std::path::Path;
-
+use testing::page::{Page, fenced, typed};
 use testing::{Gateways, Host, Keys, Output, Testbed};
 
 testing::on_both_data_paths!(
@@ -10,40 +8,6 @@ testing::on_both_data_paths!(
     the_quickstart_by_a_shared_secret,
     what_readme_tells_to_type_after_the_installation,
 );
-
-fn document(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-/// The part of a document below a title, up to the next title of its rank.
-fn chapter<'a>(document: &'a str, title: &str) -> &'a str {
-    let from = document
-        .find(title)
-        .unwrap_or_else(|| panic!("no {title:?}"));
-    let rest = &document[from + title.len()..];
-    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
-}
-
-/// What stands between fences, a text a block.
-fn fenced(part: &str) -> Vec<&str> {
-    part.split("```\n").skip(1).step_by(2).collect()
-}
-
-/// What is typed, without prompts' comments, and what follows it; of the lines indented by four.
-fn typed(part: &str) -> Vec<(&str, Vec<&str>)> {
-    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in part.lines().filter_map(|line| line.strip_prefix("    ")) {
-        if line.starts_with(|c: char| c.is_ascii_digit()) {
-            let (_, shown) = all.last_mut().expect("output follows a command");
-            shown.push(line);
-        } else {
-            let command = line.split("  #").next().unwrap_or(line).trim();
-            all.push((command, Vec::new()));
-        }
-    }
-    all
-}
 
 /// Types a command of the document: after `west# ` at west, after `east# ` at east, else at both. Gives what each said.
 fn at<'a>(net: &Gateways<'a>, command: &str) -> Vec<Output> {
@@ -95,16 +59,16 @@ fn with_keys(conf: &str, printed: &str) -> String {
 }
 
 fn the_quickstart_by_rsa_keys() {
-    let text = document("docs/quickstart.md");
+    let page = Page::read("docs/quickstart.md");
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Rsa);
-    let printed = follow(&net, chapter(&text, "## 2. A key for each gateway"));
-    let conf = with_keys(fenced(chapter(&text, "## 3. One connection"))[0], &printed);
+    let printed = follow(&net, page.chapter("## 2. A key for each gateway"));
+    let conf = with_keys(fenced(page.chapter("## 3. One connection"))[0], &printed);
     net.west.conf(&conf);
     net.east.conf(&conf);
 
     let capture = net.public.capture("ip and not multicast");
-    let said = follow(&net, chapter(&text, "## 4. Start both"));
+    let said = follow(&net, page.chapter("## 4. Start both"));
     assert!(said.contains("IPsec SA established"), "{said}");
     assert_eq!(net.pings(5, "0.1", "ff"), 5);
     let captured = capture.stop();
@@ -114,15 +78,15 @@ fn the_quickstart_by_rsa_keys() {
         Vec::<String>::new()
     );
 
-    let said = follow(&net, chapter(&text, "## 5. Look"));
+    let said = follow(&net, page.chapter("## 5. Look"));
     assert!(said.contains("net-to-net"), "{said}");
 }
 
 fn the_quickstart_by_a_shared_secret() {
-    let text = document("docs/quickstart.md");
+    let page = Page::read("docs/quickstart.md");
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
-    let blocks = fenced(chapter(&text, "## 3. One connection"));
+    let blocks = fenced(page.chapter("## 3. One connection"));
     let conf: String = blocks[0]
         .lines()
         .filter(|line| !line.contains("rsasigkey"))
@@ -132,16 +96,16 @@ fn the_quickstart_by_a_shared_secret() {
         gateway.conf(&conf);
         gateway.secrets(blocks[1]);
     }
-    follow(&net, chapter(&text, "## 4. Start both"));
+    follow(&net, page.chapter("## 4. Start both"));
     assert_eq!(net.pings(5, "0.1", "ff"), 5);
 }
 
 fn what_readme_tells_to_type_after_the_installation() {
-    let text = document("README.md");
+    let page = Page::read("README.md");
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Rsa);
     // make is for install.rs; what is edited is another's choice.
-    let commands: Vec<&str> = typed(chapter(&text, "## Install it"))
+    let commands: Vec<&str> = typed(page.chapter("## Install it"))
         .into_iter()
         .map(|(command, _)| command)
         .filter(|command| !command.contains("make") && !command.starts_with("sudoedit"))

@@ -189,6 +189,11 @@ impl<'a> Internet<'a> {
         self.zones.borrow_mut().remove(owner, kind);
     }
 
+    /// From the next commit on, another name server serves a zone, with these DS records in the zone above.
+    pub fn hand_over(&self, zone: &str, server: &str, ds: &str) {
+        self.zones.borrow_mut().hand_over(zone, server, ds);
+    }
+
     /// From the next commit on, the signature of these records is wrong; `damage(owner, kind, false)` heals it.
     pub fn damage(&self, owner: &str, kind: &str, wrong: bool) {
         self.zones.borrow_mut().damage(owner, kind, wrong);

@@ -27,7 +27,7 @@ impl Internet<'_> {
         }
         keys += "wait; test ! -e failed";
         self.nic.run(&keys).ok();
-        self.nic.write(&format!("{DIR}/named.conf"), &named_conf());
+        self.configure_named();
         self.nic
             .write(&format!("{DIR}/unbound.conf"), &unbound_conf());
         self.nic.write(
@@ -37,6 +37,11 @@ impl Internet<'_> {
         self.sign();
         self.start_named();
         self.start_resolver();
+    }
+
+    fn configure_named(&self) {
+        let conf = named_conf(self.zones.borrow().ours());
+        self.nic.write(&format!("{DIR}/named.conf"), &conf);
     }
 
     /// The root's key, as hosts get it.
@@ -86,6 +91,7 @@ impl Internet<'_> {
     /// Signs what has changed, and serves it; no cache of the servers knows the old.
     pub fn commit(&self) {
         let serial = self.sign();
+        self.configure_named();
         self.nic
             .run(&format!("kill -HUP $(cat {DIR}/named.pid)"))
             .ok();
@@ -176,13 +182,13 @@ fn sign_one(zone: &Zone) -> String {
     )
 }
 
-fn named_conf() -> String {
+fn named_conf(zones: impl Iterator<Item = &'static Zone>) -> String {
     let mut conf = format!(
         "options {{ directory \"{DIR}\"; pid-file \"{DIR}/named.pid\"; session-keyfile \"{DIR}/session.key\"; lock-file none;\n\
          \tlisten-on {{ 192.1.2.53; }}; listen-on-v6 {{ none; }}; recursion no; empty-zones-enable no; dnssec-validation no;\n\
          \tnotify no; allow-transfer {{ none; }}; minimal-responses yes; }};\ncontrols {{ }};\n"
     );
-    for zone in &ZONES {
+    for zone in zones {
         conf += &format!(
             "zone \"{}\" {{ type primary; file \"{}.signed\"; }};\n",
             zone.name,

@@ -19,12 +19,13 @@ const fn zone(name: &'static str, signed: bool, hashed: bool) -> Zone {
 }
 
 /// Parents before children.
-pub(super) const ZONES: [Zone; 11] = [
+pub(super) const ZONES: [Zone; 12] = [
     zone(".", true, false),
     zone("in-addr.arpa.", true, false),
     zone("ip6.arpa.", true, true),
     zone("example.", true, true),
     zone("unsigned.example.", false, false),
+    zone("example.com.", true, false),
     zone("2.1.192.in-addr.arpa.", true, false),
     zone("1.0.192.in-addr.arpa.", true, true),
     zone("2.0.192.in-addr.arpa.", true, false),
@@ -43,6 +44,8 @@ pub(super) struct Zones {
     records: BTreeMap<&'static str, Vec<String>>,
     damaged: BTreeSet<(String, String)>,
     dirty: BTreeSet<&'static str>,
+    /// Zones that others serve: by which name server, and with which DS records above.
+    handed: BTreeMap<&'static str, (String, String)>,
     serial: u32,
 }
 
@@ -52,6 +55,7 @@ impl Zones {
             records: BTreeMap::new(),
             damaged: BTreeSet::new(),
             dirty: ZONES.iter().map(|z| z.name).collect(),
+            handed: BTreeMap::new(),
             serial: 0,
         }
     }
@@ -95,11 +99,26 @@ impl Zones {
         self.dirty.insert(Zones::zone_of(owner));
     }
 
+    /// Someone else serves a zone from now on.
+    pub(super) fn hand_over(&mut self, name: &str, server: &str, ds: &str) {
+        let zone = Zones::zone_of(name);
+        assert_eq!(zone, name, "no zone of the small internet's");
+        self.handed.insert(zone, (server.to_owned(), ds.to_owned()));
+        self.dirty.extend(parent_of(zone));
+    }
+
+    /// The zones that are served here.
+    pub(super) fn ours(&self) -> impl Iterator<Item = &'static Zone> {
+        ZONES
+            .iter()
+            .filter(|zone| !self.handed.contains_key(zone.name))
+    }
+
     /// The zones that changed, each with its file's text, and the serial that all of them have.
     pub(super) fn changed(&mut self) -> (u32, Vec<(&'static Zone, String)>) {
         self.serial += 1;
-        let changed = ZONES
-            .iter()
+        let changed = self
+            .ours()
             .filter(|zone| self.dirty.contains(zone.name))
             .map(|zone| (zone, self.text(zone)))
             .collect();
@@ -120,6 +139,10 @@ impl Zones {
             .iter()
             .filter(|c| parent_of(c.name) == Some(zone.name))
         {
+            if let Some((server, ds)) = self.handed.get(child.name) {
+                text += &format!("{} IN NS {server}\n{ds}\n", child.name);
+                continue;
+            }
             text += &format!("{} IN NS ns.example.\n", child.name);
             if child.signed {
                 text += &format!("$INCLUDE {}\n", ds_file(child.name));
