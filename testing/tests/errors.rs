@@ -13,6 +13,7 @@ testing::on_both_data_paths!(
     another_rsa_key_is_refused_by_name,
     a_peer_without_a_connection_is_told_apart,
     a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason,
+    a_peer_that_cant_install_the_tunnel_says_so,
     port_500_taken_says_by_whom_to_look,
     an_interface_that_is_not_there_or_down_is_named,
 );
@@ -157,6 +158,24 @@ fn a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason() {
         .exits(218)
         .says("INVALID_ID_INFORMATION")
         .says("rightsubnet=");
+}
+
+fn a_peer_that_cant_install_the_tunnel_says_so() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let conn = format!("{NET_TO_NET}\tkeyingtries=1\n");
+    net.configure("", &format!("{conn}\trightupdown=/bin/false\n"))
+        .start();
+    let said = net.west.run("timeout 20 ipsec auto --up net-to-net");
+    assert_eq!(said.status, 214, "{said}\n{}", net.east.log());
+    said.says("refused by the peer: NO_PROPOSAL_CHOSEN")
+        .says("see its log");
+    net.east
+        .run("cat /run/pluto/pluto.log")
+        .ok()
+        .says("command exited with status 1")
+        .says("the IPsec SA could not be installed");
+    net.east.run("ipsec spi").ok().never_says("esp0x");
 }
 
 fn port_500_taken_says_by_whom_to_look() {

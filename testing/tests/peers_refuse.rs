@@ -1,6 +1,6 @@
-//! A peer that says no: whoever asked hears what it said, in words, and by the exit status.
+//! A peer that says no: whoever asked hears what it said, in words, and by the exit status. And the peer hears of ours.
 
-use testing::interop::{Bench, Mode, Row, SUITES, Suite, plain_row};
+use testing::interop::{Bench, Mode, Role, Row, SUITES, Suite, plain_row};
 use testing::peer::Kind;
 use testing::{Keys, Output, Testbed};
 
@@ -80,4 +80,22 @@ fn refuses(kind: Kind) {
     assert_eq!(said.status, 124, "{}", why(&said));
     let answer = "peer answers AUTHENTICATION_FAILED: compare the secret or the public keys";
     assert!(said.contains(answer), "{}", why(&said));
+}
+
+/// Our updown command fails, so that nothing can be routed: the peer's user reads why it does not come up.
+#[test]
+fn strongswan_hears_that_we_cant_install() {
+    let kind = Kind::Libipsec;
+    let testbed = Testbed::new();
+    let bench = Bench::new(&testbed, kind);
+    let row = plain_row(kind);
+    let more = "\tleftupdown=/bin/false\n";
+    bench.load_apart((&row, more), &row).unwrap();
+    bench.up(Role::They).unwrap_err();
+    let (west, log) = (&bench.net().west, bench.peer().log());
+    let heard = "received NO_PROPOSAL_CHOSEN error notify";
+    assert!(log.contains(heard), "{}\n{log}", west.log());
+    west.run("grep 'the IPsec SA could not be installed' /run/pluto/pluto.log")
+        .ok();
+    west.run("ipsec spi").ok().never_says("esp0x");
 }

@@ -1,7 +1,7 @@
 //! What Quick Mode has agreed on is handed to the kernel, and what the kernel says of it.
 
 use ike::v1::quick::{self, Agreed};
-use ike::wire::Protocol;
+use ike::wire::{NotifyType, Protocol};
 use ipsec_types::Spi;
 use whack::Rc;
 
@@ -126,18 +126,22 @@ impl Engine {
         self.oppo_up(now, conn, id);
     }
 
+    /// What was agreed on is not in the kernel: the peer is told, or it would wait for our next message until it gives up, or send to
+    /// SAs that are not there. Of what RFC 2408 has, NO_PROPOSAL_CHOSEN comes nearest.
     fn install_failed(&mut self, now: Time, id: StateId) {
         let about = self.about(id);
         let Some(state) = self.ike.states.get(id) else {
             return;
         };
-        let (name, conn) = (state.name.text(), state.conn);
-        self.whack_log(
-            about,
-            Rc::InternalErr,
-            format!("{name}: the IPsec SA could not be installed"),
-        );
-        self.delete_state(now, id, true);
+        let (name, conn, under) = (state.name, state.conn, state.under);
+        let offered = state.offered.clone();
+        let text = format!("{}: the IPsec SA could not be installed", name.text());
+        self.loglog(about, Rc::InternalErr, text);
+        if let Some((under, _)) = under {
+            self.notify_protected(under, &offered, NotifyType::NO_PROPOSAL_CHOSEN);
+        }
+        // Before our answer the peer knows of no SA that could be deleted.
+        self.delete_state(now, id, name != Name::QuickR0);
         self.negotiation_failed(now, conn);
     }
 

@@ -48,7 +48,7 @@ pub(super) fn is_verdict(kind: NotifyType) -> bool {
 fn hint(kind: NotifyType) -> &'static str {
     match kind {
         NotifyType::NO_PROPOSAL_CHOSEN => {
-            ": it accepts none of our proposals; compare ike=, esp=, pfs= and type= at both ends"
+            ": it accepts none of our proposals, or can't install what was agreed on; compare ike=, esp=, pfs= and type= at both ends, and see its log"
         }
         NotifyType::INVALID_ID_INFORMATION => {
             ": it has no connection for these IDs and subnets; compare leftid=, rightid=, leftsubnet= and rightsubnet= at both ends"
@@ -94,7 +94,7 @@ impl Engine {
             .map(|state| state.id)
             .collect();
         match about[..] {
-            [] => return false,
+            [] => return self.complained_later(under, spi, kind),
             [id] if is_verdict(kind) => self.refused_by_peer(now, id, kind),
             // Of several it may mean any: each goes on, and is over if it is not answered when sent again.
             _ => {
@@ -110,6 +110,22 @@ impl Engine {
                 }
             }
         }
+        true
+    }
+
+    /// An error about SAs that we have: the peer could not install its end. What it deletes for that goes by its deletion.
+    fn complained_later(&mut self, under: StateId, spi: Option<u32>, kind: NotifyType) -> bool {
+        let peer = self.ike.states.get(under).map(|state| state.remote.ip());
+        let meant = |state: &&State| {
+            let named = |(_, offered): &(_, u32)| Some(*offered) == spi;
+            state.name.ipsec_established() && state.offered.iter().any(named)
+        };
+        let id = peer.and_then(|peer| self.ike.states.phase2_with(peer).find(meant));
+        let Some(id) = id.map(|state| state.id) else {
+            return false;
+        };
+        let text = format!("peer answers {kind}{}", hint(kind));
+        self.loglog(self.about(id), Rc::LogSerious, text);
         true
     }
 

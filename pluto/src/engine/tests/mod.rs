@@ -4,6 +4,7 @@ mod commands;
 mod dpd;
 pub(in crate::engine) mod gateway;
 mod groups;
+mod install;
 mod oppo;
 mod orientation;
 pub(in crate::engine) mod pair;
