@@ -2,6 +2,11 @@
 
 use testing::{Captured, Gateways, Host, Keys, NET_TO_NET, Testbed, peer::WiresharkKeys};
 
+testing::on_both_data_paths!(
+    wireshark_reads_aes_and_sha1,
+    wireshark_reads_aes_gcm_and_3des,
+);
+
 /// Payloads by which it shows that a message of an exchange was decrypted: an identity; a hash, an SA and a nonce; a hash and a deletion.
 const SHOWN: [(&str, &[&str]); 3] = [
     ("2", &["5"]),
@@ -54,12 +59,10 @@ fn between_our_own(esp: &str, ike: &str) {
         .says("WARNING: keys are written to \"/run/keys\"");
 }
 
-#[test]
 fn wireshark_reads_aes_and_sha1() {
     between_our_own("aes128-sha1", "aes256-sha2_256-modp2048");
 }
 
-#[test]
 fn wireshark_reads_aes_gcm_and_3des() {
     between_our_own("aes_gcm256", "3des-sha1-modp1536");
 }

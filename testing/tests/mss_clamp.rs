@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use testing::{Gateways, Keys, NET_TO_NET, Testbed};
 
+testing::on_both_data_paths!(segments_fit_the_tunnel);
+
 /// The segment size that sunrise sees a connection of sunset agree on. When the tunnel is gone the rules go too.
 fn agreed_with(line: &str) -> u32 {
     let testbed = Testbed::new();
@@ -37,7 +39,6 @@ print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))";
     said.trim().parse().expect("a number")
 }
 
-#[test]
 fn segments_fit_the_tunnel() {
     // Time stamps take 12 octets of each segment.
     assert_eq!(agreed_with("\tmssclamp=1200\n"), 1200 - 12);
