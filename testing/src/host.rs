@@ -61,6 +61,8 @@ impl Host {
                 stage.execdir().display().to_string(),
             ),
             ("LC_ALL".to_owned(), "C".to_owned()),
+            // The machine's own home is not theirs to write in.
+            ("HOME".to_owned(), "/run".to_owned()),
         ];
         Host {
             name: name.to_owned(),

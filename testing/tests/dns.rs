@@ -105,6 +105,50 @@ fn signed_unsigned_and_bogus() {
     says("client=192.0.2.1", &["NoRecord", "security: Secure"]);
 }
 
+/// Whole reverse maps that are elsewhere by one record (RFC 6672).
+#[test]
+fn maps_that_are_renamed() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    net.publish(&format!(
+        "113.0.203.in-addr.arpa. IN DNAME net113.example.\n7.net113.example. IN {EAST}\n\
+         9.net113.example. IN CNAME 7.net113.example.\n\
+         100.51.198.in-addr.arpa. IN DNAME net100.unsigned.example.\n7.net100.unsigned.example. IN {EAST}\n"
+    ));
+    net.commit();
+    let says = |query: &str, wanted: &[&str]| {
+        let said = one(&net.plain, query);
+        for part in wanted {
+            assert!(said.contains(part), "{query}: {part:?} is not in {said:?}");
+        }
+    };
+    says(
+        "client=203.0.113.7",
+        &[
+            "Secure ttl ",
+            "alias 7.net113.example",
+            "TXT 10 192.1.2.23 -",
+        ],
+    );
+    says(
+        "client=203.0.113.9",
+        &[
+            "Secure ttl ",
+            "alias 9.net113.example",
+            "alias 7.net113.example",
+        ],
+    );
+    says("client=203.0.113.8", &["NoRecord", "security: Secure"]);
+    says(
+        "client=198.51.100.7",
+        &["Insecure ttl ", "TXT 10 192.1.2.23 -"],
+    );
+    says("client=198.51.100.8", &["NoRecord", "security: Insecure"]);
+    net.damage("113.0.203.in-addr.arpa.", "DNAME", true);
+    net.commit();
+    says("client=203.0.113.7", &["Bogus"]);
+}
+
 #[test]
 fn keys_as_showhostkey_prints_them() {
     let testbed = Testbed::new();

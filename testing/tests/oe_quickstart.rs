@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use testing::internet::{ANCHOR, Internet, Site};
+use testing::kernel::{self, Clock, Klips};
 use testing::page::{Page, fenced, typed};
 use testing::{Host, Output, Testbed};
 
@@ -17,6 +18,27 @@ fn the_reverse_zone_signed_by_bind() {
 #[test]
 fn the_reverse_zone_signed_for_nsd() {
     with_a_signed_zone(serve_with_nsd);
+}
+
+/// bind waits until no cache has unsigned answers any more.
+#[test]
+fn bind_says_the_ds_record_a_day_later() {
+    let test = concat!(module_path!(), "::bind_says_the_ds_record_a_day_later");
+    kernel::inside(test, Klips::Daemon, Clock::Skipping, || {
+        let testbed = Testbed::new();
+        let host = testbed.host("ns");
+        let page = Page::read("docs/opportunism.md");
+        let ds = serve_with_bind(&host, &page, "");
+        let commands = typed(page.chapter("### With bind"));
+        let cds = commands.iter().find(|(command, _)| command.contains("CDS"));
+        let command = cds.expect("a command that shows it").0;
+        assert_eq!(host.run(command).ok().stdout, "");
+        std::thread::sleep(Duration::from_secs(25 * 3600 + 600));
+        let said = host.run(command).ok().stdout;
+        let [said, ds] = [&said, &ds].map(|text| words(text).concat().to_lowercase());
+        assert!(ds.ends_with(&said) && !said.is_empty(), "{said} of {ds}");
+        host.run(commands.last().expect("commands").0).ok();
+    });
 }
 
 /// In the clear; redirects are none.

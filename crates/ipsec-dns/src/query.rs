@@ -28,6 +28,16 @@ impl Query {
         }
     }
 
+    /// The name that has the records, or where they belong: the one asked for, or the last of its aliases.
+    pub fn owner(&self, found: &Result<Answer, LookupError>) -> Name {
+        let last = match found {
+            Ok(answer) => answer.aliases.last(),
+            Err(LookupError::NoRecord { name, .. }) => Some(name),
+            Err(_) => None,
+        };
+        last.cloned().unwrap_or_else(|| self.name())
+    }
+
     /// What the records say, for error texts: "TXT or IPSECKEY".
     pub fn records(&self) -> &'static str {
         match self {
@@ -79,7 +89,7 @@ pub struct Answer {
     pub security: Security,
     /// How long all of it holds.
     pub ttl: Duration,
-    /// The names that CNAME records led through (RFC 2317), last one last.
+    /// The names that CNAME (RFC 2317) and DNAME records (RFC 6672) led through, last one last.
     pub aliases: Vec<Name>,
     /// Records passed over, with what is wrong with them; at most [`Answer::MAX_FAULTS`].
     pub faults: Vec<String>,
@@ -96,7 +106,7 @@ pub enum LookupError {
     /// There is no such record, or no such name.
     #[error("no {records} record for {name} in DNS ({security})")]
     NoRecord {
-        /// Whose.
+        /// Whose: the name that was asked for, or where its aliases lead.
         name: Name,
         /// The kinds that were asked for.
         records: &'static str,
@@ -151,8 +161,8 @@ pub enum LookupError {
         /// What of, and the limit.
         what: String,
     },
-    /// CNAME records that lead back, or on and on.
-    #[error("CNAME records of {name} lead in a circle or through more than {limit} names")]
+    /// Aliases that lead back, or on and on.
+    #[error("CNAME or DNAME records of {name} lead in a circle or through more than {limit} names")]
     AliasLoop {
         /// Whose.
         name: Name,

@@ -3,7 +3,7 @@
 use super::showhostkey::default_key;
 use crate::dns::Dns;
 use crate::paths::Paths;
-use ipsec_dns::{Gateway, LookupError, Name, zone};
+use ipsec_dns::{Gateway, Name, Query, zone};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::IpAddr;
@@ -97,37 +97,26 @@ fn mailbox(text: &str) -> Result<String, String> {
 fn write(me: &str, place: &Place) -> Result<String, String> {
     let paths = Paths::get();
     let key = default_key(&paths.secrets())?;
-    let (name, subject, records, purpose) = match place {
-        Place::Forward(name) => {
-            let gateway = Gateway::Name(name.clone());
-            let owner = Some(name.as_str());
-            let records = [
-                zone::key(owner, &key),
-                zone::txt(owner, PRECEDENCE, &gateway, &key),
-            ];
-            let purpose = format!(
+    let (gateway, subject, purpose) = match place {
+        Place::Forward(name) => (
+            Gateway::Name(name.clone()),
+            name.to_string(),
+            format!(
                 "so that I can use the name\n\n\t{name}\n\nfor initiator-only Opportunistic Encryption."
-            );
-            (name.clone(), name.to_string(), records, purpose)
-        }
-        Place::Reverse(address) => {
-            let name = Name::reverse(*address);
-            let gateway = Gateway::Address(*address);
-            let owner = Some(name.as_str());
-            let records = [
-                zone::key(owner, &key),
-                zone::txt(owner, PRECEDENCE, &gateway, &key),
-            ];
-            let purpose = format!(
-                "to enable full Opportunistic Encryption with the IP address\n\n\t{address}"
-            );
-            (name, address.to_string(), records, purpose)
-        }
+            ),
+        ),
+        Place::Reverse(address) => (
+            Gateway::Address(*address),
+            address.to_string(),
+            format!("to enable full Opportunistic Encryption with the IP address\n\n\t{address}"),
+        ),
     };
-    let to = Dns::open(paths).and_then(|dns| {
-        dns.ask(|resolver| resolver.administrator(&name))
-            .map_err(|error: LookupError| error.to_string())
-    });
+    let (name, to) = whom(paths, &gateway);
+    let owner = Some(name.as_str());
+    let records = [
+        zone::key(owner, &key),
+        zone::txt(owner, PRECEDENCE, &gateway, &key),
+    ];
     let body = body(me, &name, &records, &purpose);
     let file = file(&subject)?;
     match to {
@@ -146,6 +135,18 @@ fn write(me: &str, place: &Place) -> Result<String, String> {
             ))
         }
     }
+}
+
+/// Under which name the records belong, behind aliases if there are any; and its zone, and who runs that.
+fn whom(paths: &Paths, gateway: &Gateway) -> (Name, Result<(Name, String), String>) {
+    let dns = match Dns::open(paths) {
+        Ok(dns) => dns,
+        Err(why) => return (gateway.owner(), Err(why)),
+    };
+    let query = Query::Keys(gateway.clone());
+    let name = query.owner(&dns.ask(|resolver| resolver.lookup(query.clone())));
+    let to = dns.ask(|resolver| resolver.administrator(&name));
+    (name, to.map_err(|error| error.to_string()))
 }
 
 fn body(me: &str, name: &Name, records: &[String], purpose: &str) -> String {

@@ -25,8 +25,10 @@ const PRECEDENCE: u16 = 10;
 pub(super) struct Wanted {
     /// Names by `leftid=@…` or `myid=` of opportunistic connections: it initiates by them.
     names: Vec<Name>,
-    /// Opportunistic connections that go by the address: reverse maps are needed.
+    /// Opportunistic connections that go by the address: its reverse map is needed.
     by_address: bool,
+    /// Their addresses, as far as they are known.
+    ends: Vec<IpAddr>,
 }
 
 impl Wanted {
@@ -36,6 +38,7 @@ impl Wanted {
         let mut wanted = Self {
             names: Vec::new(),
             by_address: false,
+            ends: Vec::new(),
         };
         let mut any = false;
         for conn in config
@@ -63,10 +66,18 @@ impl Wanted {
             match id.and_then(|id| id.strip_prefix('@')).map(Name::parse) {
                 Some(Ok(name)) if !wanted.names.contains(&name) => wanted.names.push(name),
                 Some(_) => {}
-                None => wanted.by_address = true,
+                None => {
+                    wanted.by_address = true;
+                    wanted.ends.extend(address_of(&ours.host));
+                }
             }
         }
         any.then_some(wanted)
+    }
+
+    /// Whether this host needs records in the reverse map of one of its addresses.
+    fn needs(&self, address: IpAddr) -> bool {
+        self.by_address && (self.ends.is_empty() || self.ends.contains(&address))
     }
 }
 
@@ -103,7 +114,7 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
         needed: wanted.by_address,
     });
     for address in public {
-        all.extend(reverse(&dns, address, Some(&key), wanted.by_address));
+        all.extend(reverse(&dns, address, Some(&key), wanted.needs(address)));
     }
     all
 }
@@ -137,14 +148,23 @@ pub(super) fn ip(address: &str) -> Result<Vec<Check>, String> {
     Ok(reverse(&dns, address, None, true))
 }
 
+/// The address of a connection's own end, if it is known without a connection.
+fn address_of(host: &Host) -> Option<IpAddr> {
+    match host {
+        Host::Address(address) => Some(*address),
+        Host::DefaultRoute => net::default_route().ok().map(|route| route.address),
+        _ => None,
+    }
+}
+
 fn open(paths: &Paths) -> Result<(Dns, PublicKey), String> {
     Ok((Dns::open(paths)?, default_key(&paths.secrets())?))
 }
 
 fn forward(dns: &Dns, name: &Name, ours: Option<&PublicKey>, needed: bool) -> Check {
-    let gateway = Gateway::Name(name.clone());
-    let found = dns.ask(|r| r.lookup(Query::Keys(gateway.clone())));
-    let add = ours.map(|key| zone::key(Some(name.as_str()), key));
+    let query = Query::Keys(Gateway::Name(name.clone()));
+    let found = dns.ask(|r| r.lookup(query.clone()));
+    let add = ours.map(|key| zone::key(Some(query.owner(&found).as_str()), key));
     Check {
         title: format!("Looking for forward key for {name}"),
         finding: keys(found, ours, add),
@@ -153,8 +173,9 @@ fn forward(dns: &Dns, name: &Name, ours: Option<&PublicKey>, needed: bool) -> Ch
 }
 
 fn reverse(dns: &Dns, address: IpAddr, ours: Option<&PublicKey>, needed: bool) -> Vec<Check> {
-    let owner = Name::reverse(address);
-    let found = dns.ask(|r| r.lookup(Query::Delegation(address)));
+    let query = Query::Delegation(address);
+    let found = dns.ask(|r| r.lookup(query.clone()));
+    let owner = query.owner(&found);
     let line = |key| {
         zone::txt(
             Some(owner.as_str()),
@@ -173,7 +194,7 @@ fn reverse(dns: &Dns, address: IpAddr, ours: Option<&PublicKey>, needed: bool) -
         Err(error) => Err(missing(&error, ours.map(line))),
     };
     let mut all = vec![Check {
-        title: format!("Looking for TXT in reverse map: {owner}"),
+        title: format!("Looking for TXT in reverse map: {}", query.name()),
         finding,
         needed,
     }];
@@ -186,11 +207,12 @@ fn reverse(dns: &Dns, address: IpAddr, ours: Option<&PublicKey>, needed: bool) -
         Gateway::Address(_) => "in reverse map",
         Gateway::Name(_) => "in forward map",
     };
-    let found = dns.ask(|r| r.lookup(Query::Keys(gateway.clone())));
+    let query = Query::Keys(gateway.clone());
+    let found = dns.ask(|r| r.lookup(query.clone()));
     let own = gateway == Gateway::Address(address);
     let add = ours
         .filter(|_| own)
-        .map(|key| zone::key(Some(gateway.owner().as_str()), key));
+        .map(|key| zone::key(Some(query.owner(&found).as_str()), key));
     all.push(Check {
         title: format!("Looking for KEY {place}: {}", gateway.owner()),
         finding: keys(found, ours.filter(|_| own), add),

@@ -203,6 +203,7 @@ fn unbound_conf() -> String {
     let nodefault: String = [
         "2.0.192.in-addr.arpa.",
         "100.51.198.in-addr.arpa.",
+        "113.0.203.in-addr.arpa.",
         "8.b.d.0.1.0.0.2.ip6.arpa.",
     ]
     .iter()

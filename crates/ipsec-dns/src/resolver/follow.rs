@@ -23,16 +23,41 @@ pub(super) struct Found {
     pub(super) aliases: Vec<Name>,
 }
 
-/// The alias of a name among records.
-pub(super) fn alias(name: &WireName, records: &[Record]) -> Option<WireName> {
-    alias_record(name, records).map(|(_, target)| target)
+/// The record that makes a name an alias, and what of: a DNAME above it (RFC 6672), else its CNAME. The CNAME that servers put beside
+/// a DNAME is their own work and has no signature.
+pub(super) fn alias<'a>(name: &WireName, records: &'a [Record]) -> Option<(&'a Record, WireName)> {
+    let renamed = records
+        .iter()
+        .find_map(|record| Some((record, renamed(name, record)?)));
+    renamed.or_else(|| {
+        records.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *name => Some((record, target.0.clone())),
+            _ => None,
+        })
+    })
 }
 
-fn alias_record<'a>(name: &WireName, records: &'a [Record]) -> Option<(&'a Record, WireName)> {
-    records.iter().find_map(|record| match &record.data {
-        RData::CNAME(target) if record.name == *name => Some((record, target.0.clone())),
-        _ => None,
-    })
+/// What a DNAME record makes of a name below its own: the part above is exchanged.
+pub(super) fn renamed(name: &WireName, record: &Record) -> Option<WireName> {
+    let RData::Unknown {
+        code: RecordType::DNAME,
+        rdata,
+    } = &record.data
+    else {
+        return None;
+    };
+    if !record.name.zone_of(name) || record.name == *name {
+        return None;
+    }
+    let (target, _) = Name::from_wire(&rdata.anything).ok()?;
+    let below = name.iter().count() - record.name.iter().count();
+    let labels = name.iter().take(below);
+    let mut renamed = WireName::from_labels(labels)
+        .ok()?
+        .append_domain(&to_wire(&target))
+        .ok()?;
+    renamed.set_fqdn(true);
+    Some(renamed)
 }
 
 /// Asks for the records of one kind that answer the query.
@@ -92,7 +117,7 @@ impl Walk<'_> {
                 }
                 Step::Nothing(found, life) => {
                     return Err(LookupError::NoRecord {
-                        name: self.query.name(),
+                        name: aliases.pop().unwrap_or_else(|| self.query.name()),
                         records: self.query.records(),
                         security: security.min(found),
                         ttl: Duration::from_secs(ttl.min(life).into()),
@@ -109,7 +134,7 @@ impl Walk<'_> {
                     }
                     aliases.push(from_wire(&target).map_err(|error| LookupError::Malformed {
                         name: self.query.name(),
-                        what: format!("CNAME to a name that can't be used: {error}"),
+                        what: format!("an alias of a name that can't be used: {error}"),
                     })?);
                     seen.push(target.clone());
                     name = target;
@@ -143,7 +168,7 @@ impl Walk<'_> {
                 Step::Records(data, security, ttl)
             }));
         }
-        let (record, target) = alias_record(name, &message.answers)?;
+        let (record, target) = alias(name, &message.answers)?;
         Some(
             self.security(name, &[record])
                 .map(|security| Step::Alias(target, security, record.ttl)),
@@ -186,7 +211,7 @@ impl Walk<'_> {
             Err(NetError::Dns(DnsError::Nsec {
                 response, proof, ..
             })) => {
-                if let Some((record, target)) = alias_record(name, &response.answers)
+                if let Some((record, target)) = alias(name, &response.answers)
                     && !is_expanded(record, &response)
                 {
                     let security = self.security(name, &[record])?;

@@ -93,8 +93,12 @@ fn none(
             what,
         };
     }
+    let absent = errors.iter().find_map(|error| match error {
+        LookupError::NoRecord { name, .. } => Some(name.clone()),
+        _ => None,
+    });
     let nothing = LookupError::NoRecord {
-        name: query.name(),
+        name: absent.unwrap_or_else(|| query.name()),
         records: query.records(),
         security: security.unwrap_or(Security::Insecure),
         ttl: ttl.unwrap_or_default(),

@@ -214,10 +214,24 @@ fn prune(response: DnsResponse, name: &Name, kind: RecordType) -> Result<DnsResp
     }
     message.additionals.clear();
     let reached = reached(name, &message.answers);
-    message.answers.retain(|record| {
-        let on_the_way = reached.contains(&record.name);
-        let asked = [kind, RecordType::CNAME, RecordType::RRSIG].contains(&record.record_type());
-        on_the_way && asked
+    // A DNAME stands above the names, and in the place of the CNAME that was made of it.
+    let is_renamed = |name: &Name, by: &Record| super::follow::renamed(name, by).is_some();
+    let renaming: Vec<Record> = message
+        .answers
+        .iter()
+        .filter(|record| reached.iter().any(|name| is_renamed(name, record)))
+        .cloned()
+        .collect();
+    message.answers.retain(|record| match record.record_type() {
+        RecordType::CNAME => {
+            reached.contains(&record.name)
+                && !renaming.iter().any(|by| is_renamed(&record.name, by))
+        }
+        RecordType::RRSIG => {
+            reached.contains(&record.name) || renaming.iter().any(|by| by.name == record.name)
+        }
+        RecordType::DNAME => renaming.contains(record),
+        other => other == kind && reached.contains(&record.name),
     });
     message.authorities.retain(|record| {
         matches!(
@@ -228,10 +242,10 @@ fn prune(response: DnsResponse, name: &Name, kind: RecordType) -> Result<DnsResp
     DnsResponse::from_message(message.into_response()).map_err(NetError::from)
 }
 
-/// The name and those that CNAME records in the answer lead to from it.
+/// The name and those that CNAME and DNAME records in the answer lead to from it.
 fn reached(name: &Name, answers: &[Record]) -> Vec<Name> {
     let mut names = vec![name.clone()];
-    while let Some(target) = names
+    while let Some((_, target)) = names
         .last()
         .and_then(|last| super::follow::alias(last, answers))
     {
