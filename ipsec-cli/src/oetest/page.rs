@@ -68,7 +68,7 @@ fn details(state: &State) -> String {
         .routes
         .iter()
         .map(|route| {
-            let status = if route.encrypts { "OE enabled" } else { "clear" };
+            let status = status(&route.text, route.encrypts);
             format!(
                 "<tr><td>{status}</td><td class=\"count\">{}</td><td class=\"route\">{}</td></tr>\n",
                 route.packets,
@@ -81,6 +81,18 @@ fn details(state: &State) -> String {
          <p>The first line is the one that packets to you meet. From you came {} packets out of a tunnel.</p>",
         state.arrived
     )
+}
+
+/// What becomes of packets that meet an eroute.
+fn status(route: &str, encrypts: bool) -> &'static str {
+    let target = route.rsplit("=> ").next().unwrap_or_default();
+    match target {
+        _ if encrypts => "OE enabled",
+        _ if target.starts_with("%trap") => "asks for a tunnel",
+        _ if target.starts_with("%hold") => "waits for a tunnel",
+        _ if target.starts_with("%drop") || target.starts_with("%reject") => "dropped",
+        _ => "clear",
+    }
 }
 
 /// An answer that is no page.

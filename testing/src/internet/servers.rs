@@ -186,7 +186,7 @@ fn named_conf(zones: impl Iterator<Item = &'static Zone>) -> String {
     let mut conf = format!(
         "options {{ directory \"{DIR}\"; pid-file \"{DIR}/named.pid\"; session-keyfile \"{DIR}/session.key\"; lock-file none;\n\
          \tlisten-on {{ 192.1.2.53; }}; listen-on-v6 {{ none; }}; recursion no; empty-zones-enable no; dnssec-validation no;\n\
-         \tnotify no; allow-transfer {{ none; }}; minimal-responses yes; }};\ncontrols {{ }};\n"
+         \tnotify no; check-names primary ignore; allow-transfer {{ none; }}; minimal-responses yes; }};\ncontrols {{ }};\n"
     );
     for zone in zones {
         conf += &format!(
