@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// No answer is kept longer, whatever its TTL.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// That there is nothing is believed for this long at most (RFC 2308 section 5 suggests one to three hours).
-const LONGEST_NOTHING: Duration = Duration::from_secs(3600);
+/// That there is nothing is believed for this long at most, as long as what stands on it. RFC 2308 section 5 would allow some hours.
+const LONGEST_NOTHING: Duration = Duration::from_secs(900);
 /// How long a failure counts: long enough for a burst of packets to ask once.
 const FAILURE: Duration = Duration::from_secs(5);
 
@@ -69,6 +69,15 @@ impl AnswerCache {
         known.insert(query.clone(), (now + life, outcome.clone()));
     }
 
+    /// Forgets what is out of date, and gives its room back.
+    pub(super) fn tidy(&self, now: Instant) {
+        let mut known = lock(&self.known);
+        known.retain(|_, (until, _)| *until > now);
+        if known.len() < known.capacity() / 4 {
+            known.shrink_to_fit();
+        }
+    }
+
     pub(super) fn clear(&self) {
         lock(&self.known).clear();
     }
@@ -99,6 +108,20 @@ mod tests {
         assert_eq!(at(60), None);
         cache.put(&query, &nothing(&query, 0), start);
         assert_eq!(at(0), None);
+    }
+
+    #[test]
+    fn what_is_out_of_date_takes_no_room() {
+        let cache = AnswerCache::new(10_000);
+        let start = Instant::now();
+        for host in 0..10_000u32 {
+            let query = Query::Delegation(std::net::Ipv4Addr::from(host).into());
+            cache.put(&query, &nothing(&query, 7200), start);
+        }
+        cache.tidy(start + Duration::from_secs(10));
+        assert_eq!(lock(&cache.known).len(), 10_000);
+        cache.tidy(start + LONGEST_NOTHING);
+        assert_eq!(lock(&cache.known).capacity(), 0);
     }
 
     #[test]

@@ -27,6 +27,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use upstream::Upstream;
 
+/// Places for lookups that are kept when fewer run.
+const ROOM: usize = 64;
+/// Signatures that are not checked again while they are valid.
+const CHECKED: usize = 1024;
+
 type Outcome = Result<Answer, LookupError>;
 type Joined = Shared<BoxFuture<'static, Outcome>>;
 type Validator = DnssecDnsHandle<Upstream>;
@@ -76,6 +81,12 @@ impl Resolver {
     /// The name servers that are asked.
     pub fn name_servers(&self) -> Vec<IpAddr> {
         self.inner.source.addresses()
+    }
+
+    /// Forgets answers whose time is over, and gives their room back.
+    pub fn tidy(&self) {
+        self.inner.cache.tidy(Instant::now());
+        lock(&self.inner.running).shrink_to(ROOM);
     }
 
     /// Forgets all answers.
@@ -218,6 +229,7 @@ impl Inner {
         let servers = self.source.servers().map_err(nobody)?;
         let upstream = Upstream::new(&servers, &self.limits);
         let new = DnssecDnsHandle::with_trust_anchor(upstream, Arc::clone(&self.anchors))
+            .validation_cache_size(CHECKED)
             .nsec3_iteration_limits(Some(150), Some(500));
         *validator = Some(new.clone());
         Ok(new)

@@ -24,8 +24,14 @@ use tokio::net::TcpStream;
 const UDP_SIZE: u16 = 1232;
 /// How often servers are asked in turn; each is sent the question again while it is waited for.
 const ATTEMPTS: usize = 3;
-/// Responses kept: the chain of trust, mostly.
-const CACHED: u64 = 8192;
+/// Responses kept, of the chain of trust only: other answers are remembered as what they came to, which is much smaller.
+const CACHED: u64 = 1024;
+const OF_THE_CHAIN: [RecordType; 4] = [
+    RecordType::DNSKEY,
+    RecordType::DS,
+    RecordType::NS,
+    RecordType::SOA,
+];
 /// More records than this in an answer are not looked at.
 pub(super) const MAX_RECORDS: usize = 400;
 /// The text of the error for that, by which it is known again.
@@ -122,11 +128,13 @@ impl Upstream {
             let text = format!("{error} ({query})");
             let _ = BUDGET.try_with(|b| b.silence.replace(Some(text)));
         }
-        let kept = match &outcome {
-            Ok(response) => Ok(response.clone().into_message()),
-            Err(error) => Err(error.clone()),
-        };
-        self.cache.insert(query, kept, Instant::now());
+        if OF_THE_CHAIN.contains(&query.query_type()) {
+            let kept = match &outcome {
+                Ok(response) => Ok(response.clone().into_message()),
+                Err(error) => Err(error.clone()),
+            };
+            self.cache.insert(query, kept, Instant::now());
+        }
         outcome
     }
 
