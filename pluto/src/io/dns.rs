@@ -13,11 +13,13 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::driver::Input;
+use super::{driver::Input, memory};
 use crate::engine::LookupId;
 
 /// How often it is looked whether resolv.conf names others.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often answers that are out of date are thrown away, in such looks.
+const TIDY: u32 = 6;
 
 /// The resolver and the questions under way.
 pub struct Dns {
@@ -56,13 +58,17 @@ impl Dns {
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
             let mut known: Option<Vec<IpAddr>> = None;
-            loop {
+            for look in 1u32.. {
                 let servers = resolver.name_servers();
                 if known.as_ref() != Some(&servers) {
                     known = Some(servers.clone());
                     if inputs.send(Input::NameServers(servers)).await.is_err() {
                         return;
                     }
+                }
+                if look.is_multiple_of(TIDY) {
+                    resolver.tidy();
+                    memory::give_back();
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }

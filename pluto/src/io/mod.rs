@@ -12,6 +12,7 @@ mod kernel;
 mod keylog;
 mod klips;
 mod log;
+mod memory;
 mod net;
 mod options;
 mod pidfile;

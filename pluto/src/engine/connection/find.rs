@@ -153,18 +153,22 @@ impl Connections {
         self.narrowest_routed(packet, |conn| conn.kind != Kind::Instance)
     }
 
-    /// What is configured and routed for exactly these clients, and not negotiated itself: a block of one address is a template or a
-    /// shunt for the very packets that an instance, or a shunt after a failure, is for.
-    pub(crate) fn standing_for(&self, clients: &Clients) -> Option<&Connection> {
+    /// What has an eroute for exactly these clients, beside `gone`: a block of one address is a template or a shunt for the very packets that
+    /// an instance, or a shunt after a failure, is for, and one that moves stands in two groups for a moment.
+    pub(crate) fn standing_for(
+        &self,
+        clients: &Clients,
+        gone: Option<ConnId>,
+    ) -> Option<&Connection> {
         let pair = (
             (Some(clients.ours), clients.our_protoport),
             (Some(clients.theirs), clients.their_protoport),
         );
         let standing = self.routed_by_clients.get(&pair).into_iter().flatten();
-        standing.filter_map(|(_, id)| self.get(*id)).find(|conn| {
-            conn.kind == Kind::Template
-                || (conn.kind == Kind::Permanent && conn.policy.never_negotiate())
-        })
+        let standing = standing.rev().map(|(_, id)| *id);
+        standing
+            .filter(|id| Some(*id) != gone)
+            .find_map(|id| self.get(id))
     }
 
     /// The opportunistic template for a peer that asks for these clients at our gateway: the narrowest that is routed, or else

@@ -1,11 +1,20 @@
 //! Instances: what a template becomes for one peer.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use ipsec_types::Subnet;
 
 use super::orient::{Addresses, orient};
-use super::{ConnId, Connections, Id, Kind, Live, Routing};
+use super::{ConnId, Connections, Dpd, Id, Kind, Live, Routing};
+
+/// How the peers of opportunistic instances are watched if their policy does not say: a gateway that has forgotten its tunnels does not
+/// say so, and nobody is there to take ours down.
+const WATCHED: Dpd = Dpd {
+    delay: Duration::from_secs(30),
+    timeout: Duration::from_secs(75),
+    action: whack::DpdAction::Clear,
+};
 
 impl Connections {
     /// Makes an instance of `template` for the peer at `peer`; `their_client` fills in a client from a
@@ -26,6 +35,9 @@ impl Connections {
         conn.instance_serial = self.next_serial(&conn.name);
         conn.routing = Routing::Unrouted;
         conn.live = Live::default();
+        if conn.policy.opportunistic {
+            conn.dpd.get_or_insert(WATCHED);
+        }
         let end = &mut conn.that;
         if end.host.is_none() {
             end.host = Some(peer.ip());

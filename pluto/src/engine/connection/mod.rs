@@ -82,8 +82,6 @@ pub enum Routing {
     Unrouted,
     /// No route, but the kernel holds packets for it.
     UnroutedHold,
-    /// Routed, but an instance or a `%hold` has taken the eroute over.
-    Eclipsed,
     /// Routed, with the shunt of its policy, `%trap` usually.
     Prospective,
     /// Routed, with a `%hold`.
@@ -111,7 +109,6 @@ impl fmt::Display for Routing {
         f.write_str(match self {
             Self::Unrouted => "unrouted",
             Self::UnroutedHold => "unrouted HOLD",
-            Self::Eclipsed => "eroute eclipsed",
             Self::Prospective => "prospective erouted",
             Self::Hold => "erouted HOLD",
             Self::Failure => "fail erouted",

@@ -235,14 +235,6 @@ impl Connections {
         })
     }
 
-    /// A connection with the same clients that was eclipsed and can have its eroute back.
-    pub fn eclipsed_by(&self, conn: &Connection) -> Option<ConnId> {
-        let same = self.routed_by_clients.get(&conn.client_pair())?;
-        same.iter()
-            .find(|(routing, id)| *routing == Routing::Eclipsed && *id != conn.id)
-            .map(|(_, id)| *id)
-    }
-
     fn index(&mut self, conn: &Connection) {
         let id = conn.id;
         // What goes away is found by its number only, so that its name and its clients are free at once.

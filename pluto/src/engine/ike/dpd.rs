@@ -1,6 +1,7 @@
 //! Dead peer detection (RFC 3706). A tunnel through which nothing has come for `dpddelay=`, while the peer's IKE is silent
 //! too, makes us ask the peer over its ISAKMP SA whether it is there; after `dpdtimeout=` of silence it is dead,
-//! and `dpdaction=` says what becomes of its tunnels. Questions of a peer are answered always.
+//! and `dpdaction=` says what becomes of its tunnels. Questions of a peer are answered always. Opportunistic tunnels are watched so
+//! whatever their policy says, and their peers asked when something goes out and nothing comes back.
 
 use core::time::Duration;
 
@@ -12,6 +13,7 @@ use whack::{DebugClass, DpdAction, Rc};
 use super::IkeTimer;
 use super::table::State;
 use crate::engine::connection::{ConnId, Kind, StateId};
+use crate::engine::kernel::Half;
 use crate::engine::{Engine, Time, Timer};
 
 /// How often a silent peer is asked at least before it is dead: one lost packet must not kill it.
@@ -32,6 +34,8 @@ pub(super) struct Liveness {
     received: Option<u32>,
     /// Phase 2: what KLIPS has counted.
     packets: u32,
+    /// Phase 2: what had gone out when the peer was last heard, or asked.
+    outbound: u32,
     /// Phase 2: questions asked since the peer was last heard.
     asked: u32,
     /// Phase 2: it has been told that the peer can't be asked.
@@ -107,6 +111,9 @@ impl Engine {
             state.name.ipsec_established()
                 && conn.is_some_and(|conn| conn.live.newest_ipsec == Some(id))
         });
+        if newest && self.asks_only_if_used(id) {
+            self.ask_use(now, id, Half::Out);
+        }
         if newest && !self.ask_traffic(now, id) {
             self.judge_silence(now, id);
         }
@@ -137,14 +144,22 @@ impl Engine {
             said.liveness.heard.max(state.liveness.heard)
         });
         let (silence, asked) = (now - heard, state.liveness.asked);
+        // Who has not been asked while nothing was sent has been silent for long when something is.
+        let enough = match self.asks_only_if_used(id) {
+            true => QUESTIONS,
+            false => 1,
+        };
         if silence < dpd.delay {
             if let Some(state) = self.ike.states.get_mut(id) {
                 state.liveness.heard = heard;
                 state.liveness.asked = 0;
             }
+            self.sent_meanwhile(id);
             self.look_again(now, id, dpd.delay.saturating_sub(silence));
-        } else if asked > 0 && silence >= dpd.timeout {
+        } else if asked >= enough && silence >= dpd.timeout {
             self.peer_is_dead(now, id);
+        } else if asked == 0 && self.asks_only_if_used(id) && !self.sent_meanwhile(id) {
+            self.look_again(now, id, dpd.delay);
         } else {
             self.ask_peer(now, id, under);
             let apart = (dpd.timeout.saturating_sub(dpd.delay) / QUESTIONS).clamp(
@@ -159,6 +174,21 @@ impl Engine {
             };
             self.look_again(now, id, next);
         }
+    }
+
+    /// Of thousands of peers that were met once, those are of interest to which something is sent.
+    fn asks_only_if_used(&self, id: StateId) -> bool {
+        let conn = self.ike.states.get(id).map(|state| state.conn);
+        conn.is_some_and(|conn| self.is_opportunistic_instance(conn))
+    }
+
+    /// Whether something has gone out since this was asked last.
+    fn sent_meanwhile(&mut self, id: StateId) -> bool {
+        let outbound = self.sent_by(id);
+        let state = self.ike.states.get_mut(id);
+        state.is_some_and(|state| {
+            core::mem::replace(&mut state.liveness.outbound, outbound) != outbound
+        })
     }
 
     /// Asks the peer of an IPsec SA whether it is there. Without an ISAKMP SA to ask over, one is negotiated, which shows it too.

@@ -143,13 +143,45 @@ impl Engine {
         entry.working_on = None;
         let (local, remote) = entry.came.take().unwrap_or((entry.local, entry.remote));
         let cookies = entry.cookies;
+        let (conn, initiator) = (entry.conn, entry.name.initiator());
         match state {
-            Some(waiting) => entry.exchange = Exchange::Main(waiting),
+            // To ask a peer that has another key again would change nothing.
+            Some(_)
+                if initiator
+                    && matches!(error, Error::Signature { .. })
+                    && self.pinned(conn).is_some() =>
+            {
+                self.wrong_key(now, id, error)
+            }
+            Some(waiting) => {
+                if let Some(entry) = self.ike.states.get_mut(id) {
+                    entry.exchange = Exchange::Main(waiting);
+                }
+            }
             None => self.delete_state(now, id, false),
         }
         if !cookies.1.is_zero() {
             self.notify_in_clear(now, local, remote, cookies, error.notify());
         }
+    }
+
+    /// The gateway that DNS names has proved to have another key than DNS names: whoever waits for it goes elsewhere.
+    fn wrong_key(&mut self, now: Time, id: StateId, error: &Error) {
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
+        let mut conns = vec![state.conn];
+        for pending in core::mem::take(&mut state.pending) {
+            conns.push(pending.conn);
+            if let Some(client) = pending.client {
+                self.release_client(client);
+            }
+        }
+        conns.dedup();
+        for conn in conns {
+            self.oppo_wrong_key(now, conn, &error.to_string());
+        }
+        self.delete_state(now, id, false);
     }
 
     fn main_send(&mut self, now: Time, id: StateId, message: Vec<u8>, next: Waiting) {

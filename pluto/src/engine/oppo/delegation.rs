@@ -36,19 +36,25 @@ pub(super) fn delegates(
             ))
         };
     }
-    let to_us: Vec<&Delegation> = answer
-        .delegations
-        .iter()
-        .filter(|delegation| delegation.is_to(gateway))
-        .collect();
-    if to_us.is_empty() {
-        return Err(format!(
+    named(client, answer, gateway, key)
+}
+
+/// Whether a client's records name `gateway` with `key`. False: without one, so that the one that belongs to the gateway counts.
+pub(super) fn named(
+    client: IpAddr,
+    answer: &Answer,
+    gateway: &Gateway,
+    key: &PublicKey,
+) -> Result<bool, String> {
+    let to_it = answer.delegations.iter().filter(|d| d.is_to(gateway));
+    let keys: Vec<Option<&PublicKey>> = to_it.map(|d| d.key.as_ref()).collect();
+    if keys.is_empty() {
+        Err(format!(
             "no record for {client} names {gateway} as its gateway"
-        ));
-    }
-    if to_us.iter().any(|d| d.key.as_ref() == Some(key)) {
+        ))
+    } else if keys.contains(&Some(key)) {
         Ok(true)
-    } else if to_us.iter().any(|d| d.key.is_none()) {
+    } else if keys.contains(&None) {
         Ok(false)
     } else {
         Err(format!(

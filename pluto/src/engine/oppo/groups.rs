@@ -10,8 +10,10 @@ use crate::engine::connection::{ConnId, Kind};
 use crate::engine::event::{Action, ClientId, GroupFile};
 use crate::engine::{About, Engine, Time};
 
+use super::regroup::{Change, Changes};
+
 /// Our client and the block.
-type Target = (Subnet, Subnet);
+pub(super) type Target = (Subnet, Subnet);
 
 /// What the groups are, and what their files say.
 #[derive(Debug, Default)]
@@ -19,7 +21,8 @@ pub(crate) struct Groups {
     /// The blocks of each file, as last read.
     files: HashMap<String, Vec<Subnet>>,
     /// What stands for each block: the group, and what was made of it.
-    targets: BTreeMap<Target, (ConnId, ConnId)>,
+    pub(super) targets: BTreeMap<Target, (ConnId, ConnId)>,
+    pub(super) changes: Changes,
     waiting: Vec<ClientId>,
 }
 
@@ -28,26 +31,6 @@ impl Groups {
     pub(crate) fn forget_waiting(&mut self, client: ClientId) {
         self.waiting.retain(|waiting| *waiting != client);
     }
-
-    /// What stands for the narrowest block that holds `theirs`, as seen from the narrowest client that holds `ours`.
-    fn best(&self, ours: Subnet, theirs: Subnet, sources: &BTreeSet<Subnet>) -> Option<ConnId> {
-        let mut sources: Vec<&Subnet> = sources
-            .iter()
-            .filter(|source| source.contains_subnet(&ours))
-            .collect();
-        sources.sort_by_key(|source| core::cmp::Reverse(source.prefix()));
-        sources.into_iter().find_map(|source| {
-            let mut blocks = around(theirs);
-            blocks.find_map(|block| Some(self.targets.get(&(*source, block))?.1))
-        })
-    }
-}
-
-/// A subnet and all that hold it, narrowest first.
-fn around(subnet: Subnet) -> impl Iterator<Item = Subnet> {
-    (0..=subnet.prefix())
-        .rev()
-        .filter_map(move |prefix| Subnet::new(subnet.addr(), prefix).ok())
 }
 
 impl Engine {
@@ -77,20 +60,29 @@ impl Engine {
             problems.extend(file.problems);
             self.oppo.groups.files.insert(file.name, file.blocks);
         }
-        problems.extend(self.apply_groups(now));
+        let (change, unfit) = self.draw_up_change(waiting.clone());
+        problems.extend(unfit);
         for problem in problems {
             self.loglog(About::default(), Rc::LogSerious, &problem);
             for client in &waiting {
                 self.reply(*client, Rc::LogSerious, problem.clone());
             }
         }
-        for client in waiting {
-            self.release_client(client);
-        }
+        self.begin_change(now, change);
     }
 
-    /// Makes what stands agree with what the files say. Answers what can't be.
-    pub(crate) fn apply_groups(&mut self, now: Time) -> Vec<String> {
+    /// Makes what stands agree with what the files say, where our addresses have changed.
+    pub(crate) fn apply_groups(&mut self, now: Time) {
+        let (change, problems) = self.draw_up_change(Vec::new());
+        for problem in problems {
+            self.loglog(About::default(), Rc::LogSerious, problem);
+        }
+        self.begin_change(now, change);
+    }
+
+    /// What is to be made and what is to go, so that what stands agrees with the files; what is made is there, and not yet routed.
+    /// Beside that, what can't be.
+    fn draw_up_change(&mut self, clients: Vec<ClientId>) -> (Change, Vec<String>) {
         let (wanted, mut problems) = self.wanted_targets();
         let old = &self.oppo.groups.targets;
         let stale: Vec<(Target, ConnId)> = old
@@ -102,21 +94,16 @@ impl Engine {
             .into_iter()
             .filter(|(target, group)| old.get(target).is_none_or(|(old, _)| old != group))
             .collect();
-        let changed: BTreeSet<Target> = stale
-            .iter()
-            .chain(&fresh)
-            .map(|(target, _)| *target)
-            .collect();
+        let mut change = Change::for_clients(clients);
         for (target, conn) in stale {
             self.oppo.groups.targets.remove(&target);
-            self.delete_connection(now, conn, None);
+            change.goes(target, conn);
         }
-        let mut made = Vec::new();
         for (target, group) in fresh {
             match self.conns.add_group_instance(group, target.1) {
                 Some(conn) => {
                     self.oppo.groups.targets.insert(target, (group, conn));
-                    made.push((group, conn));
+                    change.comes(target, conn);
                 }
                 None => problems.push(format!(
                     "block {} is of another address family than its group \"{}\"",
@@ -125,20 +112,7 @@ impl Engine {
                 )),
             }
         }
-        if !changed.is_empty() {
-            // What stands by an old policy goes before the new one is routed.
-            self.release_outdated(now, &changed);
-        }
-        for (group, conn) in made {
-            let routed = self
-                .conns
-                .get(group)
-                .is_some_and(|group| group.policy.grouted);
-            if routed {
-                self.route_connection(now, conn, None);
-            }
-        }
-        problems
+        (change, problems)
     }
 
     fn wanted_targets(&self) -> (BTreeMap<Target, ConnId>, Vec<String>) {
@@ -170,42 +144,6 @@ impl Engine {
         (wanted, problems)
     }
 
-    /// Tunnels and shunts between hosts for which another block has become the narrowest.
-    fn release_outdated(&mut self, now: Time, changed: &BTreeSet<Target>) {
-        let sources: BTreeSet<Subnet> = self
-            .oppo
-            .groups
-            .targets
-            .keys()
-            .chain(changed)
-            .map(|(source, _)| *source)
-            .collect();
-        let touched = |ours: Subnet, theirs: Subnet| {
-            sources
-                .iter()
-                .filter(|source| source.contains_subnet(&ours))
-                .any(|source| around(theirs).any(|block| changed.contains(&(*source, block))))
-        };
-        let outdated: Vec<ConnId> = self
-            .conns
-            .opportunistic_instances()
-            .filter_map(|id| {
-                let conn = self.conns.get(id)?;
-                let (ours, theirs) = (conn.this.client?, conn.that.client?);
-                let best = self.oppo.groups.best(ours, theirs, &sources);
-                (touched(ours, theirs) && best.is_some() && best != conn.template).then_some(id)
-            })
-            .collect();
-        for id in outdated {
-            self.release_connection(now, id);
-        }
-        for flow in self.passing_shunts() {
-            if touched(flow.src, flow.dst) {
-                self.drop_bare(now, flow);
-            }
-        }
-    }
-
     /// Routes all that a group stands for, or takes it away.
     pub(crate) fn route_group(
         &mut self,
@@ -216,13 +154,27 @@ impl Engine {
     ) {
         self.conns.edit(group, |conn| conn.policy.grouted = routed);
         let instances: Vec<ConnId> = self.conns.instances(group).collect();
-        for id in instances {
-            if routed {
-                self.route_connection(now, id, client);
-            } else {
+        if !routed {
+            for id in instances {
                 self.unroute_connection(now, id, client);
             }
+            return;
         }
+        // What stands under wider blocks of other groups is out of date then.
+        if let Some(client) = client {
+            self.hold_client(client);
+        }
+        let mut change = Change::for_clients(client.into_iter().collect());
+        for id in instances {
+            let clients = self
+                .conns
+                .get(id)
+                .and_then(crate::engine::Connection::clients);
+            if let Some(clients) = clients {
+                change.comes((clients.ours, clients.theirs), id);
+            }
+        }
+        self.begin_change(now, change);
     }
 
     /// A connection is deleted: if it stood for a block, nothing does now.

@@ -74,6 +74,12 @@ impl Engine {
         }
     }
 
+    /// How many packets have gone out by the SAs of a state, as was last heard.
+    pub(crate) fn sent_by(&self, state: StateId) -> u32 {
+        let usage = self.oppo.usage.0.get(&state);
+        usage.map_or(0, |usage| usage.outbound)
+    }
+
     /// Whether SAs that end are worth new ones. What is not opportunistic always is.
     pub(crate) fn worth_replacing(&self, now: Time, state: StateId) -> bool {
         let usage = self.oppo.usage.0.get(&state);

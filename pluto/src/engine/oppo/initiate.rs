@@ -284,26 +284,36 @@ impl Engine {
         if !self.is_opportunistic_instance(id) {
             return false;
         }
-        let Some(conn) = self.conns.get(id) else {
-            return true;
-        };
-        if conn.routing() == Routing::Tunnel {
-            // What is there stays until its end.
-            return true;
-        }
-        let (Some(clients), peer, template) = (conn.clients(), conn.that.host, conn.template)
-        else {
-            return true;
-        };
-        let pair = (clients.ours.addr(), clients.theirs.addr());
-        let held = matches!(conn.routing(), Routing::Hold | Routing::UnroutedHold);
+        let peer = self.conns.get(id).and_then(|conn| conn.that.host);
         if let Some(peer) = peer {
             self.oppo.failed.insert(now, peer);
         }
-        let why = format!(
-            "negotiation with gateway {} failed",
-            peer.map_or_else(String::new, |peer| peer.to_string())
-        );
+        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
+        let why = format!("negotiation with gateway {peer} failed");
+        self.instance_failed(now, id, why);
+        true
+    }
+
+    /// A gateway has another key than DNS names for this destination. For others it may have the right one.
+    pub(crate) fn oppo_wrong_key(&mut self, now: Time, id: ConnId, error: &str) {
+        if self.is_opportunistic_instance(id) {
+            self.instance_failed(now, id, error.to_owned());
+        }
+    }
+
+    fn instance_failed(&mut self, now: Time, id: ConnId, why: String) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        if conn.routing() == Routing::Tunnel {
+            // What is there stays until its end.
+            return;
+        }
+        let (Some(clients), template) = (conn.clients(), conn.template) else {
+            return;
+        };
+        let pair = (clients.ours.addr(), clients.theirs.addr());
+        let held = matches!(conn.routing(), Routing::Hold | Routing::UnroutedHold);
         // What is held goes to the next gateway, or becomes a shunt of its own.
         self.conns.set_routing(id, Routing::Unrouted);
         self.conns.edit(id, |conn| conn.that.client = None);
@@ -325,7 +335,6 @@ impl Engine {
             _ => {}
         }
         self.connection_discard(now, id);
-        true
     }
 
     /// SAs of an opportunistic connection are up.
@@ -370,19 +379,32 @@ impl Engine {
         }
     }
 
+    /// Another policy is for this destination now. The next packet meets it.
+    pub(super) fn attempt_outdated(&mut self, now: Time, pair: Pair) {
+        if let Some(flow) = self
+            .oppo
+            .attempts
+            .get(&pair)
+            .filter(|a| a.held)
+            .map(|a| a.flow)
+        {
+            self.drop_bare_hold(now, flow, "another policy");
+        }
+        self.attempt_over(pair, Rc::OppoFailure, "the policy has changed");
+    }
+
     /// An attempt ends without anything to be put in place.
     fn attempt_over(&mut self, pair: Pair, rc: Rc, text: &str) {
         let Some(attempt) = self.oppo.attempts.remove(&pair) else {
             return;
         };
         if attempt.open > 0 {
-            self.forget_lookups(|asker| match asker {
-                Asker::Ours(other)
-                | Asker::Theirs(other)
-                | Asker::GatewayKey(other)
-                | Asker::GatewayAddress(other) => *other == pair,
-                _ => false,
-            });
+            self.forget_lookups(&[
+                Asker::Ours(pair),
+                Asker::Theirs(pair),
+                Asker::GatewayKey(pair),
+                Asker::GatewayAddress(pair),
+            ]);
         }
         for client in attempt.clients {
             self.whack_log(About::client(client), rc, text);
@@ -396,7 +418,9 @@ impl Engine {
             return;
         };
         let (held, flow) = (attempt.held, attempt.flow);
-        let policy = self.conns.get(attempt.template).map(|conn| conn.policy);
+        let policy = self.conns.get(attempt.template);
+        let policy = policy.filter(|conn| conn.kind != Kind::GoingAway);
+        let policy = policy.map(|conn| conn.policy);
         let text = format!(
             "Can not opportunistically initiate for {} to {}: {why}",
             pair.0, pair.1

@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ipsec_dns::{Answer, LookupError, Query, Security};
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Found = Result<Answer, LookupError>;
 
 /// Who waits for an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Asker {
     /// A destination: whether we may speak for our client.
     Ours(Pair),
@@ -52,13 +52,37 @@ pub(crate) struct Lookups {
     last: u64,
     by_query: HashMap<Query, LookupId>,
     open: HashMap<LookupId, Waiting>,
+    /// What each waits for.
+    by_asker: HashMap<Asker, HashSet<LookupId>>,
 }
 
 impl Lookups {
     fn take(&mut self, id: LookupId) -> Option<Waiting> {
         let waiting = self.open.remove(&id)?;
         self.by_query.remove(&waiting.query);
+        for asker in &waiting.askers {
+            if let Some(of) = self.by_asker.get_mut(asker) {
+                of.remove(&id);
+                if of.is_empty() {
+                    self.by_asker.remove(asker);
+                }
+            }
+        }
         Some(waiting)
+    }
+
+    /// An asker waits no longer; the questions for which nobody waits now.
+    fn leave(&mut self, asker: &Asker) -> Vec<LookupId> {
+        let mut unwanted = Vec::new();
+        for id in self.by_asker.remove(asker).unwrap_or_default() {
+            if let Some(waiting) = self.open.get_mut(&id) {
+                waiting.askers.retain(|other| other != asker);
+                if waiting.askers.is_empty() {
+                    unwanted.push(id);
+                }
+            }
+        }
+        unwanted
     }
 }
 
@@ -66,16 +90,16 @@ impl Engine {
     /// Asks DNS, or joins those who have asked the same.
     pub(super) fn look_up(&mut self, now: Time, query: Query, asker: Asker) {
         let lookups = &mut self.oppo.lookups;
-        if let Some(waiting) = lookups
-            .by_query
-            .get(&query)
-            .and_then(|id| lookups.open.get_mut(id))
-        {
-            waiting.askers.push(asker);
+        let open = lookups.by_query.get(&query).copied();
+        if let Some((id, waiting)) = open.and_then(|id| Some((id, lookups.open.get_mut(&id)?))) {
+            waiting.askers.push(asker.clone());
+            lookups.by_asker.entry(asker).or_default().insert(id);
             return;
         }
         lookups.last += 1;
         let id = LookupId(lookups.last);
+        let of = lookups.by_asker.entry(asker.clone()).or_default();
+        of.insert(id);
         lookups.by_query.insert(query.clone(), id);
         let waiting = Waiting {
             query: query.clone(),
@@ -87,16 +111,10 @@ impl Engine {
         self.act(Action::Lookup { id, query });
     }
 
-    /// Nobody needs the answer any longer.
-    pub(super) fn forget_lookups(&mut self, gone: impl Fn(&Asker) -> bool) {
+    /// These need no answer any longer.
+    pub(super) fn forget_lookups(&mut self, gone: &[Asker]) {
         let lookups = &mut self.oppo.lookups;
-        let mut unwanted = Vec::new();
-        for (id, waiting) in &mut lookups.open {
-            waiting.askers.retain(|asker| !gone(asker));
-            if waiting.askers.is_empty() {
-                unwanted.push(*id);
-            }
-        }
+        let unwanted: Vec<LookupId> = gone.iter().flat_map(|asker| lookups.leave(asker)).collect();
         for id in unwanted {
             self.oppo.lookups.take(id);
             self.timers.cancel(&Timer::Lookup(id));

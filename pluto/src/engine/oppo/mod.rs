@@ -1,4 +1,4 @@
-//! Opportunism: policy groups and their files (`groups`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
+//! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
 //! comes (`respond`), what DNS is asked (`lookup`), what stands where no tunnel does (`failure`), and when tunnels that nobody
 //! uses go (`idle`).
 //!
@@ -11,6 +11,7 @@ mod groups;
 mod idle;
 mod initiate;
 mod lookup;
+mod regroup;
 mod respond;
 
 use core::net::IpAddr;

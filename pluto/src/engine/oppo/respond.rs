@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use ike::v1::quick::Offer;
-use ipsec_dns::{Answer, Gateway, Query};
+use ipsec_dns::{Gateway, Query};
 use ipsec_keys::PublicKey;
 use ipsec_types::Subnet;
 use whack::Rc;
 
-use super::delegation::delegates;
+use super::delegation::{delegates, named};
 use super::gateway_of;
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
@@ -144,9 +144,7 @@ impl Engine {
         match self.confirmed(vetting, ours, found) {
             Err(why) => {
                 if let Some(vetting) = self.oppo.vettings.open.remove(&id) {
-                    self.forget_lookups(|asker| {
-                        *asker == Asker::VetOurs(id) || *asker == Asker::VetTheirs(id)
-                    });
+                    self.forget_lookups(&[Asker::VetOurs(id), Asker::VetTheirs(id)]);
                     self.not_confirmed(now, vetting, ours, &why);
                 }
             }
@@ -165,7 +163,20 @@ impl Engine {
                         offer,
                         ..
                     } = vetting;
-                    if let Some((offer, bytes)) = offer {
+                    let policy = self.conns.opportunistic_for(claimant.local, &clients);
+                    if policy.is_none_or(|policy| policy.id() != template) {
+                        let text = format!(
+                            "{}: the policy for {} has changed",
+                            claimant.remote.ip(),
+                            clients.theirs
+                        );
+                        self.ike_not_vetted(
+                            now,
+                            claimant.under,
+                            offer.map(|(offer, _)| offer),
+                            text,
+                        );
+                    } else if let Some((offer, bytes)) = offer {
                         self.ike_vetted(now, &claimant, template, &clients, offer, &bytes);
                     }
                 }
@@ -199,7 +210,8 @@ impl Engine {
         let gateway = peer.as_ref().and_then(gateway_of);
         let gateway = gateway.ok_or("the peer's identity can't be in DNS")?;
         let key = vetting.claimant.key.as_ref().ok_or("the peer has no key")?;
-        speaks_for(vetting.clients.theirs, answer, &gateway, key)?;
+        // A record without a key will do: the key was looked up with the gateway's identity.
+        named(vetting.clients.theirs.addr(), answer, &gateway, key)?;
         Ok(None)
     }
 
@@ -276,7 +288,7 @@ impl Engine {
     pub(crate) fn oppo_state_gone(&mut self, state: StateId) {
         self.forget_use(state);
         if self.oppo.peers.remove(&state) {
-            self.forget_lookups(|asker| *asker == Asker::Peer(state));
+            self.forget_lookups(&[Asker::Peer(state)]);
         }
         if self.oppo.vettings.open.is_empty() {
             return;
@@ -291,9 +303,7 @@ impl Engine {
             .collect();
         for id in under {
             self.oppo.vettings.open.remove(&id);
-            self.forget_lookups(|asker| {
-                *asker == Asker::VetOurs(id) || *asker == Asker::VetTheirs(id)
-            });
+            self.forget_lookups(&[Asker::VetOurs(id), Asker::VetTheirs(id)]);
         }
     }
 
@@ -335,33 +345,5 @@ impl Engine {
                 .is_some_and(|conn| conn.kind == Kind::Instance)
         );
         Some(made)
-    }
-}
-
-/// Whether a client's records say that the peer's gateway with its key speaks for it. A record without a key will do: the key was
-/// looked up with the gateway's identity.
-fn speaks_for(
-    client: Subnet,
-    answer: &Answer,
-    gateway: &Gateway,
-    key: &PublicKey,
-) -> Result<(), String> {
-    let client = client.addr();
-    let mut to_it = answer
-        .delegations
-        .iter()
-        .filter(|d| d.is_to(gateway))
-        .peekable();
-    if to_it.peek().is_none() {
-        return Err(format!(
-            "no record for {client} names {gateway} as its gateway"
-        ));
-    }
-    if to_it.any(|d| d.key.as_ref().is_none_or(|known| known == key)) {
-        Ok(())
-    } else {
-        Err(format!(
-            "the record for {client} names {gateway} with another key"
-        ))
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Op {
     DropBare(Flow),
     /// Send what goes out by the SAs of a state to where the peer is now.
     Remap(StateId),
+    /// Tell a change of policy groups that the lane has done what it had to do before.
+    Mark(u64),
 }
 
 /// One thing to do, outside or in the tables.

@@ -68,6 +68,7 @@ impl Engine {
         };
         if let Some(other) = by_other(self.conns.route_owner(conn))
             && !routes_agree(other, conn)
+            && !supersedes(conn, other)
         {
             return Err(route_error(format!(
                 "cannot route -- route already in use for {}",
@@ -78,7 +79,7 @@ impl Engine {
             // A block of one address has the same clients as what is made for it.
             let under_it = other.kind == Kind::Template
                 && (conn.template == Some(other.id()) || conn.policy.opportunistic);
-            if !under_it {
+            if !under_it && !supersedes(conn, other) {
                 let owner = other.live.eroute_owner.map_or(0, |state| state.0);
                 return Err(route_error(format!(
                     "cannot install eroute -- it is in use for {} #{owner}",
@@ -416,6 +417,7 @@ impl Engine {
                 self.release_waiting(client);
             }
             Op::Reorient(id) => self.orient_again(id),
+            Op::Mark(change) => self.lane_passed(now, change),
             Op::DropBare(_) => {}
             Op::Bare(flow, _) => {
                 if result.is_err() {
@@ -433,7 +435,18 @@ impl Engine {
     }
 }
 
+/// Whether a connection is what a policy group is for one of its blocks.
+fn is_block(conn: &Connection) -> bool {
+    conn.kind != Kind::Instance && conn.template.is_some()
+}
+
 /// Whether the routes to a shared client are the same.
 fn routes_agree(a: &Connection, b: &Connection) -> bool {
     a.interface == b.interface && a.this.nexthop == b.this.nexthop
+}
+
+/// A block that has come to a group takes over from the group that it was in, and from a tunnel that was made under that.
+fn supersedes(conn: &Connection, other: &Connection) -> bool {
+    let made = |conn: &Connection| conn.kind == Kind::Instance && conn.policy.opportunistic;
+    is_block(conn) && (is_block(other) || made(other))
 }

@@ -6,7 +6,8 @@ use ipsec_types::{MagicSpi, Port, ProtoPort, SaId};
 
 use super::lane::{Act, Op, Step};
 use super::shunt::Flow;
-use super::updown::Verb;
+use super::updown::{Verb, without_tunnel};
+use super::{is_block, routes_agree};
 use crate::engine::Engine;
 use crate::engine::connection::{
     Clients, ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId,
@@ -56,7 +57,7 @@ impl Engine {
             Op::Remap(state) => Ok(self.plan_remap(state)),
             Op::Bare(flow, kind) => Ok(self.plan_bare(flow, kind)),
             Op::DropBare(flow) => Ok(self.plan_drop_bare(flow)),
-            Op::Forget(..) | Op::Reorient(_) => Ok(Vec::new()),
+            Op::Forget(..) | Op::Reorient(_) | Op::Mark(_) => Ok(Vec::new()),
         }
     }
 
@@ -75,13 +76,13 @@ impl Engine {
             return Vec::new();
         }
         vec![
-            Step::attempt(Act::Kernel(self.uncover(flow))),
+            Step::attempt(Act::Kernel(self.uncover(flow, None))),
             Step::attempt(Act::BareGone(flow)),
         ]
     }
 
-    /// Takes an eroute away, or puts back in its place what a policy has for the same packets.
-    fn uncover(&self, flow: Flow) -> Request {
+    /// Takes an eroute away, or puts in its place what a connection other than `gone` has for the same packets.
+    fn uncover(&self, flow: Flow, gone: Option<ConnId>) -> Request {
         let proto_port = |port| ProtoPort {
             proto: flow.proto,
             port: Port(port),
@@ -92,10 +93,9 @@ impl Engine {
             theirs: flow.dst,
             their_protoport: proto_port(flow.dport),
         };
-        match self.conns.standing_for(&clients) {
-            Some(under) => Request::shunt(flow, prospective(under)),
-            None => Request::DelFlow(flow),
-        }
+        let stands = self.conns.standing_for(&clients, gone);
+        let said = stands.and_then(|owner| self.eroute_of(owner).ok());
+        said.map_or(Request::DelFlow(flow), |said| Request::AddFlow(flow, said))
     }
 
     fn plan_install(&self, state: StateId, what: Installed) -> Plan {
@@ -151,7 +151,13 @@ impl Engine {
             let down = Act::Updown(conn.id(), Verb::Down);
             steps.push(Step::must(Act::Updown(conn.id(), Verb::Up), Some(down)));
         }
-        if self.conns.route_owner(conn).is_none() {
+        let owner = self.conns.route_owner(conn);
+        let owner = owner.and_then(|id| self.conns.get(id));
+        let same = |owner: &Connection| {
+            routes_agree(owner, conn)
+                && (!is_block(conn) || without_tunnel(owner) == without_tunnel(conn))
+        };
+        if !owner.is_some_and(same) {
             let unroute = Act::Updown(conn.id(), Verb::Unroute);
             steps.push(Step::attempt(Act::Updown(conn.id(), Verb::Prepare)));
             steps.push(Step::must(
@@ -175,16 +181,20 @@ impl Engine {
         else {
             return Ok(None);
         };
-        let said = match (owner.routing(), owner.live.eroute_owner) {
+        Ok(Some(Request::AddFlow(flow, self.eroute_of(owner)?)))
+    }
+
+    /// Where the eroute of a connection leads.
+    fn eroute_of(&self, owner: &Connection) -> Result<SaId, InstallError> {
+        match (owner.routing(), owner.live.eroute_owner) {
             (Routing::Tunnel, Some(state)) => {
                 let record = self.kernel.record(state).ok_or(InstallError::Gone)?;
-                record.eroute_said().ok_or(InstallError::Gone)?
+                record.eroute_said().ok_or(InstallError::Gone)
             }
-            (Routing::Hold | Routing::UnroutedHold, _) => SaId::magic(MagicSpi::Hold),
-            (Routing::Failure, _) => SaId::magic(after_failure(owner).1),
-            _ => SaId::magic(prospective(owner)),
-        };
-        Ok(Some(Request::AddFlow(flow, said)))
+            (Routing::Hold | Routing::UnroutedHold, _) => Ok(SaId::magic(MagicSpi::Hold)),
+            (Routing::Failure, _) => Ok(SaId::magic(after_failure(owner).1)),
+            _ => Ok(SaId::magic(prospective(owner))),
+        }
     }
 
     fn plan_delete(&self, state: StateId) -> Vec<Step> {
@@ -236,7 +246,7 @@ impl Engine {
     /// Takes the eroute of an opportunistic instance away, and its route, unless others share it.
     fn back_to_trap(&self, conn: &Connection, flow: Flow) -> Vec<Step> {
         let mut steps = vec![
-            Step::attempt(Act::Kernel(self.uncover(flow))),
+            Step::attempt(Act::Kernel(self.uncover(flow, Some(conn.id())))),
             Step::attempt(Act::Routing(conn.id(), Routing::Unrouted)),
         ];
         if !self.conns.route_is_shared(conn) {
@@ -282,27 +292,9 @@ impl Engine {
             return Ok(Vec::new());
         };
         let mut steps = Vec::new();
-        if conn.routing().erouted() && conn.routing() != Routing::Eclipsed {
-            match self
-                .conns
-                .eclipsed_by(conn)
-                .and_then(|id| self.conns.get(id))
-            {
-                Some(under) => {
-                    steps.push(Step::attempt(Act::Kernel(Request::shunt(
-                        path.flow,
-                        prospective(under),
-                    ))));
-                    steps.push(Step::attempt(Act::Routing(
-                        under.id(),
-                        Routing::Prospective,
-                    )));
-                }
-                None if conn.instance_serial != 0 => {
-                    steps.push(Step::attempt(Act::Kernel(self.uncover(path.flow))));
-                }
-                None => steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow)))),
-            }
+        if conn.routing().erouted() {
+            let uncovered = self.uncover(path.flow, Some(id));
+            steps.push(Step::attempt(Act::Kernel(uncovered)));
         }
         steps.push(Step::attempt(Act::Wanted(id, false)));
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
@@ -315,11 +307,9 @@ impl Engine {
     /// The kernel holds packets between two hosts. All of the connection's are held from now on, and
     /// the narrow hold goes: its packet moves to the wide one, or into the tunnel if that came up meanwhile.
     fn plan_hold(&self, id: ConnId, narrow: Flow) -> Vec<Step> {
-        let Ok(conn) = self.live_conn(id) else {
-            return Vec::new();
-        };
-        let Ok(path) = self.path_of(id) else {
-            return Vec::new();
+        let (Ok(conn), Ok(path)) = (self.live_conn(id), self.path_of(id)) else {
+            // Nobody else would ever release what KLIPS holds.
+            return vec![Step::attempt(Act::Kernel(self.uncover(narrow, None)))];
         };
         let mut steps = Vec::new();
         if matches!(conn.routing(), Routing::Prospective | Routing::Failure) {
@@ -365,7 +355,8 @@ impl Engine {
                 steps.push(Step::attempt(Act::Routing(id, routing)));
             }
             Routing::UnroutedHold => {
-                steps.push(Step::attempt(Act::Kernel(Request::DelFlow(path.flow))));
+                let uncovered = self.uncover(path.flow, Some(id));
+                steps.push(Step::attempt(Act::Kernel(uncovered)));
                 steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
             }
             _ => {}

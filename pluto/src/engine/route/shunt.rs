@@ -49,6 +49,13 @@ impl Shunts {
         self.ends.clear();
     }
 
+    /// The room of a scan is not kept for ever.
+    fn give_back(&mut self) {
+        if self.bare.len() < self.bare.capacity() / 8 {
+            self.bare.shrink_to(2 * self.bare.len());
+        }
+    }
+
     fn insert(&mut self, flow: Flow, bare: Bare) {
         let until = bare.until;
         self.remove(&flow);
@@ -135,6 +142,7 @@ impl Engine {
     /// A shunt without a connection is gone.
     pub(super) fn bare_gone(&mut self, flow: &Flow) {
         self.shunts.remove(flow);
+        self.shunts.give_back();
     }
 
     /// Whether there is a shunt of its own for these packets.

@@ -7,7 +7,7 @@ use whack::{DebugClass, Rc};
 
 use super::lane::LaneKey;
 use crate::engine::Engine;
-use crate::engine::connection::{ConnId, Connection, End};
+use crate::engine::connection::{ConnId, Connection, End, FailureShunt, Shunt};
 use crate::engine::event::{Action, UpdownId, UpdownStatus};
 use crate::engine::kernel::InstallError;
 use crate::engine::log::About;
@@ -55,6 +55,17 @@ impl Verb {
             ""
         };
         format!("{}-{whom}{family}", self.name())
+    }
+}
+
+/// What a policy does with packets for which there is no tunnel and will be none.
+pub(super) fn without_tunnel(conn: &Connection) -> &'static str {
+    match (conn.policy.shunt, conn.policy.failure) {
+        (Shunt::Pass, _) => "pass",
+        (Shunt::Drop | Shunt::Reject, _) => "drop",
+        (Shunt::Trap, FailureShunt::Pass) => "pass",
+        (Shunt::Trap, FailureShunt::None) if conn.policy.opportunistic => "pass",
+        (Shunt::Trap, _) => "drop",
     }
 }
 
@@ -160,6 +171,10 @@ impl Engine {
             (
                 "PLUTO_NEXT_HOP".to_owned(),
                 text(conn.this.nexthop.map(|hop| hop.to_string())),
+            ),
+            (
+                "PLUTO_WITHOUT_TUNNEL".to_owned(),
+                without_tunnel(conn).to_owned(),
             ),
             (
                 "PLUTO_INTERFACE".to_owned(),

@@ -38,6 +38,11 @@ pub(in crate::engine) struct Gateway {
     pub(in crate::engine) env: Vec<(String, String)>,
     /// The verb that is to fail.
     pub(in crate::engine) failing_verb: Option<&'static str>,
+    /// The eroutes after each request to the kernel, where that is of interest.
+    pub(in crate::engine) history: Option<Vec<Vec<String>>>,
+    /// The kernel takes its time.
+    pub(in crate::engine) kernel_waits: bool,
+    waiting: Vec<Vec<u8>>,
     /// Whether the kernel answers at all.
     pub(in crate::engine) kernel_answers: bool,
     /// Log lines.
@@ -102,6 +107,9 @@ impl Gateway {
             verbs: Vec::new(),
             env: Vec::new(),
             failing_verb: None,
+            history: None,
+            kernel_waits: false,
+            waiting: Vec::new(),
             kernel_answers: true,
             log: Vec::new(),
             keys: Vec::new(),
@@ -246,16 +254,40 @@ impl Gateway {
         }
     }
 
+    /// The kernel does one thing that it was asked for while it took its time.
+    pub(in crate::engine) fn kernel_step(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        let message = self.waiting.remove(0);
+        for event in self.kernel_now(&message) {
+            self.give(event);
+        }
+        true
+    }
+
     fn kernel(&mut self, message: &[u8]) -> Vec<Event> {
         if !self.kernel_answers {
             return Vec::new();
         }
+        if self.kernel_waits {
+            self.waiting.push(message.to_vec());
+            return Vec::new();
+        }
+        self.kernel_now(message)
+    }
+
+    fn kernel_now(&mut self, message: &[u8]) -> Vec<Event> {
         let mut context = Context {
             home: &UserHome,
             now: 1_000_000,
             out: &mut self.out,
         };
         self.klips.pfkey(&mut context, &mut self.socket, message);
+        if self.history.is_some() {
+            let eroutes = self.eroutes();
+            self.history.get_or_insert_default().push(eroutes);
+        }
         self.heard()
     }
 

@@ -492,6 +492,58 @@ fn the_next_gateway_is_tried() {
 }
 
 #[test]
+fn a_wrong_key_is_a_verdict() {
+    let mut pair = opportunists(Security::Secure);
+    let mut dns = Dns(&mut pair);
+    let [right, wrong] = [keys()[0].public(), keys()[2].public()];
+    dns.delegate("10.0.2.1", EAST, Some(wrong), Security::Secure);
+    dns.delegate("10.0.2.2", EAST, Some(right), Security::Secure);
+    pair.west.send("10.0.1.1", "10.0.2.1");
+    pair.settle();
+    // At once, and with the reason.
+    assert!(
+        has(&pair.west, "10.0.1.1/32 -> 10.0.2.1/32 => %pass"),
+        "{}",
+        trace(&pair)
+    );
+    let status = pair.west.status_text();
+    assert!(status.contains("(wrong key?)"), "{status}");
+    // The same gateway speaks for others with the right key.
+    pair.west.send("10.0.1.1", "10.0.2.2");
+    pair.settle();
+    assert!(
+        has(&pair.west, "10.0.1.1/32 -> 10.0.2.2/32 => tun"),
+        "{}",
+        trace(&pair)
+    );
+}
+
+#[test]
+fn a_gateway_that_has_forgotten_its_tunnels_is_met_again() {
+    let mut pair = opportunists(Security::Secure);
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.carries(EAST, WEST);
+    let before = pair.datagrams;
+    // Nothing is sent, and nobody asked.
+    pair.sleep(300);
+    assert!(pair.datagrams - before <= 2, "{}", trace(&pair));
+    // East is another one now, of the same name and key.
+    let fresh = opportunists(Security::Secure);
+    pair.east = fresh.east;
+    let mut waited = 0;
+    while waited < 200 && has(&pair.west, &format!("{WEST}/32 -> {EAST}/32 => tun")) {
+        pair.west.send(WEST, EAST);
+        pair.sleep(5);
+        waited += 5;
+    }
+    assert!((45..=110).contains(&waited), "{waited} {}", trace(&pair));
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.carries(EAST, WEST);
+}
+
+#[test]
 fn idle_tunnels_go_and_come_again() {
     let mut pair = opportunists(Security::Secure);
     pair.west.send(WEST, EAST);
@@ -637,6 +689,21 @@ fn a_changed_policy_takes_the_tunnel_along() {
             ("clear", &["192.1.2.23/32"]),
         ],
     );
+    pair.settle();
+    assert!(
+        has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %pass"),
+        "{}",
+        trace(&pair)
+    );
+    assert!(pair.west.sas().is_empty());
+    // The same where the group is routed only later.
+    pair.west.ask(Request::Unroute {
+        name: "clear".into(),
+    });
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.carries(EAST, WEST);
+    pair.west.route("clear");
     pair.settle();
     assert!(
         has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => %pass"),
