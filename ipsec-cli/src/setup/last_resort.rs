@@ -11,6 +11,8 @@ const RESTART: &str = "251";
 /// Above `_updown`'s own, below every route of somebody else's.
 const RESTART_METRIC: &str = "65534";
 const FAMILIES: [&str; 2] = ["-4", "-6"];
+/// The device with nobody behind it, to which `_updown` has what an opportunistic policy drops.
+const NOWHERE: &str = "noipsec0";
 
 /// Packets that were routed to ipsecN until now are dropped from here on, whatever pluto takes away, until [`open`] or [`forget`].
 pub fn close(context: &Context) {
@@ -32,7 +34,30 @@ pub fn close(context: &Context) {
                 ));
             }
         }
+        close_nowhere(context, family);
     }
+}
+
+/// The same for what opportunistic policies drop.
+fn close_nowhere(context: &Context, family: &str) {
+    if !has_nowhere() {
+        return;
+    }
+    let list = ["route", "show", "dev", NOWHERE, "proto", LAST_RESORT];
+    let routes = net::ip(&[&[family], &list[..]].concat()).unwrap_or_default();
+    for destination in routes.lines().filter_map(|l| l.split_whitespace().next()) {
+        let add = [family, "route", "replace", destination, "dev", NOWHERE];
+        let as_ours = ["metric", RESTART_METRIC, "proto", RESTART];
+        if let Err(error) = net::ip(&[&add[..], &as_ours[..]].concat()) {
+            context.messages.say(&format!(
+                "packets for {destination} may pass in the clear during the restart: {error}"
+            ));
+        }
+    }
+}
+
+fn has_nowhere() -> bool {
+    net::ip(&["link", "show", "dev", NOWHERE]).is_ok()
 }
 
 /// The restart is over: what is routed to ipsecN again has a last resort of its own.
@@ -44,6 +69,11 @@ pub fn open(context: &Context) {
 pub fn forget(context: &Context) {
     flush(context, LAST_RESORT);
     flush(context, RESTART);
+    if has_nowhere()
+        && let Err(error) = net::ip(&["link", "del", "dev", NOWHERE])
+    {
+        context.messages.log(&error.to_string());
+    }
 }
 
 fn flush(context: &Context, proto: &str) {
@@ -59,6 +89,12 @@ fn flush(context: &Context, proto: &str) {
         ];
         if let Err(error) = net::ip(&args) {
             context.messages.log(&error.to_string());
+        }
+        if has_nowhere() {
+            let args = [family, "route", "flush", "dev", NOWHERE, "proto", proto];
+            if let Err(error) = net::ip(&args) {
+                context.messages.log(&error.to_string());
+            }
         }
     }
 }
