@@ -1,0 +1,257 @@
+//! Gateways whose administrators never met, with real DNS between them: the set-ups of the documentation, and what disturbs them.
+//! What policy groups do is in `policies`, many destinations are in `scan`.
+
+mod policies;
+mod scan;
+
+use std::time::Duration;
+
+use testing::internet::{Internet, Site};
+use testing::{Host, Testbed};
+
+testing::on_both_data_paths!(
+    gateways_for_their_subnets,
+    one_that_can_only_begin,
+    both_ends_begin_at_once,
+    a_key_changes_in_dns,
+);
+
+const SETUP: &str = "version 2.0\n\nconfig setup\n\tinterfaces=%defaultroute\n\tdnssec-rootkey-file=/etc/ipsec.d/root.key\n";
+
+/// The gateway and its subnet, opportunistic with everybody.
+fn full(site: &Site<'_>) -> String {
+    format!(
+        "{SETUP}\toe=no\n\nconn subnet-to-anyone\n\talso=me-to-anyone\n\tleftsubnet={}\n\nconn me-to-anyone\n\tleft=%defaultroute\n\
+         \tleftrsasigkey=%dnsondemand\n\tright=%opportunistic\n\trightrsasigkey=%dnsondemand\n\tkeylife=1h\n\trekey=no\n\
+         \tkeyingtries=3\n\tauto=route\n",
+        site.subnet
+    )
+}
+
+fn start(site: &Site<'_>, conf: &str) {
+    site.gateway.conf(conf);
+    site.gateway.run("ipsec setup start").ok();
+}
+
+/// What a TXT record says that names this gateway at `address`, with the gateway's key.
+fn delegation(site: &Site<'_>, address: &str) -> String {
+    let said = site
+        .gateway
+        .run(&format!("ipsec showhostkey --txt {address}"))
+        .ok();
+    let mut records = said
+        .lines()
+        .filter_map(|line| line.split_once("\tIN\tTXT\t"));
+    records.next().expect("a record").1.to_owned()
+}
+
+/// Round-trip time of one ping in milliseconds; None if there is no answer.
+fn ping(from: &Host, to: &str, patience: u32) -> Option<f64> {
+    let output = from.run_for(
+        &format!("ping -n -c 1 -W {patience} -p 706c61696e746578742120 {to}"),
+        Duration::from_secs(60),
+    );
+    let line = output
+        .lines()
+        .find(|line| line.contains("time="))?
+        .to_owned();
+    line.split("time=").nth(1)?.split(' ').next()?.parse().ok()
+}
+
+fn trace(net: &Internet<'_>) -> String {
+    net.sites()
+        .iter()
+        .map(|site| {
+            let status = site
+                .gateway
+                .run("ipsec auto --status; ipsec eroute; ipsec spi; ip route");
+            format!(
+                "== {}\n{status}\n{}\n",
+                site.gateway.name(),
+                site.gateway.log()
+            )
+        })
+        .collect()
+}
+
+fn gateways_for_their_subnets() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    for site in net.sites() {
+        net.publish_site(site);
+    }
+    net.commit();
+    for site in net.sites() {
+        start(site, &full(site));
+    }
+    let capture = net.public.capture("icmp or esp or udp port 500");
+    let sites = net.sites();
+    let mut first = Vec::new();
+    for (n, from) in sites.iter().enumerate() {
+        for (m, to) in sites.iter().enumerate() {
+            // Those that have talked already are asked from the other side, which has a tunnel then.
+            if n == m {
+                continue;
+            }
+            let time = ping(&from.inside, &to.inside_address, 10);
+            let time = time.unwrap_or_else(|| {
+                panic!(
+                    "{} to {}\n{}",
+                    from.inside_address,
+                    to.inside_address,
+                    trace(&net)
+                )
+            });
+            let again = ping(&from.inside, &to.inside_address, 5);
+            let again = again.unwrap_or_else(|| panic!("again\n{}", trace(&net)));
+            if n < m {
+                first.push((time, again));
+            }
+        }
+    }
+    // A gateway speaks for itself too.
+    assert!(
+        ping(&net.west.gateway, &net.east.inside_address, 10).is_some(),
+        "{}",
+        trace(&net)
+    );
+    let captured = capture.stop();
+    assert_eq!(
+        captured.packets("icmp"),
+        Vec::<String>::new(),
+        "{}",
+        trace(&net)
+    );
+    assert!(!captured.holds(b"plaintext! "));
+    assert!(captured.packets("esp").len() >= 48);
+    for (time, again) in first {
+        println!("first packet {time} ms, later ones {again} ms");
+    }
+    net.west
+        .gateway
+        .run("ipsec auto --status")
+        .ok()
+        .says("\"subnet-to-anyone\"[1] 192.0.1.1/32=== ...192.1.2.23===192.0.2.1/32");
+    net.west
+        .gateway
+        .run("ipsec eroute")
+        .ok()
+        .says("192.0.1.1/32")
+        .says("=> tun0x");
+}
+
+fn one_that_can_only_begin() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    net.publish_site(&net.east);
+    net.publish_initiator(&net.north);
+    net.commit();
+    start(&net.east, &full(&net.east));
+    let north = format!(
+        "{SETUP}\toe=no\n\nconn me-to-anyone\n\tleft=%defaultroute\n\tleftrsasigkey=%dnsondemand\n\tright=%opportunistic\n\
+         \trightrsasigkey=%dnsondemand\n\tkeylife=1h\n\trekey=no\n\tkeyingtries=3\n\tleftid=@north.example\n\tauto=route\n"
+    );
+    start(&net.north, &north);
+    let capture = net.public.capture("icmp or esp");
+    let time = ping(&net.north.gateway, &net.east.inside_address, 10);
+    assert!(time.is_some(), "{}", trace(&net));
+    let captured = capture.stop();
+    assert_eq!(
+        captured.packets("icmp"),
+        Vec::<String>::new(),
+        "{}",
+        trace(&net)
+    );
+    assert!(captured.packets("esp").len() >= 2);
+    // Nobody can begin with it; what has no key goes in the clear.
+    assert!(
+        ping(&net.north.gateway, &net.west.inside_address, 10).is_some(),
+        "{}",
+        trace(&net)
+    );
+}
+
+/// Whether a ping was answered, and whether it was seen in the clear.
+fn seen(net: &Internet<'_>, from: &Host, to: &str, patience: u32) -> (bool, bool) {
+    let capture = net.public.capture(&format!("icmp and host {to}"));
+    let answered = ping(from, to, patience).is_some();
+    (
+        answered,
+        !capture.stop().packets("icmp[icmptype] == 8").is_empty(),
+    )
+}
+
+fn two(testbed: &Testbed) -> Internet<'_> {
+    let net = Internet::new(testbed);
+    for site in [&net.west, &net.east] {
+        net.publish_site(site);
+    }
+    net.commit();
+    for site in [&net.west, &net.east] {
+        start(site, &full(site));
+    }
+    net
+}
+
+fn both_ends_begin_at_once() {
+    let testbed = Testbed::new();
+    let net = two(&testbed);
+    let capture = net.public.capture("icmp");
+    let east = net
+        .east
+        .inside
+        .spawn("exec ping -n -i 0.2 -c 20 -W 10 192.0.1.1 >/run/ping");
+    let west = net.west.inside.run_for(
+        "ping -n -i 0.2 -c 20 -W 10 192.0.2.1",
+        Duration::from_secs(30),
+    );
+    assert!(
+        west.contains(" 0% packet loss") || west.contains("% packet loss"),
+        "{west}"
+    );
+    drop(east);
+    assert!(
+        ping(&net.west.inside, "192.0.2.1", 5).is_some(),
+        "{}",
+        trace(&net)
+    );
+    assert!(
+        ping(&net.east.inside, "192.0.1.1", 5).is_some(),
+        "{}",
+        trace(&net)
+    );
+    assert_eq!(
+        capture.stop().packets("icmp"),
+        Vec::<String>::new(),
+        "{}",
+        trace(&net)
+    );
+}
+
+fn a_key_changes_in_dns() {
+    let testbed = Testbed::new();
+    let net = two(&testbed);
+    assert!(
+        ping(&net.west.inside, "192.0.2.1", 10).is_some(),
+        "{}",
+        trace(&net)
+    );
+    net.east
+        .gateway
+        .run("ipsec setup stop; rm -f /etc/ipsec.secrets")
+        .ok();
+    net.publish_site(&net.east);
+    net.commit();
+    net.east.gateway.run("ipsec setup start").ok();
+    // It told west that its tunnels are over; records of ten seconds are not believed for longer.
+    std::thread::sleep(Duration::from_secs(11));
+    let capture = net.public.capture("icmp");
+    let time = ping(&net.west.inside, "192.0.2.1", 10);
+    assert!(time.is_some(), "{}", trace(&net));
+    assert_eq!(
+        capture.stop().packets("icmp"),
+        Vec::<String>::new(),
+        "{}",
+        trace(&net)
+    );
+}

@@ -1,0 +1,231 @@
+//! What each policy group does with each kind of peer, and what changes when their files do.
+
+use std::time::Duration;
+
+use testing::Testbed;
+use testing::internet::Internet;
+
+use super::{SETUP, delegation, full, ping, seen, start, trace};
+
+testing::on_both_data_paths!(
+    each_group_with_each_kind_of_peer,
+    a_policy_file_changes_under_traffic,
+    a_block_moves_under_traffic,
+);
+
+const GROUPS: [&str; 5] = [
+    "block",
+    "clear",
+    "clear-or-private",
+    "private",
+    "private-or-clear",
+];
+
+/// All groups, and no policy for what is in none of them.
+fn all_groups() -> String {
+    format!("{SETUP}\toe=yes\n\nconn packetdefault\n\tauto=ignore\n")
+}
+
+/// West's files, of which those that are not named are empty.
+fn write_policies(net: &Internet<'_>, files: &[(&str, &str)]) {
+    let west = &net.west.gateway;
+    west.run("mkdir -p /etc/ipsec.d/policies").ok();
+    for group in GROUPS {
+        let text = files.iter().find(|(name, _)| *name == group);
+        west.write(
+            &format!("/etc/ipsec.d/policies/{group}"),
+            text.map_or("", |(_, text)| text),
+        );
+    }
+}
+
+fn each_group_with_each_kind_of_peer() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    for site in [&net.west, &net.east, &net.north] {
+        net.publish_site(site);
+    }
+    // north's subnet is said to be spoken for by a key that north does not have.
+    let east_txt = delegation(&net.east, "192.1.2.33");
+    net.replace(&net.owner_of("192.0.3.1"), "TXT", &east_txt);
+    // One whose signature is wrong, and one whose gateway has no IKE.
+    let east = delegation(&net.east, "192.1.2.23");
+    net.publish(&format!("3.2.0.192.in-addr.arpa. IN TXT {east}\n"));
+    net.damage("3.2.0.192.in-addr.arpa.", "TXT", true);
+    net.publish(&format!(
+        "4.2.0.192.in-addr.arpa. IN TXT {}\n",
+        east.replace("192.1.2.23", "192.1.2.77")
+    ));
+    net.commit();
+    for address in ["192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"] {
+        net.east
+            .inside
+            .run(&format!("ip addr add {address}/32 dev eth0"))
+            .ok();
+    }
+    start(&net.east, &full(&net.east));
+    start(&net.north, &full(&net.north));
+    let peers = [
+        ("with key", "192.0.2.1"),
+        ("without", "192.0.2.2"),
+        ("bogus", "192.0.2.3"),
+        ("no IKE", "192.0.2.4"),
+        ("wrong key", "192.0.3.1"),
+    ];
+    net.west.gateway.conf(&all_groups());
+    let policies = |group: &str| {
+        let blocks = "192.0.2.0/24\n192.0.3.0/24\n";
+        write_policies(&net, &[(group, blocks)]);
+    };
+    policies("block");
+    net.west.gateway.run("ipsec setup start").ok();
+    for group in GROUPS {
+        policies(group);
+        net.west.gateway.run("ipsec auto --rereadgroups").ok();
+        for (what, address) in peers {
+            // The gateway that does not answer is waited for a quarter of a minute.
+            let slow = what == "no IKE" && group == "private-or-clear";
+            let patience = if slow { 1 } else { 6 };
+            let (answered, clear) = seen(&net, &net.west.gateway, address, patience);
+            let about = || format!("{group}, {what}\n{}", trace(&net));
+            match (group, what) {
+                ("block", _) => assert_eq!((answered, clear), (false, false), "{}", about()),
+                ("clear" | "clear-or-private", _) => {
+                    assert_eq!((answered, clear), (true, true), "{}", about())
+                }
+                (_, "with key") => assert_eq!((answered, clear), (true, false), "{}", about()),
+                ("private", _) => assert_eq!((answered, clear), (false, false), "{}", about()),
+                (_, "without" | "bogus" | "wrong key") => {
+                    assert_eq!((answered, clear), (true, true), "{}", about())
+                }
+                _ => {
+                    net.west.gateway.wait_for(
+                        &format!("ipsec eroute | grep -q '{address}/32 .*%pass'"),
+                        Duration::from_secs(100),
+                    );
+                    let after = seen(&net, &net.west.gateway, address, 6);
+                    assert_eq!(after, (true, true), "{}", about());
+                }
+            }
+        }
+    }
+    // Nobody answers for DNS.
+    net.stop_resolver();
+    net.east
+        .inside
+        .run("ip addr add 192.0.2.9/32 dev eth0")
+        .ok();
+    let (_, clear) = seen(&net, &net.west.gateway, "192.0.2.5", 20);
+    assert!(clear, "{}", trace(&net));
+    policies("private");
+    net.west.gateway.run("ipsec auto --rereadgroups").ok();
+    assert_eq!(
+        seen(&net, &net.west.gateway, "192.0.2.9", 15),
+        (false, false),
+        "{}",
+        trace(&net)
+    );
+    net.west
+        .gateway
+        .run("ipsec auto --status")
+        .ok()
+        .says("192.0.2.9/32:0 => %drop 0    ");
+}
+
+fn a_policy_file_changes_under_traffic() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    for site in [&net.west, &net.east] {
+        net.publish_site(site);
+    }
+    net.commit();
+    start(&net.east, &full(&net.east));
+    let west = &net.west.gateway;
+    write_policies(&net, &[("private", "192.0.2.0/24\n")]);
+    start(&net.west, &format!("{SETUP}\n"));
+    assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+    let capture = net.public.capture("icmp");
+    let pings = west.spawn("ping -n -i 0.1 -c 60 192.0.2.1 >/run/pings");
+    for more in ["192.0.3.0/24\n", "192.0.3.0/24\n192.0.4.7\n", ""] {
+        west.write(
+            "/etc/ipsec.d/policies/private",
+            &format!("192.0.2.0/24\n{more}"),
+        );
+        west.run("ipsec auto --rereadgroups").ok();
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    west.wait_for("grep -q 'packet loss' /run/pings", Duration::from_secs(20));
+    drop(pings);
+    let said = west.read("/run/pings");
+    assert!(said.contains(" 0% packet loss"), "{said}\n{}", trace(&net));
+    assert_eq!(
+        capture.stop().packets("icmp"),
+        Vec::<String>::new(),
+        "{}",
+        trace(&net)
+    );
+    // Now in the clear.
+    west.write("/etc/ipsec.d/policies/clear", "192.0.2.1\n");
+    west.run("ipsec auto --add clear; ipsec auto --route clear")
+        .ok();
+    assert_eq!(
+        seen(&net, west, "192.0.2.1", 5),
+        (true, true),
+        "{}",
+        trace(&net)
+    );
+}
+
+/// Between two groups of which neither lets it pass, by itself, and as a part of another block.
+fn a_block_moves_under_traffic() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    for site in [&net.west, &net.east] {
+        net.publish_site(site);
+    }
+    net.commit();
+    start(&net.east, &full(&net.east));
+    let west = &net.west.gateway;
+    let (all, one) = ("192.0.2.0/24\n", "192.0.2.1/32\n");
+    write_policies(&net, &[("private", all)]);
+    start(&net.west, &all_groups());
+    assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+    let capture = net.public.capture("icmp or esp");
+    let pings = west.spawn("exec ping -n -q -i 0.01 192.0.2.1");
+    for files in [
+        [("block", all), ("private", "")],
+        [("private", all), ("block", one)],
+        [("private", one), ("block", all)],
+        [("block", one), ("private", "")],
+        [("private", one), ("block", "")],
+        [("block", all), ("private", "")],
+        [("private", all), ("block", "")],
+    ] {
+        write_policies(&net, &files);
+        west.run("ipsec auto --rereadgroups").ok();
+        // What was asked for is so when it has answered.
+        let eroutes = west.run("ipsec eroute").ok();
+        let private = files[0].0 == "private" && files[1].1 != one;
+        if private {
+            // Of what waits for a tunnel the last packet is kept, which may be the others'.
+            west.wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(15));
+        } else {
+            let held = eroutes.lines().any(|line| line.contains("tun0x"));
+            assert!(!held, "{files:?}\n{}", trace(&net));
+            assert!(
+                ping(west, "192.0.2.1", 1).is_none(),
+                "{files:?}\n{}",
+                trace(&net)
+            );
+        }
+    }
+    drop(pings);
+    let captured = capture.stop();
+    assert!(captured.packets("esp").len() > 10);
+    assert_eq!(
+        captured.packets("icmp"),
+        Vec::<String>::new(),
+        "{}",
+        trace(&net)
+    );
+}
