@@ -3,6 +3,16 @@
 //!
 //! Not here: what is done with an answer (pluto's engine), and whether an unsigned one will do (policy).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
 mod name;
 mod query;
 pub mod record;
