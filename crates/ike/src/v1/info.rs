@@ -144,12 +144,7 @@ impl IsakmpSa {
         payloads: impl FnOnce(MessageBuilder) -> MessageBuilder,
     ) -> Vec<u8> {
         let header = self.header(ExchangeType::INFORMATIONAL, message_id);
-        let mut builder = MessageBuilder::new(&header);
-        let slot = builder.hash_slot(self.keys.hash().output_len());
-        let mut builder = payloads(builder);
-        let hash = self.keys.hash_1(message_id, builder.after(slot));
-        builder.fill(slot, &hash);
-        self.encrypt(builder, &mut self.first_iv(message_id))
+        protect(&self.keys, &self.last_iv, &header, payloads)
     }
 
     /// Decrypts, checks and reads an informational message of the peer.
@@ -159,6 +154,25 @@ impl IsakmpSa {
     pub fn read_informational(&self, datagram: &[u8]) -> Result<Informational, Error> {
         read_protected(&self.keys, &self.last_iv, datagram)
     }
+}
+
+/// An informational message protected by `keys`; `last_iv` is the last block of phase 1.
+pub(super) fn protect(
+    keys: &Phase1Keys,
+    last_iv: &Iv,
+    header: &Header,
+    payloads: impl FnOnce(MessageBuilder) -> MessageBuilder,
+) -> Vec<u8> {
+    let mut builder = MessageBuilder::new(header);
+    let slot = builder.hash_slot(keys.hash().output_len());
+    let mut builder = payloads(builder);
+    let hash = keys.hash_1(header.message_id, builder.after(slot));
+    builder.fill(slot, &hash);
+    message::encrypt(
+        keys,
+        builder,
+        &mut keys.phase2_iv(last_iv, header.message_id),
+    )
 }
 
 /// Reads an informational message protected by `keys`; `last_iv` is the last block of phase 1.

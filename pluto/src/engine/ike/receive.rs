@@ -232,7 +232,7 @@ impl Engine {
             && let Some(said) = waiting.read_informational(bytes)
         {
             match said {
-                Ok((said, genuine)) => self.complained_before_identity(now, id, said, genuine),
+                Ok(objection) => self.complained_before_identity(now, id, objection),
                 Err(error) => self.log(about, error.to_string()),
             }
             return;

@@ -5,7 +5,8 @@
 use core::net::IpAddr;
 use std::time::Duration;
 
-use ike::v1::info::{Informational, Notification};
+use ike::v1::info::Notification;
+use ike::v1::main_mode::Objection;
 use ike::wire::NotifyType;
 use whack::Rc;
 
@@ -249,17 +250,19 @@ impl Engine {
         }
     }
 
-    /// The peer has our identity and proof, and says something else than its own.
+    /// In place of its identity the peer says something else. What it says before it has read MI3, of whatever kind, is about messages
+    /// that it won't be sent again: strongSwan ends an exchange whose first message it meets once more, late, after the second.
     pub(super) fn complained_before_identity(
         &mut self,
         now: Time,
         id: StateId,
-        said: Informational,
-        genuine: bool,
+        objection: Objection,
     ) {
-        for notification in said.notifications {
+        let final_word =
+            |kind: NotifyType| is_verdict(kind) || objection.before_mi3 && kind.is_error();
+        for notification in objection.said.notifications {
             let kind = notification.kind;
-            if genuine && is_verdict(kind) {
+            if objection.genuine && final_word(kind) {
                 self.refused_by_peer(now, id, kind);
                 return;
             }

@@ -6,7 +6,7 @@ use rand::CryptoRng;
 
 use super::super::error::{Error, Refused};
 use super::super::ident::Identity;
-use super::super::info::{self, Informational};
+use super::super::info;
 use super::super::isakmp::{IsakmpSa, Role};
 use super::super::job::{Job, JobResult};
 use super::super::message::{self, NONCE_LEN, VENDOR_ID};
@@ -14,7 +14,8 @@ use super::super::nat::{Nat, NatMethod};
 use super::super::vendor;
 use super::auth::{Exchange, Proof};
 use super::{
-    Computing, Continuation, Established, Identified, Initiate, Naming, Step, Verdict, Waiting,
+    Computing, Continuation, Established, Identified, Initiate, Naming, Objection, Step, Verdict,
+    Waiting,
 };
 use crate::crypto::{DhKey, Iv, Phase1Keys, Secret};
 use crate::proposal::IkeTransform;
@@ -374,12 +375,21 @@ impl I3 {
     }
 
     /// See [`Waiting::read_informational`].
-    pub(super) fn read_informational(
-        &self,
-        datagram: &[u8],
-    ) -> Result<(Informational, bool), Error> {
-        let said = info::read_protected(&self.common.keys, &self.iv, datagram)?;
-        Ok((said, !self.chosen().by_signature()))
+    pub(super) fn read_informational(&self, datagram: &[u8]) -> Result<Objection, Error> {
+        let Common { exchange, keys, .. } = &self.common;
+        let read = |iv: &Iv| info::read_protected(keys, iv, datagram);
+        let (said, before_mi3) = match read(&self.iv) {
+            Ok(said) => (said, false),
+            Err(error) => match read(&exchange.first_iv(keys)) {
+                Ok(said) => (said, true),
+                Err(_) => return Err(error),
+            },
+        };
+        Ok(Objection {
+            said,
+            genuine: !self.chosen().by_signature(),
+            before_mi3,
+        })
     }
 
     /// Takes MR3: the responder's identity and its proof.

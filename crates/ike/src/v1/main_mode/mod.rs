@@ -174,18 +174,28 @@ impl Waiting {
         }
     }
 
-    /// Reads a protected informational message that comes while the initiator waits for MR3: a peer that will not have
-    /// our identity says so. With it, whether only one that knows the preshared secret can have sent it; where signatures
-    /// authenticate, somebody in the middle could. `None` where there are no keys yet, or none that a peer would use.
-    pub fn read_informational(
-        &self,
-        datagram: &[u8],
-    ) -> Option<Result<(Informational, bool), Error>> {
+    /// Reads a protected informational message that comes while the initiator waits for MR3: a peer that will not go on says so.
+    /// `None` where there are no keys yet, or none that a peer would use.
+    ///
+    /// # Errors
+    /// A message that is malformed, or that the peer did not send.
+    pub fn read_informational(&self, datagram: &[u8]) -> Option<Result<Objection, Error>> {
         match self {
             Self::I3(state) => Some(state.read_informational(datagram)),
             Self::I1(_) | Self::I2(_) | Self::R2(_) => None,
         }
     }
+}
+
+/// What a responder says in place of MR3.
+#[derive(Debug)]
+pub struct Objection {
+    /// Its words.
+    pub said: Informational,
+    /// Only one that knows the preshared secret can have sent it. Where signatures authenticate, somebody in the middle could.
+    pub genuine: bool,
+    /// MI3 has not come to it, or it could not read it: its words are encrypted from the exchange's first IV on (RFC 2409 appendix B).
+    pub before_mi3: bool,
 }
 
 /// An exchange that waits for a [`Job`].

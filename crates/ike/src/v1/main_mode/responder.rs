@@ -74,6 +74,19 @@ pub struct R2 {
 }
 
 impl R2 {
+    /// What some responders say before MI3 has come to them; ours has no reason to.
+    #[cfg(test)]
+    pub(super) fn object(&self, notify: &crate::wire::Notify<'_>, message_id: u32) -> Vec<u8> {
+        use super::super::info;
+        use crate::wire::{ExchangeType, Header};
+
+        let (initiator, responder) = self.exchange.cookies;
+        let kind = ExchangeType::INFORMATIONAL;
+        let header = message::encrypted(Header::new(initiator, responder, kind, message_id));
+        let iv = self.exchange.first_iv(&self.keys);
+        info::protect(&self.keys, &iv, &header, |builder| builder.notify(notify))
+    }
+
     pub(super) fn nat(&self) -> Nat {
         self.nat
     }

@@ -9,7 +9,7 @@ use crate::crypto::{Cipher, Group, Hash};
 use crate::proposal::{IkeAlgorithms, IkeSuite};
 use crate::v1::error::Error;
 use crate::v1::nat::NatMethod;
-use crate::wire::{AuthMethod, Cookie, NotifyType};
+use crate::wire::{AuthMethod, Cookie, Notify, NotifyType, Protocol};
 
 const COOKIE: Cookie = Cookie([7; 8]);
 
@@ -145,6 +145,11 @@ fn run(
             panic!("{step:?}")
         };
         (initiator, message) = (next, sent);
+        if let Some(Waiting::R2(responder)) = &responder
+            && west.psk == east.psk
+        {
+            objects_before_mi3(&initiator, responder, auth);
+        }
         // The responder's.
         let step = match responder.take() {
             None => {
@@ -176,6 +181,25 @@ fn run(
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The initiator reads an error that was sent before its MI3 arrived.
+fn objects_before_mi3(initiator: &Waiting, responder: &responder::R2, auth: AuthMethod) {
+    let error = Notify::new(Protocol::ISAKMP, &[], NotifyType::INVALID_PAYLOAD_TYPE);
+    let sent = responder.object(&error, 9);
+    let objection = initiator.read_informational(&sent).unwrap().unwrap();
+    assert!(objection.before_mi3);
+    assert_eq!(objection.genuine, auth == AuthMethod::PRESHARED_KEY);
+    let kinds: Vec<NotifyType> = objection
+        .said
+        .notifications
+        .iter()
+        .map(|n| n.kind)
+        .collect();
+    assert_eq!(kinds, [NotifyType::INVALID_PAYLOAD_TYPE]);
+    let mut forged = sent;
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(initiator.read_informational(&forged).unwrap().is_err());
 }
 
 /// The state after a spoilt message was refused.
