@@ -12,7 +12,6 @@ testing::in_test_kernel!(
     wireshark_reads_what_we_say_to_strongswan,
     wireshark_reads_what_we_say_to_libreswan,
     ten_thousand_mutated_datagrams,
-    strongswan_frozen_and_rebooted,
 );
 
 /// Set-ups in `make check`; `make bad-wire` has 200.
@@ -117,53 +116,6 @@ fn both_roles(bench: &Bench, capture: Capture) -> Captured {
         std::thread::sleep(Duration::from_secs(1));
     }
     capture.stop()
-}
-
-fn strongswan_frozen_and_rebooted() {
-    frozen_and_rebooted(Kind::Strongswan);
-}
-
-/// Asked after 2 s, dead after 6 s; and one more question, and what a loaded machine takes.
-const DPD: &str = "\tdpddelay=2s\n\tdpdtimeout=6s\n";
-const DEAD: Duration = Duration::from_secs(20);
-
-/// A frozen peer's tunnel is cleared, and comes up again by hand once it thaws; one that was booted anew, and knows nothing,
-/// is met anew by itself.
-fn frozen_and_rebooted(kind: Kind) {
-    let testbed = Testbed::new();
-    let bench = Bench::new(&testbed, kind);
-    let (west, sunset) = (&bench.net().west, &bench.net().sunset);
-    let ping = "ping -n -q -c 1 -W 1 192.0.2.1";
-    let row = plain_row(kind);
-
-    bench
-        .load_with(&row, &format!("{DPD}\tdpdaction=clear\n"))
-        .unwrap();
-    bench.up(Role::We).unwrap();
-    sunset.wait_for(ping, Duration::from_secs(5));
-    bench.peer().run("pkill -STOP -x 'charon|pluto'").ok();
-    west.wait_for("! ipsec auto --status | grep -q STATE_", DEAD);
-    west.run("ipsec eroute").ok().never_says("0x");
-    bench.peer().run("pkill -CONT -x 'charon|pluto'").ok();
-    bench.up(Role::We).unwrap();
-    sunset.wait_for(ping, Duration::from_secs(5));
-
-    bench
-        .load_with(&row, &format!("{DPD}\tdpdaction=restart\n"))
-        .unwrap();
-    bench.up(Role::We).unwrap();
-    sunset.wait_for(ping, Duration::from_secs(5));
-    let before = bench.peer().spis();
-    bench.peer().crash();
-    bench.peer().start();
-    assert_eq!(bench.peer().spis(), Vec::<String>::new());
-    let log = west.wait_for(
-        "grep 'DPD: restarting connection' /run/pluto/pluto.log",
-        DEAD + DEAD,
-    );
-    sunset.wait_for(ping, DEAD);
-    let after = bench.peer().spis();
-    assert!(after.iter().all(|spi| !before.contains(spi)), "{log}");
 }
 
 /// Datagrams that are sent.

@@ -113,13 +113,30 @@ impl<'a> Bench<'a> {
     /// What the side that refused said.
     pub fn load_apart(&self, ours: (&Row, &str), theirs: &Row) -> Result<(), String> {
         let (row, more) = ours;
-        self.net.west.conf(&(text::ours(row, &self.keys) + more));
-        let theirs = text::theirs(theirs, &self.keys);
+        self.load_texts(&(self.ours_of(row) + more), &self.theirs_of(theirs))
+    }
+
+    /// Our ipsec.conf for a row.
+    pub fn ours_of(&self, row: &Row) -> String {
+        text::ours(row, &self.keys)
+    }
+
+    /// The peer's configuration file for a row.
+    pub fn theirs_of(&self, row: &Row) -> String {
+        text::theirs(row, &self.keys)
+    }
+
+    /// Gives each side its configuration file, where something was changed in a row's.
+    ///
+    /// # Errors
+    /// What the side that refused said.
+    pub fn load_texts(&self, ours: &str, theirs: &str) -> Result<(), String> {
+        self.net.west.conf(ours);
         match self.kind {
             Kind::Strongswan | Kind::Libipsec => {
-                self.net.east.write("/etc/swanctl/swanctl.conf", &theirs)
+                self.net.east.write("/etc/swanctl/swanctl.conf", theirs)
             }
-            Kind::Libreswan => self.net.east.conf(&theirs),
+            Kind::Libreswan => self.net.east.conf(theirs),
         };
         said(
             "our configuration",
@@ -338,12 +355,12 @@ impl<'a> Bench<'a> {
     pub fn logs(&self, row: &Row) -> String {
         format!(
             "--- ours\n{}\n{}\n--- theirs\n{}\n{}\n{}\n{}",
-            text::ours(row, &self.keys),
+            self.ours_of(row),
             self.ours(
                 "ipsec auto --status; ipsec eroute; ipsec spi; tail -n 120 /run/pluto/pluto.log"
             )
             .stdout,
-            text::theirs(row, &self.keys),
+            self.theirs_of(row),
             self.peer().status(),
             self.peer().kernel_sas(),
             self.peer().log()

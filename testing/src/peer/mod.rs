@@ -166,6 +166,16 @@ impl<'a> Peer<'a> {
         );
     }
 
+    /// Stops the daemon where it is; what it has in the kernel goes on.
+    pub fn freeze(&self) {
+        self.host.run("pkill -STOP -x 'charon|pluto'").ok();
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.host.run("pkill -CONT -x 'charon|pluto'").ok();
+    }
+
     /// Loads its configuration anew after its files were changed. `conn` is the one whose text changed.
     pub fn reload(&self, conn: &str) -> Output {
         self.run(&match self.kind {
