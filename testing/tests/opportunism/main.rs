@@ -2,6 +2,7 @@
 //! What policy groups do is in `policies`, many destinations are in `scan`.
 
 mod policies;
+mod restart;
 mod scan;
 
 use std::time::Duration;

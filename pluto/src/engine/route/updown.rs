@@ -58,8 +58,12 @@ impl Verb {
     }
 }
 
-/// What a policy does with packets for which there is no tunnel and will be none.
+/// What a connection does with packets for which there is no tunnel and will be none. What was made by opportunism leaves that to its
+/// policy: nobody would take away what it left in a crash.
 pub(super) fn without_tunnel(conn: &Connection) -> &'static str {
+    if conn.policy.opportunistic && conn.instance_serial != 0 {
+        return "policy";
+    }
     match (conn.policy.shunt, conn.policy.failure) {
         (Shunt::Pass, _) => "pass",
         (Shunt::Drop | Shunt::Reject, _) => "drop",
