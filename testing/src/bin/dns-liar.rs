@@ -155,12 +155,14 @@ impl Liar {
 /// What 192.0.9.N gets. Kinds other than TXT have no record, without a lie, except where the name itself leads on.
 fn of_the_zone(question: &[u8], host: &str, kind: u16, tcp: bool) -> Option<Lie> {
     let message = Message::to(question)?;
+    let within =
+        |hosts: std::ops::RangeInclusive<u8>| host.parse().is_ok_and(|n| hosts.contains(&n));
     let nothing = || Message::to(question).map(|m| m.soa(&ZONE[1..]).done());
     let cname = |to: &str| Some(Lie::Answer(Message::to(question)?.cname(to).done()));
     let lie = match host {
         // Whatever the kind.
         "3" => Lie::Silence,
-        _ if host.parse::<u8>().is_ok_and(|host| host >= 100) => Lie::Silence,
+        _ if within(100..=255) => Lie::Silence,
         "4" => Lie::Answer(message.flags(0x8380).done()), // truncated, by TCP too
         "5" => return cname(&format!("6{ZONE}")),
         "6" => return cname(&format!("5{ZONE}")),
@@ -210,6 +212,9 @@ fn of_the_zone(question: &[u8], host: &str, kind: u16, tcp: bool) -> Option<Lie>
         _ if kind != TXT => Lie::Answer(nothing()?),
         "1" => Lie::Answer(message.txt(GOOD).done()),
         "2" => Lie::After(Duration::from_secs(30), message.txt(GOOD).done()),
+        // Enough of them to be seen in someone's memory.
+        _ if within(40..=69) => big(wide(message), question, tcp)?,
+        _ if within(70..=99) => big(many(message, 201), question, tcp)?,
         "8" => big(many(message, 201), question, tcp)?,
         "9" => big(wide(message), question, tcp)?,
         "10" => big(many(message, 200), question, tcp)?,

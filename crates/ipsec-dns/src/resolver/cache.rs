@@ -13,6 +13,9 @@ const LONGEST_NOTHING: Duration = Duration::from_secs(900);
 /// How long a failure counts: long enough for a burst of packets to ask once.
 const FAILURE: Duration = Duration::from_secs(5);
 
+/// Answers with more gateways and keys than this are not kept: thousands of them would fill the memory.
+const MOST: usize = 16;
+
 pub(super) struct AnswerCache {
     capacity: usize,
     known: Mutex<HashMap<Query, (Instant, Outcome)>>,
@@ -46,6 +49,7 @@ impl AnswerCache {
 
     pub(super) fn put(&self, query: &Query, outcome: &Outcome, now: Instant) {
         let life = match outcome {
+            Ok(answer) if answer.delegations.len() + answer.keys.len() > MOST => return,
             Ok(answer) => answer.ttl.min(LONGEST),
             Err(LookupError::NoRecord { ttl, .. }) => (*ttl).min(LONGEST_NOTHING),
             Err(LookupError::Busy { .. } | LookupError::NoServer { .. }) => return,

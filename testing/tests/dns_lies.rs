@@ -1,0 +1,125 @@
+//! DNS that lies, to pluto: it does not crash, what it asks for others does not wait, its memory stays bounded, and what has no key
+//! goes as the policy says.
+
+use std::time::Duration;
+
+use testing::internet::{ANCHOR, Internet, LIAR, Site};
+use testing::{Host, Testbed};
+
+/// Destinations whose answers are lies of each kind, as `dns-liar` has them: none of them has a key.
+const LIES: [u8; 15] = [2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 14, 15, 18, 19, 20];
+
+fn start(site: &Site<'_>) {
+    site.gateway.conf(&format!(
+        "version 2.0\n\nconfig setup\n\tinterfaces=%defaultroute\n\tdnssec-rootkey-file={ANCHOR}\n\n\
+         conn subnet-to-anyone\n\tleft=%defaultroute\n\tleftsubnet={}\n\tleftrsasigkey=%dnsondemand\n\tright=%opportunistic\n\
+         \trightrsasigkey=%dnsondemand\n\tkeylife=1h\n\trekey=no\n\tauto=route\n",
+        site.subnet
+    ));
+    site.gateway.run("ipsec setup start").ok();
+}
+
+/// A packet to each of these destinations.
+fn knock(host: &Host, hosts: impl IntoIterator<Item = u8>) {
+    let sends: String = hosts
+        .into_iter()
+        .map(|n| format!("echo anybody >/dev/udp/192.0.9.{n}/9; "))
+        .collect();
+    host.run(&format!("bash -c '{sends}'")).ok();
+}
+
+/// pluto's process, and its memory in KiB.
+fn pluto(host: &Host) -> (String, u64) {
+    let said = host
+        .run("p=$(head -n 1 /run/pluto/pluto.pid) && echo $p && awk '/VmRSS/ { print $2 }' /proc/$p/status")
+        .ok();
+    let mut lines = said.lines();
+    let pid = lines.next().expect("a process").to_owned();
+    let memory = lines.next().and_then(|line| line.trim().parse().ok());
+    (pid, memory.expect("a number"))
+}
+
+/// Whether every one of these destinations has got a shunt, and none waits any more.
+fn decided(count: usize) -> String {
+    format!(
+        "test $(ipsec eroute | grep -c '192.0.9.[0-9]*/32 .*=> %pass') -ge {count} && ! ipsec eroute | grep -q '192.0.9.*%hold'"
+    )
+}
+
+#[test]
+fn lies_stop_nobody_else() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    for site in [&net.west, &net.east] {
+        net.publish_site(site);
+    }
+    let txt = {
+        let said = net
+            .east
+            .gateway
+            .run("ipsec showhostkey --txt 192.1.2.23")
+            .ok();
+        let record = said.stdout.split_once("\tIN\tTXT\t").expect("a record");
+        record.1.trim().to_owned()
+    };
+    net.publish(&format!("2.2.0.192.in-addr.arpa. IN TXT {txt}\n"));
+    net.commit();
+    let _liar = net.start_liar("");
+    let west = &net.west.gateway;
+    net.introduce(west, LIAR);
+    net.east
+        .inside
+        .run("ip addr add 192.0.2.2/32 dev eth0")
+        .ok();
+    for site in [&net.west, &net.east] {
+        start(site);
+    }
+    // One tunnel, so that what is loaded once is loaded.
+    let ping = |to: &str| {
+        let pinged = net.west.inside.run(&format!("ping -n -c 1 -W 20 {to}"));
+        assert_eq!(pinged.status, 0, "{pinged}{}", west.log());
+    };
+    ping("192.0.2.1");
+    let (process, before) = pluto(west);
+
+    // Each kind of lie, and a hundred and fifty names whose server is silent; then a destination that has a key.
+    knock(&net.west.inside, LIES.into_iter().chain(100..250));
+    ping("192.0.2.2");
+    west.run("ipsec eroute")
+        .ok()
+        .says("192.0.2.2/32       => tun0x");
+    let waiting = west.run("ipsec eroute | grep -c '192.0.9.*%hold'");
+    let waiting: usize = waiting.stdout.trim().parse().expect("a count");
+    assert!(waiting >= 100, "{waiting} were still asked for meanwhile");
+    west.wait_for(&decided(LIES.len() + 150), Duration::from_secs(120));
+    let status = west.run("ipsec auto --status").ok();
+    for (destination, reason) in [
+        (4, "name servers failed to answer"),
+        (5, "lead in a circle"),
+        (8, "too big"),
+        (12, "failed to answer"),
+        (13, "refuse to answer"),
+        (20, "no TXT"),
+    ] {
+        let start = format!("192.0.9.{destination}/32:0 => %pass");
+        let mut lines = status.lines().filter(|line| line.contains(&start));
+        let line = lines.next().unwrap_or_else(|| panic!("{start}: {status}"));
+        assert!(line.contains(reason), "{reason:?} is not in {line}");
+    }
+    let (_, silent) = pluto(west);
+
+    // Sixty answers of 64 kB and of 201 records.
+    knock(&net.west.inside, 40..100);
+    west.wait_for(&decided(60), Duration::from_secs(60));
+    let (same, after) = pluto(west);
+    println!(
+        "pluto: {before} KiB before, {silent} KiB after silence, {after} KiB after 64 kB sixty times"
+    );
+    assert_eq!(same, process);
+    assert!(
+        after < before + 24 * 1024,
+        "{before} KiB before, {silent} after silence, {after} after answers of 64 kB"
+    );
+    ping("192.0.2.1");
+    ping("192.0.2.2");
+}
