@@ -8,6 +8,7 @@ mod klips;
 mod manual;
 mod net;
 mod oetest;
+mod options;
 mod paths;
 mod setup;
 mod syslog;

@@ -2,6 +2,7 @@
 
 use super::showhostkey::default_key;
 use crate::dns::Dns;
+use crate::options::{self, Usage, Words};
 use crate::paths::Paths;
 use ipsec_dns::{Gateway, Name, Query, zone};
 use std::fs::OpenOptions;
@@ -10,11 +11,13 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-const ME: &str = "ipsec mailkey";
-const USAGE: &str = "\
+const USAGE: Usage = Usage {
+    command: "ipsec mailkey",
+    text: "\
 Usage: ipsec mailkey --me my@address.tld --forward hostname.domain.tld
        ipsec mailkey --me my@address.tld --reverse 1.2.3.4
-";
+",
+};
 const PRECEDENCE: u16 = 10;
 
 /// Where the records are to go.
@@ -25,57 +28,31 @@ enum Place {
 
 /// Runs the subcommand.
 pub fn run(args: Vec<String>) -> u8 {
-    let (me, place) = match parse(args) {
-        Ok(Some(asked)) => asked,
-        Ok(None) => return 0,
-        Err(message) => {
-            eprintln!("{ME}: {message}\n{USAGE}");
-            return 2;
-        }
-    };
-    match write(&me, &place) {
-        Ok(said) => {
-            crate::print(&said);
-            0
-        }
-        Err(message) => {
-            eprintln!("{ME}: {message}");
-            1
-        }
-    }
+    options::run(&USAGE, args, parse, |(me, place)| write(me, place))
 }
 
-fn parse(args: Vec<String>) -> Result<Option<(String, Place)>, String> {
+fn parse(words: &mut Words) -> Result<(String, Place), String> {
     let mut me = None;
     let mut place = None;
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let mut value = || {
-            args.next()
-                .ok_or_else(|| format!("option {arg} needs a value"))
-        };
-        match arg.as_str() {
-            "--me" => me = Some(mailbox(&value()?)?),
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--me" => me = Some(mailbox(&words.value()?)?),
             "--forward" => {
-                let name = Name::parse(&value()?).map_err(|error| error.to_string())?;
+                let name = Name::parse(&words.value()?).map_err(|error| error.to_string())?;
                 place = Some(Place::Forward(name));
             }
             "--reverse" => {
-                let text = value()?;
+                let text = words.value()?;
                 let address = text
                     .parse()
                     .map_err(|_| format!("\"{text}\" is no IP address"))?;
                 place = Some(Place::Reverse(address));
             }
-            "--help" => {
-                crate::print(USAGE);
-                return Ok(None);
-            }
-            _ => return Err(format!("unknown option `{arg}'")),
+            _ => return options::unknown(&word),
         }
     }
     match (me, place) {
-        (Some(me), Some(place)) => Ok(Some((me, place))),
+        (Some(me), Some(place)) => Ok((me, place)),
         (None, _) => Err("--me must say who asks, and where the answer goes".into()),
         (_, None) => Err("one of --forward and --reverse must say where the key is to be".into()),
     }
@@ -173,9 +150,10 @@ Opportunistic Encryption is described in RFC 4322.
 Thank you for your help in securing the 'net!
 
 \t{me}
-\t(written by '{ME}' for {me})
+\t(written by '{}' for {me})
 ",
-        records.join("\n\n")
+        records.join("\n\n"),
+        USAGE.command
     )
 }
 

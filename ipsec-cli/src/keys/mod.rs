@@ -34,8 +34,7 @@ pub struct DeviceRng {
 impl DeviceRng {
     /// Opens a device for a command, which is named in messages.
     pub fn open(name: &str, command: &'static str) -> Result<UnwrapErr<Self>, String> {
-        let device =
-            File::open(name).map_err(|e| format!("{command}: could not open {name} ({e})"))?;
+        let device = File::open(name).map_err(|e| format!("could not open {name} ({e})"))?;
         Ok(UnwrapErr(Self {
             device,
             name: name.to_string(),

@@ -48,10 +48,7 @@ pub fn run(args: Vec<String>) -> u8 {
     };
     let mut rng = match DeviceRng::open(if quick { "/dev/urandom" } else { "/dev/random" }, ME) {
         Ok(rng) => rng,
-        Err(message) => {
-            eprintln!("{message}");
-            return 1;
-        }
+        Err(message) => return complain(&message),
     };
     let mut random = Zeroizing::new(vec![0; bits.div_ceil(8)]);
     rng.fill_bytes(&mut random);

@@ -1,18 +1,20 @@
 //! `ipsec rsasigkey`: makes an RSA key for signatures and prints it in the form that ipsec.secrets takes.
 
 use super::{DeviceRng, date, hostname};
-use crate::paths::VERSION;
+use crate::options::{self, Usage, Words};
 use ipsec_keys::PrivateKey;
 use ipsec_keys::secrets::Secret;
 use std::io::Read;
 use zeroize::Zeroizing;
 
-const ME: &str = "ipsec rsasigkey";
-const USAGE: &str = "\
+const USAGE: Usage = Usage {
+    command: "ipsec rsasigkey",
+    text: "\
 Usage:\trsasigkey [--verbose] [--random device] [--hostname host] nbits
 \tor
 \trsasigkey [--verbose] [--hostname host] --oldkey filename
-";
+",
+};
 
 #[derive(Default)]
 struct Options {
@@ -25,73 +27,46 @@ struct Options {
 
 /// Runs the subcommand.
 pub fn run(args: Vec<String>) -> u8 {
-    let options = match parse(args) {
-        Ok(Some(options)) => options,
-        Ok(None) => return 0,
-        Err(message) => {
-            eprint!("{message}{USAGE}");
-            return 2;
-        }
-    };
-    match make(&options) {
-        Ok(text) => {
-            crate::print(&text);
-            0
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            1
-        }
-    }
+    options::run(&USAGE, args, parse, make)
 }
 
-fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
+fn parse(words: &mut Words) -> Result<Options, String> {
     let mut options = Options::default();
-    let mut args = args.into_iter();
-    let needs = |option: &str| format!("{ME}: {option} needs a value\n");
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
+    while let Some(word) = words.next() {
+        match word.as_str() {
             "--verbose" => options.verbose = true,
-            "--random" => options.random = Some(args.next().ok_or_else(|| needs(&arg))?),
-            "--oldkey" => options.oldkey = Some(args.next().ok_or_else(|| needs(&arg))?),
-            "--hostname" => options.hostname = Some(args.next().ok_or_else(|| needs(&arg))?),
+            "--random" => options.random = Some(words.value()?),
+            "--oldkey" => options.oldkey = Some(words.value()?),
+            "--hostname" => options.hostname = Some(words.value()?),
             // The number of prime tests and the choice of modulus for d are fixed here.
-            "--rounds" => drop(args.next().ok_or_else(|| needs(&arg))?),
+            "--rounds" => drop(words.value()?),
             "--noopt" => {}
-            "--help" => {
-                crate::print(USAGE);
-                return Ok(None);
-            }
-            "--version" => {
-                crate::print(&format!("{ME} {VERSION}\n"));
-                return Ok(None);
-            }
-            _ if arg.starts_with('-') => return Err(format!("{ME}: unknown option `{arg}'\n")),
-            _ if options.bits.is_some() => return Err(String::new()),
-            _ => options.bits = Some(arg),
+            _ if word.starts_with('-') => return options::unknown(&word),
+            _ if options.bits.is_some() => return Err("one number of bits is enough".into()),
+            _ => options.bits = Some(word),
         }
     }
-    if options.bits.is_some() == options.oldkey.is_some() {
-        Err(String::new())
-    } else {
-        Ok(Some(options))
+    match (&options.bits, &options.oldkey) {
+        (Some(_), Some(_)) => Err("an old key has its number of bits already".into()),
+        (None, None) => Err("how many bits is the key to have, or where is the old one?".into()),
+        _ => Ok(options),
     }
 }
 
 fn make(options: &Options) -> Result<Zeroizing<String>, String> {
     let host = options.hostname.clone().unwrap_or_else(hostname);
     if host.contains(|c: char| c.is_control() || c == ' ') {
-        return Err(format!("{ME}: bad host name"));
+        return Err(format!("bad host name"));
     }
     let key = match (&options.oldkey, &options.bits) {
         (Some(file), _) => old_key(file)?,
         (None, Some(bits)) => {
             let number: usize = bits
                 .parse()
-                .map_err(|_| format!("{ME}: invalid bit count ({bits})"))?;
+                .map_err(|_| format!("invalid bit count ({bits})"))?;
             generate(number, options.random.as_deref(), options.verbose)?
         }
-        (None, None) => return Err(USAGE.into()),
+        (None, None) => return Err("a number of bits is missing".into()),
     };
     Ok(key.to_secret_lines(&host, &date()))
 }
@@ -109,10 +84,10 @@ pub fn generate(bits: usize, device: Option<&str>, verbose: bool) -> Result<Priv
         );
     }
     let made = match device {
-        Some(name) => PrivateKey::generate(&mut DeviceRng::open(name, ME)?, bits),
+        Some(name) => PrivateKey::generate(&mut DeviceRng::open(name, USAGE.command)?, bits),
         None => PrivateKey::generate(&mut rsa::rand_core::UnwrapErr(rand::rngs::SysRng), bits),
     };
-    made.map_err(|e| format!("{ME}: {e}"))
+    made.map_err(|e| e.to_string())
 }
 
 /// Reads a key back: whole entries, or only the lines that this command prints.
@@ -122,7 +97,7 @@ fn old_key(file: &str) -> Result<PrivateKey, String> {
         "-" => std::io::stdin().read_to_string(&mut text),
         _ => std::fs::File::open(file).and_then(|mut f| f.read_to_string(&mut text)),
     };
-    read.map_err(|e| format!("{ME}: unable to open file `{file}' ({e})"))?;
+    read.map_err(|e| format!("unable to open file `{file}' ({e})"))?;
     let whole = if text.contains('{') {
         text
     } else {
@@ -134,7 +109,7 @@ fn old_key(file: &str) -> Result<PrivateKey, String> {
         Secret::Psk(_) => None,
     });
     keys.next_back().ok_or_else(|| match problems.first() {
-        Some(problem) => format!("{ME}: {problem}"),
-        None => format!("{ME}: old key missing or incomplete"),
+        Some(problem) => format!("{problem}"),
+        None => format!("old key missing or incomplete"),
     })
 }

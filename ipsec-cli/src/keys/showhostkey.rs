@@ -1,17 +1,20 @@
 //! `ipsec showhostkey`: the public half of this host's key, as ipsec.conf, DNS and other programs want it.
 
 use super::hostname;
-use crate::paths::{Paths, VERSION};
+use crate::options::{self, Usage, Words};
+use crate::paths::Paths;
 use ipsec_dns::{Gateway, zone};
 use ipsec_keys::secrets::{Entry, Secret};
 use ipsec_keys::{Id, KeyError, PublicKey, Secrets};
 use std::path::{Path, PathBuf};
 
-const ME: &str = "ipsec showhostkey";
-const USAGE: &str = "\
+const USAGE: Usage = Usage {
+    command: "ipsec showhostkey",
+    text: "\
 Usage: ipsec showhostkey [--file secrets] [--left] [--right] [--txt gateway] [--key] [--id id]
                          [--ipseckey [--gateway gateway]] [--precedence number] [--dhclient] [--pem]
-";
+",
+};
 
 /// Where a record is not told otherwise.
 const PRECEDENCE: u16 = 10;
@@ -38,74 +41,44 @@ struct Options {
 
 /// Runs the subcommand.
 pub fn run(args: Vec<String>) -> u8 {
-    let options = match parse(args) {
-        Ok(Some(options)) => options,
-        Ok(None) => return 0,
-        Err(message) => {
-            eprintln!("{ME}: {message}");
-            return 2;
-        }
-    };
-    match show(&options) {
-        Ok(text) => {
-            crate::print(&text);
-            0
-        }
-        Err(message) => {
-            eprintln!("{ME}: {message}");
-            1
-        }
-    }
+    options::run(&USAGE, args, parse, show)
 }
 
-fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
+fn parse(words: &mut Words) -> Result<Options, String> {
     let mut format = None;
     let mut file = Paths::get().secrets();
     let mut id = None;
     let mut gateway = None;
     let mut precedence = None;
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let mut value = || {
-            args.next()
-                .ok_or_else(|| format!("option {arg} needs a value"))
-        };
-        let chosen = match arg.as_str() {
+    while let Some(word) = words.next() {
+        let chosen = match word.as_str() {
             "--left" => Format::Left,
             "--right" => Format::Right,
             "--key" => Format::Key,
-            "--txt" => Format::Txt(to_gateway(&value()?)?),
+            "--txt" => Format::Txt(to_gateway(&words.value()?)?),
             "--ipseckey" => Format::IpsecKey,
             "--dhclient" => Format::Dhclient,
             "--pem" => Format::Pem,
             "--file" => {
-                file = value()?.into();
+                file = words.value()?.into();
                 continue;
             }
             "--id" => {
-                id = Some(value()?);
+                id = Some(words.value()?);
                 continue;
             }
             "--gateway" => {
-                gateway = Some(to_gateway(&value()?)?);
+                gateway = Some(to_gateway(&words.value()?)?);
                 continue;
             }
             "--precedence" => {
-                let text = value()?;
+                let text = words.value()?;
                 precedence = Some(text.parse::<u16>().map_err(|_| {
                     format!("precedence must be a number from 0 to 65535, not \"{text}\"")
                 })?);
                 continue;
             }
-            "--help" => {
-                crate::print(USAGE);
-                return Ok(None);
-            }
-            "--version" => {
-                crate::print(&format!("{ME} {VERSION}\n"));
-                return Ok(None);
-            }
-            _ => return Err(format!("unknown option `{arg}'")),
+            _ => return options::unknown(&word),
         };
         if format.replace(chosen).is_some() {
             return Err(
@@ -126,13 +99,13 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, String> {
     if format == Format::IpsecKey && precedence.is_some_and(|p| p > u16::from(u8::MAX)) {
         return Err("the precedence of an IPSECKEY record lies between 0 and 255".into());
     }
-    Ok(Some(Options {
+    Ok(Options {
         format,
         file,
         id,
         gateway,
         precedence: precedence.unwrap_or(PRECEDENCE),
-    }))
+    })
 }
 
 fn to_gateway(text: &str) -> Result<Gateway, String> {
@@ -149,7 +122,7 @@ fn show(options: &Options) -> Result<String, String> {
     }
     let (secrets, problems) = Secrets::load(file);
     for problem in problems {
-        eprintln!("{ME}: {problem}");
+        eprintln!("{}: {problem}", USAGE.command);
     }
     let (entry, public) = choose(&secrets, options.id.as_deref(), file)?;
     let comment = comment_of(Path::new(&*entry.place.file), &public);

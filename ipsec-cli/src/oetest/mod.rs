@@ -6,6 +6,7 @@ mod page;
 mod tables;
 
 use crate::dns::Dns;
+use crate::options::{self, Usage, Words};
 use crate::paths::Paths;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -13,8 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const ME: &str = "ipsec oetest";
-const USAGE: &str = "Usage: ipsec oetest [--listen address] [--port number]\n";
+const USAGE: Usage = Usage {
+    command: "ipsec oetest",
+    text: "Usage: ipsec oetest [--listen address] [--port number]\n",
+};
 
 /// The longest head of a request, and how long it may take.
 const MAX_HEAD: usize = 8192;
@@ -24,58 +27,36 @@ const MAX_VISITORS: usize = 64;
 
 /// Runs the subcommand until it is stopped.
 pub fn run(args: Vec<String>) -> u8 {
-    let place = match parse(args) {
-        Ok(Some(place)) => place,
-        Ok(None) => return 0,
-        Err(message) => {
-            eprintln!("{ME}: {message}\n{USAGE}");
-            return 2;
-        }
-    };
-    let served = TcpListener::bind(place)
-        .map_err(|error| format!("cannot listen on {place}: {error}"))
-        .and_then(|listener| serve(&listener));
-    match served {
-        Ok(()) => 0,
-        Err(message) => {
-            eprintln!("{ME}: {message}");
-            1
-        }
-    }
+    options::run(&USAGE, args, parse, |place| {
+        let listener = TcpListener::bind(place)
+            .map_err(|error| format!("cannot listen on {place}: {error}"))?;
+        serve(&listener).map(|()| "")
+    })
 }
 
-fn parse(args: Vec<String>) -> Result<Option<SocketAddr>, String> {
+fn parse(words: &mut Words) -> Result<SocketAddr, String> {
     let mut address: IpAddr = std::net::Ipv4Addr::UNSPECIFIED.into();
     let mut port = 80;
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let mut value = || {
-            args.next()
-                .ok_or_else(|| format!("option {arg} needs a value"))
-        };
-        match arg.as_str() {
+    while let Some(word) = words.next() {
+        match word.as_str() {
             "--listen" => {
-                let text = value()?;
+                let text = words.value()?;
                 address = text
                     .parse()
                     .map_err(|_| format!("\"{text}\" is no IP address"))?;
             }
             "--port" => {
-                let text = value()?;
+                let text = words.value()?;
                 port = text
                     .parse()
                     .ok()
                     .filter(|port| *port != 0)
                     .ok_or_else(|| format!("\"{text}\" is no port: 1 to 65535"))?;
             }
-            "--help" => {
-                crate::print(USAGE);
-                return Ok(None);
-            }
-            _ => return Err(format!("unknown option `{arg}'")),
+            _ => return options::unknown(&word),
         }
     }
-    Ok(Some(SocketAddr::new(address, port)))
+    Ok(SocketAddr::new(address, port))
 }
 
 fn serve(listener: &TcpListener) -> Result<(), String> {
