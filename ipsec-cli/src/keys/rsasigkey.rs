@@ -56,7 +56,7 @@ fn parse(words: &mut Words) -> Result<Options, String> {
 fn make(options: &Options) -> Result<Zeroizing<String>, String> {
     let host = options.hostname.clone().unwrap_or_else(hostname);
     if host.contains(|c: char| c.is_control() || c == ' ') {
-        return Err(format!("bad host name"));
+        return Err("bad host name".into());
     }
     let key = match (&options.oldkey, &options.bits) {
         (Some(file), _) => old_key(file)?,
@@ -110,6 +110,6 @@ fn old_key(file: &str) -> Result<PrivateKey, String> {
     });
     keys.next_back().ok_or_else(|| match problems.first() {
         Some(problem) => format!("{problem}"),
-        None => format!("old key missing or incomplete"),
+        None => "old key missing or incomplete".into(),
     })
 }
