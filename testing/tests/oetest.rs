@@ -44,7 +44,7 @@ fn visit(host: &Host, picture: &str) -> String {
         let command = format!(
             "{browser} --user-data-dir=$(mktemp -d /run/browser.XXXXXX) {what} http://192.0.2.1/"
         );
-        host.run_for(&command, Duration::from_secs(120)).ok().stdout
+        host.run_for(&command, Duration::from_secs(300)).ok().stdout
     };
     let page = browse("--dump-dom");
     browse("--screenshot=/run/page.png");
