@@ -135,21 +135,27 @@ mod tests {
         assert_eq!(Fragment::cut(&message(10), 1, 36), None);
     }
 
-    /// The first piece of strongSwan 5.9's third message of Main Mode, its data cut to four octets.
+    /// The head of the first piece of strongSwan 5.9.8's second message of Main Mode, captured with `fragmentation = force` and
+    /// `fragment_size = 500` from keys of 8192 bits. What follows is cut here, and the two lengths that count it.
     #[test]
     fn strongswans_octets() {
+        let cookies = [
+            0x22, 0x6e, 0x5d, 0x97, 0x00, 0x0f, 0x7e, 0x49, 0xb7, 0xe0, 0x28, 0xa0, 0x79, 0x2f,
+            0x86, 0x75,
+        ];
         let octets = [
-            &[0xa1; 8][..],
-            &[0xb2; 8][..],
-            &[132, 0x10, 2, 0, 0, 0, 0, 0, 0, 0, 0, 40],
-            &[0, 0, 0, 12, 0, 1, 1, 0],
-            &[0xa1; 4],
+            &cookies[..],
+            &[0x84, 0x10, 2, 0, 0, 0, 0, 0, 0, 0, 0, 64],
+            &[0, 0, 0, 36, 0, 1, 1, 0],
+            // The message inside begins with its own header, which counts the whole.
+            &cookies,
+            &[4, 0x10, 2, 0, 0, 0, 0, 0, 0, 0, 4, 0xcc],
         ]
         .concat();
         let (header, fragment) = Fragment::new_checked(&octets).unwrap();
         assert_eq!(header.exchange, ExchangeType::MAIN_MODE);
         assert_eq!((fragment.id, fragment.number, fragment.last), (1, 1, false));
-        assert_eq!(fragment.data, [0xa1; 4]);
+        assert_eq!(fragment.data[..16], cookies);
     }
 
     #[test]
