@@ -8,7 +8,7 @@ mod scan;
 use std::time::Duration;
 
 use testing::internet::{Internet, Site};
-use testing::{Host, Testbed};
+use testing::{Captured, Host, Testbed};
 
 testing::on_both_data_paths!(
     gateways_for_their_subnets,
@@ -57,6 +57,13 @@ fn ping(from: &Host, to: &str, patience: u32) -> Option<f64> {
         .find(|line| line.contains("time="))?
         .to_owned();
     line.split("time=").nth(1)?.split(' ').next()?.parse().ok()
+}
+
+/// Of no ping, question or answer, was anything seen. Other ICMP may be: a name server hears so when its answer is late.
+#[track_caller]
+fn no_ping_in_the_clear(captured: &Captured, net: &Internet<'_>) {
+    let pings = captured.packets("icmp[icmptype] == 8 or icmp[icmptype] == 0");
+    assert_eq!(pings, Vec::<String>::new(), "{}", trace(net));
 }
 
 fn trace(net: &Internet<'_>) -> String {
@@ -117,12 +124,7 @@ fn gateways_for_their_subnets() {
         trace(&net)
     );
     let captured = capture.stop();
-    assert_eq!(
-        captured.packets("icmp"),
-        Vec::<String>::new(),
-        "{}",
-        trace(&net)
-    );
+    no_ping_in_the_clear(&captured, &net);
     assert!(!captured.holds(b"plaintext! "));
     assert!(captured.packets("esp").len() >= 48);
     for (time, again) in first {
@@ -157,12 +159,7 @@ fn one_that_can_only_begin() {
     let time = ping(&net.north.gateway, &net.east.inside_address, 10);
     assert!(time.is_some(), "{}", trace(&net));
     let captured = capture.stop();
-    assert_eq!(
-        captured.packets("icmp"),
-        Vec::<String>::new(),
-        "{}",
-        trace(&net)
-    );
+    no_ping_in_the_clear(&captured, &net);
     assert!(captured.packets("esp").len() >= 2);
     // Nobody can begin with it; what has no key goes in the clear.
     assert!(
@@ -221,12 +218,7 @@ fn both_ends_begin_at_once() {
         "{}",
         trace(&net)
     );
-    assert_eq!(
-        capture.stop().packets("icmp"),
-        Vec::<String>::new(),
-        "{}",
-        trace(&net)
-    );
+    no_ping_in_the_clear(&capture.stop(), &net);
 }
 
 fn a_key_changes_in_dns() {
@@ -249,10 +241,5 @@ fn a_key_changes_in_dns() {
     let capture = net.public.capture("icmp");
     let time = ping(&net.west.inside, "192.0.2.1", 10);
     assert!(time.is_some(), "{}", trace(&net));
-    assert_eq!(
-        capture.stop().packets("icmp"),
-        Vec::<String>::new(),
-        "{}",
-        trace(&net)
-    );
+    no_ping_in_the_clear(&capture.stop(), &net);
 }

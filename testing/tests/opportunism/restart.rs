@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use testing::internet::Internet;
 use testing::{Background, Capture, Testbed};
 
-use super::{full, ping, start, trace};
+use super::{full, no_ping_in_the_clear, ping, start, trace};
 
 testing::on_both_data_paths!(
     a_gateway_that_dies_is_met_again,
@@ -54,14 +54,7 @@ fn recovers(net: &Internet<'_>, (capture, pings): (Capture, Background), seconds
         assert!(Instant::now() < until, "{}", trace(net));
     }
     drop(pings);
-    assert_eq!(
-        capture
-            .stop()
-            .packets("icmp[icmptype] == 8 or icmp[icmptype] == 0"),
-        Vec::<String>::new(),
-        "{}",
-        trace(net)
-    );
+    no_ping_in_the_clear(&capture.stop(), net);
 }
 
 fn kill_and_start(net: &Internet<'_>) {
