@@ -1,4 +1,4 @@
-//! IKE messages longer than a packet, with strongSwan: each side cuts its own and puts the other's together, whoever begins.
+//! IKE messages longer than a packet, with real peers: each side cuts its own and puts the other's together, whoever begins.
 
 use std::time::Duration;
 
@@ -6,11 +6,16 @@ use testing::interop::{Bench, Role, Row, Suite, Wrap, plain_row};
 use testing::peer::Kind;
 use testing::{Captured, Testbed};
 
-testing::in_test_kernel!(strongswan);
+testing::in_test_kernel!(strongswan, libreswan);
 
 /// charon is told, and cuts more than it would.
 fn strongswan() {
     in_pieces(Kind::Strongswan, 500);
+}
+
+/// What every IPv4 host must take is libreswan's limit.
+fn libreswan() {
+    in_pieces(Kind::Libreswan, 576);
 }
 
 /// Keys so long that with a hash and two proposals they fit no packet: both messages of Quick Mode that carry them.
@@ -38,10 +43,13 @@ fn in_pieces(kind: Kind, limit: usize) {
         ..plain_row(kind)
     };
     let theirs = bench.theirs_of(&row);
-    let theirs = theirs.replace(
-        "version = 1\n",
-        "version = 1\n        fragmentation = force\n",
-    );
+    let theirs = match kind {
+        Kind::Libreswan => format!("{theirs}\tfragmentation=force\n"),
+        _ => theirs.replace(
+            "version = 1\n",
+            "version = 1\n        fragmentation = force\n",
+        ),
+    };
     // Ours because the peer says that it understands them, and without asking.
     for (policy, role) in [("yes", Role::We), ("force", Role::They)] {
         let ours = format!("{}\tfragmentation={policy}\n", bench.ours_of(&row));

@@ -85,8 +85,13 @@ impl<'a> Fragment<'a> {
             return None;
         }
         let pieces = message.chunks(room).enumerate().map(|(at, data)| {
-            let mut header =
-                Header::new(original.initiator, original.responder, original.exchange, 0);
+            // libreswan takes no piece of Quick Mode without its message id; strongSwan, whose own have none, doesn't mind.
+            let mut header = Header::new(
+                original.initiator,
+                original.responder,
+                original.exchange,
+                original.message_id,
+            );
             header.next_payload = PayloadType::FRAGMENT;
             let length = FRAGMENT_HEADER + data.len();
             header.length = u32::try_from(HEADER_LEN + length).unwrap_or(u32::MAX);
@@ -124,7 +129,7 @@ mod tests {
             for (at, piece) in pieces.iter().enumerate() {
                 assert!(piece.len() <= 100);
                 let (header, fragment) = Fragment::new_checked(piece).unwrap();
-                assert_eq!((header.initiator, header.message_id), (Cookie([1; 8]), 0));
+                assert_eq!((header.initiator, header.message_id), (Cookie([1; 8]), 9));
                 assert_eq!((fragment.id, usize::from(fragment.number)), (3, at + 1));
                 assert_eq!(fragment.last, at + 1 == pieces.len());
                 again.extend_from_slice(fragment.data);
