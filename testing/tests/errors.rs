@@ -1,5 +1,7 @@
 //! What goes wrong in practice is said with its place and its remedy.
 
+use std::time::Duration;
+
 use testing::{Gateways, Keys, NET_TO_NET, Output, Testbed};
 
 testing::on_both_data_paths!(
@@ -202,7 +204,9 @@ fn no_permission_for_tun_says_what_is_needed() {
         .run("setpriv --bounding-set -net_admin --inh-caps -net_admin ipsec setup start")
         .fails();
     start.says("CAP_NET_ADMIN");
-    net.west.run("pgrep -x 'pluto|klipsd'").fails();
+    // What gave up says so a moment before it has ended.
+    net.west
+        .wait_for("! pgrep -x 'pluto|klipsd'", Duration::from_secs(5));
     net.west
         .run("mount --bind /dev/null /dev/net/tun 2>/dev/null; ipsec setup start")
         .fails()
@@ -222,7 +226,9 @@ fn no_permission_for_klips_says_what_is_needed() {
         .run("setpriv --bounding-set -net_admin --inh-caps -net_admin ipsec setup start")
         .fails()
         .says("root");
-    net.west.run("pgrep -x 'pluto|klipsd'").fails();
+    // What gave up says so a moment before it has ended.
+    net.west
+        .wait_for("! pgrep -x 'pluto|klipsd'", Duration::from_secs(5));
 }
 
 fn an_interface_that_is_not_there_or_down_is_named() {
