@@ -68,7 +68,7 @@ fn all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest() {
 
     let answered = |w: usize, e: usize| {
         let ping = format!(
-            "ping -n -q -c 2 -i 0.1 -W 1 -I {} {}",
+            "ping -n -q -c 2 -i 0.1 -W 3 -I {} {}",
             first(WEST[w]),
             first(EAST[e])
         );
