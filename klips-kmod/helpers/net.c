@@ -6,6 +6,7 @@
 #include <net/gso.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
+#include <net/ndisc.h>
 #include <net/route.h>
 #include "net.h"
 
@@ -262,6 +263,55 @@ static struct dst_entry *route(struct net *net, struct klips_routes *routes, con
 	return dst;
 }
 
+#if IS_ENABLED(CONFIG_IPV6)
+/* The last of the stack's own steps, which it does not lend: to the next hop. Under RCU. */
+static int to_neighbour(struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	struct dst_entry *dst = skb_dst(skb);
+	struct neighbour *neigh;
+
+	if (dst->output != ip6_output)
+		return dst_output(net, sk, skb);
+	if (skb_headroom(skb) < LL_RESERVED_SPACE(dst->dev)) {
+		skb = skb_expand_head(skb, LL_RESERVED_SPACE(dst->dev));
+		if (!skb)
+			return -ENOMEM;
+	}
+	neigh = ip_neigh_gw6(dst->dev, rt6_nexthop(dst_rt6_info(dst), &ipv6_hdr(skb)->daddr));
+	if (IS_ERR(neigh)) {
+		kfree_skb(skb);
+		return PTR_ERR(neigh);
+	}
+	return neigh_output(neigh, skb, false);
+}
+
+/*
+ * Newer kernels lower an IPv6 route by whatever ICMP says of UDP, from anybody, and would cut by it here, for which IPv6 has nothing like
+ * IPSKB_FORWARDED. KLIPS has cut by what it believes.
+ */
+static int output6(struct net *net, struct sk_buff *skb)
+{
+	struct dst_entry *dst = skb_dst(skb);
+	struct inet6_dev *idev;
+	int sent;
+
+	if (skb->len <= dst_mtu(dst) || skb->len > READ_ONCE(dst->dev->mtu) || dst->output != ip6_output || dst->lwtstate ||
+	    ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr))
+		return dst_output(net, NULL, skb);
+	rcu_read_lock();
+	idev = ip6_dst_idev(dst);
+	if (idev && !READ_ONCE(idev->cnf.disable_ipv6)) {
+		skb->dev = dst->dev;
+		sent = NF_HOOK(NFPROTO_IPV6, NF_INET_POST_ROUTING, net, NULL, skb, NULL, dst->dev, to_neighbour);
+	} else {
+		kfree_skb(skb);
+		sent = -ENETDOWN;
+	}
+	rcu_read_unlock();
+	return sent;
+}
+#endif
+
 /* Sends an IP packet of this host by one device, as its routes for it say; whether it went. Takes skb. Softirqs are off. */
 static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb, u32 device)
 {
@@ -293,7 +343,9 @@ static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buf
 #if IS_ENABLED(CONFIG_IPV6)
 	skb->protocol = htons(ETH_P_IPV6);
 	skb_set_transport_header(skb, sizeof(struct ipv6hdr));
-	sent = ip6_local_out(net, NULL, skb);
+	sent = __ip6_local_out(net, NULL, skb);
+	if (sent == 1)
+		sent = output6(net, skb);
 	return !net_xmit_eval(sent);
 #else
 	kfree_skb(skb);

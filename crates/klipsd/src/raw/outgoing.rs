@@ -110,13 +110,13 @@ fn socket(device: &str, domain: Domain) -> io::Result<Socket> {
     let sock = Socket::new_raw(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
     sock.bind_device(Some(device.as_bytes()))?;
     enlarge_buffers(&sock);
-    // What the path takes is the core's to know; the kernel checks the device's MTU only.
     if domain == Domain::IPV4 {
         sock.set_header_included_v4(true)?;
-        crate::sys::ifreq::ignore_path_mtu(sock.as_fd())?;
     } else {
         sock.set_header_included_v6(true)?;
     }
+    // What the path takes is the core's to know; the kernel checks the device's MTU only.
+    crate::sys::ifreq::ignore_path_mtu(sock.as_fd(), domain == Domain::IPV6)?;
     // Nothing is to be received here: a send-only socket with a full queue would cost memory.
     let _ = sock.shutdown(std::net::Shutdown::Read);
     Ok(sock)

@@ -108,11 +108,19 @@ pub fn flags(sock: BorrowedFd<'_>, name: &str) -> io::Result<i32> {
     Ok(i32::from(unsafe { req.ifr_ifru.ifru_flags }))
 }
 
-/// Has an IPv4 socket send by the device's MTU, whatever the kernel has learnt of the path.
+/// Has a socket of a family send by the device's MTU, whatever the kernel has learnt of the path.
 ///
 /// # Errors
 /// The system's.
-pub fn ignore_path_mtu(sock: BorrowedFd<'_>) -> io::Result<()> {
+pub fn ignore_path_mtu(sock: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        return set_option(
+            sock,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        );
+    }
     set_option(
         sock,
         libc::IPPROTO_IP,
