@@ -5,7 +5,11 @@ use testing::interop::{Mode, Role, Row, Wrap, try_rows};
 use testing::peer::Kind;
 
 testing::in_test_kernel!(strongswan_on_klipsd, libreswan_on_klipsd);
-testing::on_klips_ko!(strongswan_on_klips_ko, libreswan_on_klips_ko);
+testing::on_klips_ko!(
+    strongswan_on_klips_ko,
+    libreswan_on_klips_ko,
+    libipsec_on_klips_ko,
+);
 
 /// A row with this ESP proposal, PFS, and nothing else than ESP.
 fn plain(row: &Row, esp: &str) -> bool {
@@ -37,6 +41,12 @@ fn libreswan_on_klipsd() {
 fn libreswan_on_klips_ko() {
     try_rows(Kind::Libreswan, |row| {
         plain(row, "aes128-sha1") && row.keys == Keys::Rsa && row.role == Role::They
+    });
+}
+
+fn libipsec_on_klips_ko() {
+    try_rows(Kind::Libipsec, |row| {
+        plain(row, "aes_gcm128-null") && row.role == Role::We
     });
 }
 
