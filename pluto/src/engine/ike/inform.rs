@@ -9,8 +9,8 @@ use ike::wire::{Cookie, Notify, NotifyType, Protocol};
 use rand::Rng;
 use whack::Rc;
 
+use super::refusal::REPLACE_DELAY;
 use super::table::Due;
-use super::timer::REPLACE_DELAY;
 use crate::engine::connection::StateId;
 use crate::engine::event::Action;
 use crate::engine::{Engine, Time};
@@ -251,29 +251,38 @@ impl Engine {
             .conns
             .get(state.conn)
             .is_some_and(|conn| conn.live.newest_ipsec == Some(id) && conn.live.up);
-        let replacing = state.due == Some(Due::Replace) && state.margin == REPLACE_DELAY;
-        if !wanted {
-            let text =
-                format!("received Delete SA({spi:#010x}) payload: deleting IPSEC State {id}");
-            self.loglog(about, Rc::LogSerious, text);
-            self.delete_state(now, id, false);
-        } else if replacing {
+        let replacing = state.successor.is_some();
+        if wanted && replacing {
             self.loglog(
                 about,
                 Rc::LogSerious,
                 format!("received Delete SA payload: already replacing IPSEC State {id}"),
             );
-        } else {
-            let text = format!(
-                "received Delete SA payload: replace IPSEC State {id} in {} seconds",
-                REPLACE_DELAY.as_secs()
-            );
-            self.loglog(about, Rc::LogSerious, text);
-            if let Some(state) = self.ike.states.get_mut(id) {
-                state.margin = REPLACE_DELAY;
-            }
-            self.schedule(now, id, Due::Replace, REPLACE_DELAY);
+            return;
         }
+        let conn = state.conn;
+        let next = self.next_after_delete(now, id).filter(|_| wanted);
+        let Some((pause, attempt)) = next else {
+            let text =
+                format!("received Delete SA({spi:#010x}) payload: deleting IPSEC State {id}");
+            self.loglog(about, Rc::LogSerious, text);
+            self.delete_state(now, id, false);
+            if wanted {
+                self.loglog(about, Rc::LogSerious, "giving up, as keyingtries= says");
+                self.negotiation_failed(now, conn);
+            }
+            return;
+        };
+        let text = format!(
+            "received Delete SA payload: replace IPSEC State {id} in {} seconds",
+            pause.as_secs()
+        );
+        self.loglog(about, Rc::LogSerious, text);
+        if let Some(state) = self.ike.states.get_mut(id) {
+            state.successor = Some(attempt);
+            state.margin = REPLACE_DELAY;
+        }
+        self.schedule(now, id, Due::Replace, pause);
     }
 
     /// The peer remembers no SA from before this one: neither do we.

@@ -5,6 +5,7 @@ use ike::wire::{NotifyType, Protocol};
 use ipsec_types::Spi;
 use whack::Rc;
 
+use super::refusal::pause_after;
 use super::table::{Due, Exchange, Name, Suite};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{ConnId, StateId};
@@ -127,18 +128,25 @@ impl Engine {
     }
 
     /// What was agreed on is not in the kernel: the peer is told, or it would wait for our next message until it gives up, or send to
-    /// SAs that are not there. Of what RFC 2408 has, NO_PROPOSAL_CHOSEN comes nearest.
+    /// SAs that are not there. Of what RFC 2408 has, NO_PROPOSAL_CHOSEN comes nearest. For the initiator it is an attempt that failed.
     fn install_failed(&mut self, now: Time, id: StateId) {
         let about = self.about(id);
         let Some(state) = self.ike.states.get(id) else {
             return;
         };
-        let (name, conn, under) = (state.name, state.conn, state.under);
+        let (name, conn, under, tries) = (state.name, state.conn, state.under, state.tries);
         let offered = state.offered.clone();
         let text = format!("{}: the IPsec SA could not be installed", name.text());
         self.loglog(about, Rc::InternalErr, text);
         if let Some((under, _)) = under {
             self.notify_protected(under, &offered, NotifyType::NO_PROPOSAL_CHOSEN);
+        }
+        // Opportunism has other gateways, and shunts to go by.
+        if name.initiator() && !self.is_opportunistic_instance(conn) {
+            self.send_delete(id);
+            self.ike.states.drop_sas(id);
+            self.attempt_failed(now, id, Some(pause_after(tries)));
+            return;
         }
         // Before our answer the peer knows of no SA that could be deleted.
         self.delete_state(now, id, name != Name::QuickR0);

@@ -19,6 +19,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(20);
 /// How often it is doubled at most.
 const MAX_DOUBLINGS: u32 = 4;
 
+/// Until what the peer has deleted is negotiated anew: others of its kind may just be on their way.
+pub(super) const REPLACE_DELAY: Duration = Duration::from_secs(10);
+/// SAs that the peer deletes before that were of no use: what replaces them is one attempt more, and not a first one.
+const SHORT_LIFE: Duration = Duration::from_secs(60);
+
 /// How long to wait after attempt `tries` was refused.
 pub(super) fn pause_after(tries: u32) -> Duration {
     FIRST_PAUSE * (1 << tries.saturating_sub(1).min(MAX_DOUBLINGS))
@@ -125,9 +130,26 @@ impl Engine {
         let Some(id) = id.map(|state| state.id) else {
             return false;
         };
+        if let Some(state) = self.ike.states.get_mut(id) {
+            state.complaint = Some(kind);
+        }
         let text = format!("peer answers {kind}{}", hint(kind));
         self.loglog(self.about(id), Rc::LogSerious, text);
         true
+    }
+
+    /// The peer has deleted SAs that are meant to be there: when which attempt is made to replace them. None where the peer has said
+    /// that it does not want them, as often as it may be asked.
+    pub(super) fn next_after_delete(&self, now: Time, id: StateId) -> Option<(Duration, u32)> {
+        let state = self.ike.states.get(id)?;
+        let young = |since: Time| now - since < SHORT_LIFE;
+        if state.tries == 0 || !state.established.is_some_and(young) {
+            return Some((REPLACE_DELAY, 1));
+        }
+        let limit = self.conns.get(state.conn)?.lifetimes.keying_tries;
+        let refused = state.complaint.is_some() && state.tries == limit;
+        // 10 s after the first attempt, and so on as after a refusal.
+        (!refused).then(|| (pause_after(state.tries) / 2, state.tries + 1))
     }
 
     /// The peer has proved to refuse an exchange.

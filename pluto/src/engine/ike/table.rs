@@ -191,8 +191,10 @@ pub(super) struct State {
     pub(super) under: Option<(StateId, u32)>,
     /// Phase 2: protocols and SPIs of the initiator's offer, by which notifications name the exchange.
     pub(super) offered: Vec<(Protocol, u32)>,
-    /// What the peer, or somebody in its name, has said against the exchange.
+    /// What the peer, or somebody in its name, has said against the exchange or, proved, against the SAs that came of it.
     pub(super) complaint: Option<NotifyType>,
+    /// Phase 2: the peer has deleted the SAs, and this attempt at keying is to replace them.
+    pub(super) successor: Option<u32>,
     /// Phase 2: what was agreed on, until the keys are handed over, and for status.
     pub(super) sas: Vec<(Protocol, u32, u32)>,
     pub(super) tunnel: bool,
@@ -279,10 +281,7 @@ impl States {
         if let Some(under) = state.under {
             self.by_message.remove(&under);
         }
-        for (protocol, _, spi_out) in &state.sas {
-            self.by_spi_out
-                .remove(&(state.remote.ip(), *protocol, *spi_out));
-        }
+        self.forget_spis(state.remote.ip(), &state.sas);
         forget(&mut self.by_conn, &state.conn, id);
         forget(&mut self.phase1_by_peer, &state.remote.ip(), id);
         forget(&mut self.phase2_by_peer, &state.remote.ip(), id);
@@ -363,6 +362,21 @@ impl States {
                 .insert((state.remote.ip(), *protocol, *spi_out), id);
         }
         state.sas = sas;
+    }
+
+    /// The SAs of a state are no more, and the state stays.
+    pub(super) fn drop_sas(&mut self, id: StateId) {
+        let Some(state) = self.states.get_mut(&id) else {
+            return;
+        };
+        let (peer, sas) = (state.remote.ip(), core::mem::take(&mut state.sas));
+        self.forget_spis(peer, &sas);
+    }
+
+    fn forget_spis(&mut self, peer: IpAddr, sas: &[(Protocol, u32, u32)]) {
+        for (protocol, _, spi_out) in sas {
+            self.by_spi_out.remove(&(peer, *protocol, *spi_out));
+        }
     }
 
     /// The peer of a state is reached between these ends now.
@@ -453,6 +467,7 @@ impl State {
             under: None,
             offered: Vec::new(),
             complaint: None,
+            successor: None,
             sas: Vec::new(),
             tunnel: false,
             life_seconds: 0,

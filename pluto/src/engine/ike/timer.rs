@@ -19,8 +19,6 @@ const MAX_RETRANSMISSIONS: u32 = 6;
 const MAX_RETRANSMISSIONS_INITIAL: u32 = 30;
 /// Of the first message to a gateway that DNS names, for whose answer somebody's packet waits: a quarter of a minute.
 const MAX_RETRANSMISSIONS_OPPORTUNISTIC: u32 = 4;
-/// Until what the peer has deleted is negotiated anew: others of its kind may just be on their way.
-pub(super) const REPLACE_DELAY: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Sets the timer of a state.
@@ -63,14 +61,13 @@ impl Engine {
         match due {
             Due::Retransmit => self.retransmit(now, id),
             Due::Replace | Due::ReplaceIfUsed => {
+                let state = self.ike.states.get(id);
+                let (margin, tries) = state.map_or((Duration::ZERO, 1), |state| {
+                    (state.margin, state.successor.unwrap_or(1))
+                });
                 if self.is_newest(id) && (due == Due::Replace || self.is_worth_it(now, id)) {
-                    self.replace(now, id, 1);
+                    self.replace(now, id, tries);
                 }
-                let margin = self
-                    .ike
-                    .states
-                    .get(id)
-                    .map_or(Duration::ZERO, |state| state.margin);
                 self.schedule(now, id, Due::Expire, margin);
             }
             Due::Retry => self.retry(now, id),
