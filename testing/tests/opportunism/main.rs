@@ -179,12 +179,19 @@ fn seen(net: &Internet<'_>, from: &Host, to: &str, patience: u32) -> (bool, bool
     )
 }
 
-fn two(testbed: &Testbed) -> Internet<'_> {
+/// West and east have their records.
+fn published(testbed: &Testbed) -> Internet<'_> {
     let net = Internet::new(testbed);
     for site in [&net.west, &net.east] {
         net.publish_site(site);
     }
     net.commit();
+    net
+}
+
+/// And run.
+fn two(testbed: &Testbed) -> Internet<'_> {
+    let net = published(testbed);
     for site in [&net.west, &net.east] {
         start(site, &full(site));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use testing::Testbed;
 use testing::internet::Internet;
 
-use super::{SETUP, delegation, full, no_ping_in_the_clear, ping, seen, start, trace};
+use super::{SETUP, delegation, full, no_ping_in_the_clear, ping, published, seen, start, trace};
 
 testing::on_both_data_paths!(
     each_group_with_each_kind_of_peer,
@@ -20,6 +20,9 @@ const GROUPS: [&str; 5] = [
     "private",
     "private-or-clear",
 ];
+
+/// A block of a policy file.
+const EAST_NET: &str = "192.0.2.0/24\n";
 
 /// All groups, and no policy for what is in none of them.
 fn all_groups() -> String {
@@ -37,6 +40,17 @@ fn write_policies(net: &Internet<'_>, files: &[(&str, &str)]) {
             text.map_or("", |(_, text)| text),
         );
     }
+}
+
+/// West by policy groups, with a tunnel to east's net, which is in `private`.
+fn private<'a>(testbed: &'a Testbed, conf: &str) -> Internet<'a> {
+    let net = published(testbed);
+    start(&net.east, &full(&net.east));
+    write_policies(&net, &[("private", EAST_NET)]);
+    start(&net.west, conf);
+    let time = ping(&net.west.gateway, "192.0.2.1", 10);
+    assert!(time.is_some(), "{}", trace(&net));
+    net
 }
 
 fn each_group_with_each_kind_of_peer() {
@@ -134,22 +148,14 @@ fn each_group_with_each_kind_of_peer() {
 
 fn a_policy_file_changes_under_traffic() {
     let testbed = Testbed::new();
-    let net = Internet::new(&testbed);
-    for site in [&net.west, &net.east] {
-        net.publish_site(site);
-    }
-    net.commit();
-    start(&net.east, &full(&net.east));
+    let net = private(&testbed, &format!("{SETUP}\n"));
     let west = &net.west.gateway;
-    write_policies(&net, &[("private", "192.0.2.0/24\n")]);
-    start(&net.west, &format!("{SETUP}\n"));
-    assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
     let capture = net.public.capture("icmp");
     let pings = west.spawn("ping -n -i 0.1 -c 60 192.0.2.1 >/run/pings");
     for more in ["192.0.3.0/24\n", "192.0.3.0/24\n192.0.4.7\n", ""] {
         west.write(
             "/etc/ipsec.d/policies/private",
-            &format!("192.0.2.0/24\n{more}"),
+            &format!("{EAST_NET}{more}"),
         );
         west.run("ipsec auto --rereadgroups").ok();
         std::thread::sleep(Duration::from_millis(700));
@@ -174,17 +180,9 @@ fn a_policy_file_changes_under_traffic() {
 /// Between two groups of which neither lets it pass, by itself, and as a part of another block.
 fn a_block_moves_under_traffic() {
     let testbed = Testbed::new();
-    let net = Internet::new(&testbed);
-    for site in [&net.west, &net.east] {
-        net.publish_site(site);
-    }
-    net.commit();
-    start(&net.east, &full(&net.east));
+    let net = private(&testbed, &all_groups());
     let west = &net.west.gateway;
-    let (all, one) = ("192.0.2.0/24\n", "192.0.2.1/32\n");
-    write_policies(&net, &[("private", all)]);
-    start(&net.west, &all_groups());
-    assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+    let (all, one) = (EAST_NET, "192.0.2.1/32\n");
     let capture = net.public.capture("icmp or esp");
     let pings = west.spawn("exec ping -n -q -i 0.01 192.0.2.1");
     for files in [

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use testing::internet::Internet;
 use testing::{Background, Capture, Testbed};
 
-use super::{full, no_ping_in_the_clear, ping, start, trace};
+use super::{full, no_ping_in_the_clear, ping, published, start, trace};
 
 testing::on_both_data_paths!(
     a_gateway_that_dies_is_met_again,
@@ -19,11 +19,7 @@ const PING: &str = "ping -n -q -c 1 -W 1 192.0.2.1";
 
 /// West's net may speak to others through tunnels only.
 fn private(testbed: &Testbed) -> Internet<'_> {
-    let net = Internet::new(testbed);
-    for site in [&net.west, &net.east] {
-        net.publish_site(site);
-    }
-    net.commit();
+    let net = published(testbed);
     let closed = "\tfailureshunt=drop\n\tauto=route\n";
     start(
         &net.west,
