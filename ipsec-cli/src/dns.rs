@@ -1,9 +1,8 @@
 //! DNS as the commands ask it: pluto's own resolver, with the same trust anchor.
 
 use crate::paths::Paths;
-use ipsec_dns::resolver::{Config, Limits, Resolver};
+use ipsec_dns::resolver::{Config, Resolver};
 use std::future::Future;
-use std::time::Duration;
 
 /// A resolver, and what runs it.
 pub struct Dns {
@@ -18,10 +17,6 @@ impl Dns {
         let anchor = setup.and_then(|setup| setup.dnssec_rootkey_file);
         let config = Config {
             anchor: anchor.map(Into::into),
-            limits: Limits {
-                time: Duration::from_secs(15),
-                ..Limits::default()
-            },
             ..Config::default()
         };
         let resolver = Resolver::new(config).map_err(|error| error.to_string())?;

@@ -1,6 +1,8 @@
 //! The commands that look into DNS, against real servers: what `ipsec verify` finds and tells to add, and whom `ipsec mailkey` writes to.
 
-use testing::internet::{ANCHOR, Internet};
+use std::net::UdpSocket;
+
+use testing::internet::{ANCHOR, Internet, LIAR};
 use testing::{Host, Output, Testbed};
 
 const VERIFY: &str = "ipsec verify --nocolour";
@@ -168,6 +170,43 @@ fn records_that_are_wrong_are_told() {
     west.run(VERIFY)
         .exits(1)
         .says("/etc/resolv.conf has no nameserver line");
+}
+
+/// A resolver that never answers is waited for once: what is asked of one address does not wait for what is asked of another.
+#[test]
+fn a_silent_resolver_is_waited_for_once() {
+    const KEY: [u8; 2] = [0, 25];
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    let west = &net.west.gateway;
+    net.make_key(&net.west);
+    configure(west, "");
+    let silent = net
+        .nic
+        .in_network(|| UdpSocket::bind((LIAR, 53)).expect("a port that nobody has"));
+    net.introduce(west, LIAR);
+    let said = west.run(VERIFY).exits(1);
+    assert_eq!(reverse(&said, OWN), ["[FAILED]", "[N/A]"]);
+    said.says("answer");
+    silent
+        .set_nonblocking(true)
+        .expect("a socket that does not block");
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut datagram = [0; 1500];
+    while let Ok(length) = silent.recv(&mut datagram) {
+        // The name behind the header ends in an empty label, then comes what is asked for.
+        let question = &datagram[12..length];
+        let end = question.iter().position(|octet| *octet == 0);
+        let (name, kind) = question.split_at(end.expect("a name") + 1);
+        if kind.starts_with(&KEY) {
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    assert!(
+        names.len() >= 4,
+        "two addresses, asked for again: {names:?}"
+    );
+    assert_ne!(names[0], names[1], "one waited for the other");
 }
 
 /// A reverse map that is delegated by aliases (RFC 2317) has its records behind them.

@@ -6,8 +6,9 @@ use crate::keys::hostname;
 use crate::keys::showhostkey::default_key;
 use crate::net;
 use crate::paths::Paths;
+use futures::future::{join, join_all};
 use ipsec_conf::{Auto, Config, value::Host};
-use ipsec_dns::{Answer, Gateway, LookupError, Name, Query, Security, zone};
+use ipsec_dns::{Answer, Gateway, LookupError, Name, Query, Resolver, Security, zone};
 use ipsec_keys::PublicKey;
 use std::net::IpAddr;
 
@@ -81,7 +82,7 @@ impl Wanted {
     }
 }
 
-/// The checks of this host.
+/// The checks of this host. All questions are asked at once: a resolver that is silent is waited for once.
 pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
     let paths = Paths::get();
     let (dns, key) = match open(paths) {
@@ -94,17 +95,24 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
             }];
         }
     };
-    let mut all = Vec::new();
-    for name in &wanted.names {
-        all.push(forward(&dns, name, Some(&key), true));
-    }
-    if wanted.names.is_empty()
+    let mut names: Vec<(Name, bool)> = wanted.names.iter().map(|n| (n.clone(), true)).collect();
+    if names.is_empty()
         && let Ok(name) = Name::parse(&hostname())
         && name.parent().is_some()
     {
-        all.push(forward(&dns, &name, Some(&key), false));
+        names.push((name, false));
     }
     let public = public_addresses();
+    let (forward, reverse) = dns.ask(|r| {
+        let forward = names
+            .iter()
+            .map(|(name, needed)| forward(r, name, Some(&key), *needed));
+        let reverse = public
+            .iter()
+            .map(|address| reverse(r, *address, Some(&key), wanted.needs(*address)));
+        join(join_all(forward), join_all(reverse))
+    });
+    let mut all = forward;
     all.push(Check {
         title: "Does the machine have at least one non-private address?".into(),
         finding: match public.is_empty() {
@@ -113,9 +121,7 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
         },
         needed: wanted.by_address,
     });
-    for address in public {
-        all.extend(reverse(&dns, address, Some(&key), wanted.needs(address)));
-    }
+    all.extend(reverse.into_iter().flatten());
     all
 }
 
@@ -123,12 +129,16 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
 pub(super) fn host(name: &str) -> Result<Vec<Check>, String> {
     let dns = Dns::open(Paths::get())?;
     let name = Name::parse(name).map_err(|error| error.to_string())?;
-    let mut all = vec![forward(&dns, &name, None, true)];
-    match dns.ask(|r| r.lookup(Query::Addresses(name.clone()))) {
+    let (first, found) = dns.ask(|r| {
+        let addresses = r.lookup(Query::Addresses(name.clone()));
+        join(forward(r, &name, None, true), addresses)
+    });
+    let mut all = vec![first];
+    match found {
         Ok(answer) => {
-            for address in answer.addresses {
-                all.extend(reverse(&dns, address, None, true));
-            }
+            let addresses = answer.addresses.iter();
+            let checks = dns.ask(|r| join_all(addresses.map(|a| reverse(r, *a, None, true))));
+            all.extend(checks.into_iter().flatten());
         }
         Err(error) => all.push(Check {
             title: format!("Looking for an address of {name}"),
@@ -145,7 +155,7 @@ pub(super) fn ip(address: &str) -> Result<Vec<Check>, String> {
     let address = address
         .parse()
         .map_err(|_| format!("\"{address}\" is no IP address"))?;
-    Ok(reverse(&dns, address, None, true))
+    Ok(dns.ask(|r| reverse(r, address, None, true)))
 }
 
 /// The address of a connection's own end, if it is known without a connection.
@@ -161,9 +171,14 @@ fn open(paths: &Paths) -> Result<(Dns, PublicKey), String> {
     Ok((Dns::open(paths)?, default_key(&paths.secrets())?))
 }
 
-fn forward(dns: &Dns, name: &Name, ours: Option<&PublicKey>, needed: bool) -> Check {
+async fn forward(
+    resolver: &Resolver,
+    name: &Name,
+    ours: Option<&PublicKey>,
+    needed: bool,
+) -> Check {
     let query = Query::Keys(Gateway::Name(name.clone()));
-    let found = dns.ask(|r| r.lookup(query.clone()));
+    let found = resolver.lookup(query.clone()).await;
     let add = ours.map(|key| zone::key(Some(query.owner(&found).as_str()), key));
     Check {
         title: format!("Looking for forward key for {name}"),
@@ -172,18 +187,21 @@ fn forward(dns: &Dns, name: &Name, ours: Option<&PublicKey>, needed: bool) -> Ch
     }
 }
 
-fn reverse(dns: &Dns, address: IpAddr, ours: Option<&PublicKey>, needed: bool) -> Vec<Check> {
+async fn reverse(
+    resolver: &Resolver,
+    address: IpAddr,
+    ours: Option<&PublicKey>,
+    needed: bool,
+) -> Vec<Check> {
     let query = Query::Delegation(address);
-    let found = dns.ask(|r| r.lookup(query.clone()));
+    let here = Gateway::Address(address);
+    let (found, own_keys) = join(
+        resolver.lookup(query.clone()),
+        resolver.lookup(Query::Keys(here.clone())),
+    )
+    .await;
     let owner = query.owner(&found);
-    let line = |key| {
-        zone::txt(
-            Some(owner.as_str()),
-            PRECEDENCE,
-            &Gateway::Address(address),
-            key,
-        )
-    };
+    let line = |key| zone::txt(Some(owner.as_str()), PRECEDENCE, &here, key);
     let first = found
         .as_ref()
         .ok()
@@ -201,15 +219,18 @@ fn reverse(dns: &Dns, address: IpAddr, ours: Option<&PublicKey>, needed: bool) -
     // A record without a key says where the key is; with one the KEY record is for those who ask the gateway first.
     let (gateway, needed) = match first {
         Some(delegation) => (delegation.gateway, needed && delegation.key.is_none()),
-        None => (Gateway::Address(address), false),
+        None => (here.clone(), false),
     };
     let place = match &gateway {
         Gateway::Address(_) => "in reverse map",
         Gateway::Name(_) => "in forward map",
     };
     let query = Query::Keys(gateway.clone());
-    let found = dns.ask(|r| r.lookup(query.clone()));
-    let own = gateway == Gateway::Address(address);
+    let own = gateway == here;
+    let found = match own {
+        true => own_keys,
+        false => resolver.lookup(query.clone()).await,
+    };
     let add = ours
         .filter(|_| own)
         .map(|key| zone::key(Some(query.owner(&found).as_str()), key));
