@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod keylog;
 pub mod log;
 pub mod oppo;
+pub(crate) mod room;
 pub mod route;
 mod strangers;
 #[cfg(test)]

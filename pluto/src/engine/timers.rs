@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::connection::StateId;
 use super::event::LookupId;
 use super::ike::IkeTimer;
+use super::room::give_back;
 use super::time::Time;
 
 /// What fires.
@@ -43,9 +44,9 @@ impl Timers {
 
     /// Forgets `timer`; tells whether it was set.
     pub fn cancel(&mut self, timer: &Timer) -> bool {
-        self.keys
-            .remove(timer)
-            .is_some_and(|key| self.queue.remove(&key).is_some())
+        let key = self.keys.remove(timer);
+        give_back(&mut self.keys);
+        key.is_some_and(|key| self.queue.remove(&key).is_some())
     }
 
     /// When `timer` will fire.
@@ -66,6 +67,7 @@ impl Timers {
         }
         let timer = entry.remove();
         self.keys.remove(&timer);
+        give_back(&mut self.keys);
         Some(timer)
     }
 

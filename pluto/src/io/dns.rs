@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{driver::Input, memory};
-use crate::engine::LookupId;
+use crate::engine::{LookupId, room::give_back};
 
 /// How often it is looked whether resolv.conf names others.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -107,6 +107,7 @@ impl Dns {
     /// The answer has come.
     pub fn finished(&mut self, id: LookupId) {
         self.running.remove(&id);
+        give_back(&mut self.running);
     }
 
     fn runtime(&mut self) -> Result<runtime::Handle, String> {

@@ -1,28 +1,24 @@
-//! Memory that the program no longer uses goes back to the system: the C library's allocator keeps, for each thread, what a burst of
-//! work took.
+//! Memory that the program no longer uses goes back to the system: the C library's allocator keeps what a burst of work took.
 
-/// Gives back what has become free, if that is worth the while; to be called now and then.
+/// All threads take from one heap: each of more would keep whole pages for the few bytes that are left in them. To be called before
+/// any other thread starts.
 #[cfg(target_env = "gnu")]
-pub fn give_back() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// Less than this is not worth looking for.
-    const WORTH: usize = 1 << 20;
-    /// What was free and given back already, which the allocator counts as free.
-    static GIVEN: AtomicUsize = AtomicUsize::new(0);
-
-    // SAFETY: takes no arguments, takes the allocator's own locks, and returns a struct of numbers.
-    let free = unsafe { libc::mallinfo2() }.fordblks;
-    let given = GIVEN.load(Ordering::Relaxed).min(free);
-    if free - given > WORTH {
-        // SAFETY: takes a number, and leaves all that is allocated where it is.
-        unsafe { libc::malloc_trim(0) };
-        GIVEN.store(free, Ordering::Relaxed);
-    } else {
-        GIVEN.store(given, Ordering::Relaxed);
-    }
+pub fn one_heap() {
+    // SAFETY: takes two numbers, and no other thread allocates yet.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
-/// Other C libraries do so by themselves, or can't be told.
+/// Gives back what has become free; to be called now and then.
+#[cfg(target_env = "gnu")]
+pub fn give_back() {
+    // SAFETY: takes a number, and leaves all that is allocated where it is.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other C libraries have no such thing.
+#[cfg(not(target_env = "gnu"))]
+pub fn one_heap() {}
+
+/// They do so by themselves, or can't be told.
 #[cfg(not(target_env = "gnu"))]
 pub fn give_back() {}

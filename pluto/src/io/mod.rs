@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 /// The daemon from its command line to its exit status.
 pub fn main() -> ExitCode {
+    memory::one_heap();
     let options = match options::parse() {
         Ok(options) => options,
         Err(status) => return status.into(),

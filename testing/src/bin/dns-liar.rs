@@ -231,7 +231,9 @@ fn big(answer: Vec<u8>, question: &[u8], tcp: bool) -> Option<Lie> {
     Some(Lie::Answer(Message::to(question)?.flags(0x8380).done()))
 }
 
+/// These and the next want to be remembered for long.
 fn many(mut message: Message, count: u32) -> Vec<u8> {
+    message.ttl = 3600;
     for n in 0..count {
         message = message.txt(&format!("X-IPsec-Server({n})=192.1.2.23"));
     }
@@ -241,6 +243,7 @@ fn many(mut message: Message, count: u32) -> Vec<u8> {
 /// As many octets of TXT as a message of 64 kB holds.
 fn wide(mut message: Message) -> Vec<u8> {
     let text = format!("{GOOD} {}", "A".repeat(4000));
+    message.ttl = 3600;
     while message.bytes.len() < 60_000 {
         message = message.txt(&text);
     }
@@ -252,6 +255,8 @@ struct Message {
     answers: u16,
     authorities: u16,
     flags: u16,
+    /// How long its records live, in seconds.
+    ttl: u32,
 }
 
 impl Message {
@@ -263,6 +268,7 @@ impl Message {
             answers: 0,
             authorities: 0,
             flags: 0x8580,
+            ttl: 5,
         })
     }
 
@@ -274,7 +280,8 @@ impl Message {
     fn append(&mut self, name: &[u8], kind: u16, data: &[u8]) {
         self.bytes.extend(name);
         self.bytes.extend(kind.to_be_bytes());
-        self.bytes.extend([0, 1, 0, 0, 0, 5]);
+        self.bytes.extend([0, 1]);
+        self.bytes.extend(self.ttl.to_be_bytes());
         self.bytes.extend((data.len() as u16).to_be_bytes());
         self.bytes.extend(data);
     }

@@ -23,12 +23,16 @@ use hickory_net::proto::rr::RecordType;
 use share::Shares;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use upstream::Upstream;
 
 /// Places for lookups that are kept when fewer run.
 const ROOM: usize = 64;
+/// After so many look-ups the validator knows more of strange zones than of those that are asked for again. It begins anew when none
+/// runs, which costs the next one the questions of the chain of trust.
+const BURST: usize = 256;
 /// Signatures that are not checked again while they are valid.
 const CHECKED: usize = 1024;
 
@@ -50,6 +54,8 @@ struct Inner {
     cache: AnswerCache,
     running: Mutex<HashMap<Query, Joined>>,
     shares: Shares,
+    /// Look-ups since the validator was made.
+    asked: AtomicUsize,
 }
 
 impl Resolver {
@@ -64,6 +70,7 @@ impl Resolver {
                 cache: AnswerCache::new(config.limits.cached),
                 running: Mutex::default(),
                 shares: Shares::new(&config.limits),
+                asked: AtomicUsize::new(0),
                 limits: config.limits,
             }),
         })
@@ -83,10 +90,17 @@ impl Resolver {
         self.inner.source.addresses()
     }
 
-    /// Forgets answers whose time is over, and gives their room back.
+    /// Forgets answers whose time is over, and gives their room back; after a burst also what the validator remembers.
     pub fn tidy(&self) {
-        self.inner.cache.tidy(Instant::now());
-        lock(&self.inner.running).shrink_to(ROOM);
+        let inner = &self.inner;
+        inner.cache.tidy(Instant::now());
+        inner.shares.tidy();
+        let mut running = lock(&inner.running);
+        running.shrink_to(ROOM);
+        if running.is_empty() && inner.asked.load(Ordering::Relaxed) >= BURST {
+            inner.asked.store(0, Ordering::Relaxed);
+            *lock(&inner.validator) = None;
+        }
     }
 
     /// Forgets all answers.
@@ -207,6 +221,7 @@ impl Inner {
     }
 
     async fn ask(&self, query: &Query) -> Outcome {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let validator = self.validator(query)?;
         let questions = read::types(query)
             .iter()

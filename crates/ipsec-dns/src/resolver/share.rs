@@ -55,6 +55,14 @@ impl Shares {
         place.ok_or_else(busy)
     }
 
+    /// Forgets zones of which nothing is looked up.
+    pub(super) fn tidy(&self) {
+        let mut zones = lock(&self.zones);
+        zones.retain(|_, zone| zone.strong_count() > 0);
+        let kept = zones.len();
+        zones.shrink_to(2 * kept);
+    }
+
     fn zone(&self, name: Name, size: usize) -> Arc<Semaphore> {
         let mut zones = lock(&self.zones);
         if let Some(zone) = zones.get(&name).and_then(Weak::upgrade) {

@@ -21,6 +21,7 @@ use super::Engine;
 use super::connection::StateId;
 use super::event::Action;
 use super::log::About;
+use super::room::give_back;
 use super::route::{LaneKey, Op};
 use super::time::Time;
 use super::timers::Timer;
@@ -442,6 +443,7 @@ impl Engine {
         let Some(pending) = self.kernel.pending.remove(&seq) else {
             return;
         };
+        give_back(&mut self.kernel.pending);
         self.timers.cancel(&Timer::KernelSilent(seq));
         match pending.asker {
             Asker::Lane(lane) => self.step_done(now, lane, result),

@@ -10,6 +10,7 @@ use ipsec_types::{MagicSpi, Port, ProtoPort, Subnet};
 
 use super::{Oppo, Pair};
 use crate::engine::connection::{Clients, FailureShunt, Kind, Policy};
+use crate::engine::room::give_back;
 use crate::engine::route::{Flow, flow_of};
 use crate::engine::{Engine, Time};
 
@@ -49,6 +50,7 @@ impl Failed {
             self.order.pop_first();
             self.until.remove(&gateway);
         }
+        give_back(&mut self.until);
     }
 
     /// Whether a gateway failed lately.

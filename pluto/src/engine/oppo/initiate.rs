@@ -16,6 +16,7 @@ use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, IKE_PORT, Kind, Routing, StateId};
 use crate::engine::event::ClientId;
+use crate::engine::room::give_back;
 use crate::engine::route::{Flow, Op};
 use crate::engine::{About, Engine, Time};
 
@@ -398,6 +399,7 @@ impl Engine {
         let Some(attempt) = self.oppo.attempts.remove(&pair) else {
             return;
         };
+        give_back(&mut self.oppo.attempts);
         if attempt.open > 0 {
             self.forget_lookups(&[
                 Asker::Ours(pair),

@@ -9,6 +9,7 @@ use ipsec_types::{MagicSpi, Selector};
 use super::lane::Op;
 use crate::engine::Engine;
 use crate::engine::connection::Clients;
+use crate::engine::room::give_back;
 use crate::engine::time::Time;
 use crate::engine::timers::Timer;
 
@@ -47,13 +48,6 @@ impl Shunts {
     pub(crate) fn clear(&mut self) {
         self.bare.clear();
         self.ends.clear();
-    }
-
-    /// The room of a scan is not kept for ever.
-    fn give_back(&mut self) {
-        if self.bare.len() < self.bare.capacity() / 8 {
-            self.bare.shrink_to(2 * self.bare.len());
-        }
     }
 
     fn insert(&mut self, flow: Flow, bare: Bare) {
@@ -142,7 +136,7 @@ impl Engine {
     /// A shunt without a connection is gone.
     pub(super) fn bare_gone(&mut self, flow: &Flow) {
         self.shunts.remove(flow);
-        self.shunts.give_back();
+        give_back(&mut self.shunts.bare);
     }
 
     /// Whether there is a shunt of its own for these packets.

@@ -1,0 +1,30 @@
+//! Tables that a burst has made wide give their room back once they are almost empty, which the standard library's never do.
+
+use core::hash::Hash;
+use std::collections::HashMap;
+
+/// Tables of this size are not worth the work.
+const SMALL: usize = 64;
+
+/// To be called when something was taken out.
+pub(crate) fn give_back<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+    if table.capacity() > SMALL && table.len() < table.capacity() / 8 {
+        table.shrink_to(2 * table.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_leaves_no_room_behind() {
+        let mut table: HashMap<u32, u32> = (0..10_000).map(|n| (n, n)).collect();
+        for n in 0..9_990 {
+            table.remove(&n);
+            give_back(&mut table);
+            assert!(table.capacity() < SMALL.max(16 * table.len()), "{n}");
+        }
+        assert_eq!(table.len(), 10);
+    }
+}
