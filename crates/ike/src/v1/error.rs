@@ -83,17 +83,30 @@ pub enum Error {
     /// A PFS answer or request without a KE payload, or the reverse.
     #[error("{0}")]
     Pfs(&'static str),
+    /// One of these, in a message that nothing proves to be the peer's.
+    #[error("{0}")]
+    Unproved(Box<Error>),
     /// The responder's client identities differ from ours.
     #[error("peer's client IDs returned don't match my proposal")]
     Clients,
 }
 
 impl Error {
+    pub(super) fn unproved(self) -> Self {
+        Self::Unproved(Box::new(self))
+    }
+
+    /// Whether a message of Quick Mode in which this was wrong has the peer's hash all the same: the peer has sent it so, and would again.
+    pub fn is_proved(&self) -> bool {
+        !matches!(self, Self::Unproved(_) | Self::Hash { .. })
+    }
+
     /// The notification that tells the peer of its mistake.
     pub fn notify(&self) -> NotifyType {
         match self {
             Self::Parse(error) => error.notify(),
             Self::Payloads(error) => error.notify(),
+            Self::Unproved(error) => error.notify(),
             Self::Header(_) | Self::BlockSize { .. } => NotifyType::PAYLOAD_MALFORMED,
             Self::WrongSecret(_) => NotifyType::PAYLOAD_MALFORMED,
             Self::NotEncrypted => NotifyType::INVALID_FLAGS,

@@ -5,10 +5,11 @@ use std::fmt;
 
 use crate::crypto::{Iv, Phase1Keys};
 use crate::proposal::IkeTransform;
-use crate::wire::{Cookie, ExchangeType, Header, MessageBuilder};
+use crate::wire::{Cookie, ExchangeType, HEADER_LEN, Header, MessageBuilder, PayloadType, hashed};
 
 use super::error::Error;
 use super::ident::Identity;
+use super::info;
 use super::message;
 use super::nat::Nat;
 
@@ -94,6 +95,29 @@ impl IsakmpSa {
     /// The initialization vector with which an exchange starts.
     pub(super) fn first_iv(&self, message_id: u32) -> Iv {
         self.keys.phase2_iv(&self.last_iv, message_id)
+    }
+
+    /// The first message of an exchange, with these payloads behind its hash: any, also such as no exchange has, for tests and fuzzing.
+    pub fn seal(
+        &self,
+        (exchange, message_id): (ExchangeType, u32),
+        first: PayloadType,
+        payloads: &[u8],
+    ) -> Vec<u8> {
+        let header = self.header(exchange, message_id);
+        info::protect(&self.keys, &self.last_iv, &header, |builder| {
+            builder.chain(first, payloads)
+        })
+    }
+
+    /// What [`IsakmpSa::seal`] was given, of a first message of either side.
+    pub fn open(&self, datagram: &[u8]) -> Option<(PayloadType, Vec<u8>)> {
+        let message_id = Header::new_checked(datagram).ok()?.message_id;
+        let clear = self
+            .decrypt(datagram, &mut self.first_iv(message_id))
+            .ok()?;
+        let (_, payloads) = hashed(&clear)?;
+        Some((PayloadType(*clear.get(HEADER_LEN)?), payloads.to_vec()))
     }
 
     pub(super) fn encrypt(&self, builder: MessageBuilder, iv: &mut Iv) -> Vec<u8> {

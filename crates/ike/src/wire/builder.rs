@@ -45,6 +45,13 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds payloads that are there already, generic headers and all, the first of type `kind`; nothing may follow them.
+    pub fn chain(mut self, kind: PayloadType, payloads: &[u8]) -> Self {
+        self.bytes[self.link] = kind.0;
+        self.bytes.extend_from_slice(payloads);
+        self
+    }
+
     fn push(&mut self, kind: PayloadType, body: &[u8]) -> usize {
         self.bytes[self.link] = kind.0;
         let start = open(&mut self.bytes, PayloadType::NONE);

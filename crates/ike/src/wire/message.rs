@@ -330,6 +330,30 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Of a message in clear text that begins with a hash: the hash, and all payloads behind it, which it covers. Only types and lengths are
+/// looked at, so that it can be told who has sent a message before it is told what is wrong with it.
+pub fn hashed(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    if Header::new_checked(message).ok()?.next_payload != PayloadType::HASH {
+        return None;
+    }
+    let (mut next, hash, behind) = cut(message.get(HEADER_LEN..)?)?;
+    let mut rest = behind;
+    while next != PayloadType::NONE {
+        (next, _, rest) = cut(rest)?;
+    }
+    Some((hash, behind.get(..behind.len() - rest.len())?))
+}
+
+/// The type that follows, the body of the first payload, and what is behind it.
+fn cut(chain: &[u8]) -> Option<(PayloadType, &[u8], &[u8])> {
+    let [next, _, high, low, ..] = *chain else {
+        return None;
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let (payload, rest) = chain.split_at_checked(length)?;
+    Some((PayloadType(next), payload.get(4..)?, rest))
+}
+
 /// Which payloads a message should have. Vendor ids, notifications and deletes may always come along.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expect<'a> {

@@ -29,7 +29,7 @@ pub use ipsec_doi::{
     AhTransformId, AuthAlgorithm, Encapsulation, EspTransformId, IpcompTransformId, IpsecAttribute,
     SA_LIFE_DURATION_DEFAULT, SIT_IDENTITY_ONLY,
 };
-pub use message::{Cert, Content, Expect, MAX_PAYLOADS, Message, Payload, Unexpected};
+pub use message::{Cert, Content, Expect, MAX_PAYLOADS, Message, Payload, Unexpected, hashed};
 pub use notify::{Delete, MAX_DELETE_SPIS, Notify};
 pub use numbers::{CertEncoding, Doi, ExchangeType, IdType, NotifyType, PayloadType, Protocol};
 pub use oakley::{

@@ -25,13 +25,17 @@ mod timer;
 mod whack;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use ike::v1::IsakmpSa;
+
+use super::Engine;
 use super::connection::StateId;
 use super::event::JobId;
 use super::time::Time;
 use fragment::Fragments;
 use half_open::HalfOpens;
-use table::States;
+use table::{State, States};
 
 /// The timers of the IKE part, fired as `Engine::ike_timer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,4 +61,11 @@ pub struct Ike {
     fragments: Fragments,
     /// Notifications in the clear that may still be sent in the second that began at the time given.
     notify_budget: Option<(Time, u32)>,
+}
+
+impl Engine {
+    /// The ISAKMP SAs that stand, for tests and fuzzing: messages that no peer of ours would send are sealed under them.
+    pub fn isakmp_sas(&self) -> impl Iterator<Item = &Arc<IsakmpSa>> {
+        self.ike.states.iter().filter_map(State::isakmp)
+    }
 }

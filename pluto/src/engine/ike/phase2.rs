@@ -10,7 +10,7 @@ use ipsec_types::Subnet;
 use whack::Rc;
 
 use super::policy::ipsec_policy;
-use super::refusal::{is_verdict, pause_after};
+use super::refusal::pause_after;
 use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
@@ -359,9 +359,11 @@ impl Engine {
         let tries = entry.tries;
         let under = entry.under.map(|(under, _)| under);
         let offered = entry.offered.clone();
-        let over = entry.name.initiator() && is_verdict(error.notify());
+        // What anybody may have sent neither ends anything nor is worth an answer.
+        let proved = error.is_proved();
+        let over = entry.name.initiator() && proved;
         match state {
-            // Genuine, and not what we can take: the peer would only say it again.
+            // Not what we can take: the peer would only say it again.
             Some(_) if over => {
                 entry.exchange = Exchange::Refused;
                 self.attempt_failed(now, id, Some(pause_after(tries)));
@@ -369,7 +371,7 @@ impl Engine {
             Some(waiting) => entry.exchange = Exchange::Quick(waiting),
             None => self.delete_state(now, id, false),
         }
-        if let Some(under) = under {
+        if let Some(under) = under.filter(|_| proved) {
             self.notify_protected(under, &offered, error.notify());
         }
     }

@@ -175,6 +175,14 @@ impl Engine {
                 self.peer_is_at(now, under, local, remote);
                 self.quick_offer(now, under, offer, bytes);
             }
+            // The peer's own mistake: it would only make it again.
+            Err(error) if error.is_proved() => {
+                self.use_message_id(under, header.message_id);
+                self.peer_is_at(now, under, local, remote);
+                self.heard(now, under);
+                self.loglog(about, Rc::LogSerious, error.to_string());
+                self.notify_protected(under, &[], error.notify());
+            }
             Err(error) => self.loglog_unproved(about, Rc::LogSerious, error.to_string()),
         }
     }

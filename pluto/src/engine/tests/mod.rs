@@ -9,4 +9,5 @@ mod oppo;
 mod orientation;
 pub(in crate::engine) mod pair;
 mod routes;
+mod strange;
 mod table;

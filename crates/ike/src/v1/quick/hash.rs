@@ -3,8 +3,8 @@
 
 use super::super::error::Error;
 use super::super::ident::Client;
-use crate::crypto::{Group, check_public};
-use crate::wire::{Expect, Message, Payload, PayloadType};
+use crate::crypto::{Group, check_public, ct_eq};
+use crate::wire::{Expect, Message, PayloadType, hashed};
 
 /// Checks the payloads of QI1 and QR1 and their order (RFC 2409 section 5.5).
 pub(super) fn check_form(message: &Message<'_>) -> Result<(), Error> {
@@ -41,16 +41,22 @@ pub(super) fn check_form(message: &Message<'_>) -> Result<(), Error> {
     }
 }
 
-/// The hash payload in front and its content.
-pub(super) fn first_hash<'m, 'a>(
-    message: &'m Message<'a>,
-) -> Result<(&'m Payload<'a>, &'a [u8]), Error> {
-    let missing = Error::Header("hash payload is missing");
-    message
-        .payloads()
-        .first()
-        .zip(message.hash())
-        .ok_or(missing)
+/// The message in `clear`, if its hash is what `expected` makes of the payloads behind it; first that is asked, for only the peer's own
+/// mistakes are worth an answer.
+pub(super) fn proved<'a>(
+    clear: &'a [u8],
+    (which, message): (u8, &'static str),
+    expected: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Result<Message<'a>, Error> {
+    let Some((received, covered)) = hashed(clear) else {
+        let form = Message::new_decrypted(clear).map_err(Error::from);
+        let missing = Error::Header("hash payload is missing");
+        return Err(form.err().unwrap_or(missing).unproved());
+    };
+    if !ct_eq(received, &expected(covered)) {
+        return Err(Error::Hash { which, message });
+    }
+    Ok(Message::new_decrypted(clear)?)
 }
 
 /// The client identities, the initiator's first, or none.

@@ -14,9 +14,9 @@ use super::super::nat::Nat;
 use super::hash::{self, clients_of};
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, Initiate, NO_SA, Step, Under, Waiting};
-use crate::crypto::{DhKey, Iv, Secret, ct_eq};
+use crate::crypto::{DhKey, Iv, Secret};
 use crate::proposal::{IpsecChoice, read_responder_lifetime};
-use crate::wire::{ExchangeType, Message, MessageBuilder, NotifyType};
+use crate::wire::{ExchangeType, MessageBuilder, NotifyType};
 
 /// Starts Quick Mode over `sa`. With perfect forward secrecy there is something to compute first.
 pub fn initiate(sa: &Arc<IsakmpSa>, request: Initiate, rng: &mut dyn CryptoRng) -> Step {
@@ -147,20 +147,13 @@ impl I1 {
 
     fn read(&self, datagram: &[u8]) -> Result<Read, Error> {
         let mut iv = self.iv.clone();
-        let clear = self.sa.decrypt(datagram, &mut iv)?;
-        let message = Message::new_decrypted(&clear)?;
+        let clear = self.sa.decrypt(datagram, &mut iv);
+        let clear = clear.map_err(Error::unproved)?;
+        let message = hash::proved(&clear, (2, "Quick R1"), |covered| {
+            let keys = &self.sa.keys;
+            keys.hash_2(self.request.message_id, &self.nonce, covered)
+        })?;
         hash::check_form(&message)?;
-        let (first, received) = hash::first_hash(&message)?;
-        let expected =
-            self.sa
-                .keys
-                .hash_2(self.request.message_id, &self.nonce, message.after(first));
-        if !ct_eq(received, &expected) {
-            return Err(Error::Hash {
-                which: 2,
-                message: "Quick R1",
-            });
-        }
         let (answer, _) = message.sa().ok_or(NO_SA)?;
         let choice = self.request.policy.confirm(answer)?;
         let peer_nonce = message.nonce().unwrap_or_default().to_vec();

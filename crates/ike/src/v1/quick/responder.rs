@@ -14,11 +14,11 @@ use super::super::nat::Nat;
 use super::hash;
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, MESSAGE_ID_ZERO, NO_SA, Step, Under, Waiting};
-use crate::crypto::{Iv, Secret, ct_eq};
+use crate::crypto::{Iv, Secret};
 use crate::proposal::{IpsecChoice, IpsecPolicy, Spis, responder_lifetime};
 use crate::wire::{
-    Encapsulation, ExchangeType, Expect, Header, IpsecAttribute, Message, MessageBuilder, Notify,
-    NotifyType, PayloadType, Protocol, Sa,
+    Encapsulation, ExchangeType, Expect, Header, IpsecAttribute, MessageBuilder, Notify,
+    NotifyType, ParseError, PayloadType, Protocol, Sa,
 };
 
 /// QI1 received: what the peer wants. It is genuine; whether it is acceptable is the engine's decision.
@@ -38,23 +38,19 @@ impl Offer {
     /// Decrypts, checks and reads QI1.
     ///
     /// # Errors
-    /// A message that is malformed, or whose hash shows that the peer did not send it.
+    /// A message that is malformed, or whose hash shows that the peer did not send it: [`Error::is_proved`] tells which.
     pub fn read(sa: &Arc<IsakmpSa>, datagram: &[u8]) -> Result<Self, Error> {
-        let message_id = Header::new_checked(datagram)?.message_id;
+        let unproved = |error: ParseError| Error::from(error).unproved();
+        let message_id = Header::new_checked(datagram).map_err(unproved)?.message_id;
         if message_id == 0 {
-            return Err(MESSAGE_ID_ZERO);
+            return Err(MESSAGE_ID_ZERO.unproved());
         }
         let mut iv = sa.first_iv(message_id);
-        let clear = sa.decrypt(datagram, &mut iv)?;
-        let message = Message::new_decrypted(&clear)?;
+        let clear = sa.decrypt(datagram, &mut iv).map_err(Error::unproved)?;
+        let message = hash::proved(&clear, (1, "Quick I1"), |covered| {
+            sa.keys.hash_1(message_id, covered)
+        })?;
         hash::check_form(&message)?;
-        let (first, received) = hash::first_hash(&message)?;
-        if !ct_eq(received, &sa.keys.hash_1(message_id, message.after(first))) {
-            return Err(Error::Hash {
-                which: 1,
-                message: "Quick I1",
-            });
-        }
         let (offered, _) = message.sa().ok_or(NO_SA)?;
         Ok(Self {
             sa: Arc::clone(sa),
@@ -284,21 +280,14 @@ impl R1 {
     }
 
     fn check(&self, datagram: &[u8]) -> Result<(), Error> {
-        let clear = self.sa.decrypt(datagram, &mut self.iv.clone())?;
-        let message = Message::new_decrypted(&clear)?;
+        let clear = self.sa.decrypt(datagram, &mut self.iv.clone());
+        let clear = clear.map_err(Error::unproved)?;
+        let message = hash::proved(&clear, (3, "Quick I2"), |_| self.expected.clone())?;
         message.expect(&Expect {
             first: Some(PayloadType::HASH),
             counts: &[(PayloadType::HASH, 1, 1)],
             tolerated: &[],
         })?;
-        let (_, received) = hash::first_hash(&message)?;
-        if ct_eq(received, &self.expected) {
-            Ok(())
-        } else {
-            Err(Error::Hash {
-                which: 3,
-                message: "Quick I2",
-            })
-        }
+        Ok(())
     }
 }
