@@ -7,6 +7,9 @@
 # make fuzz-module TIME=600   changed packets and PF_KEY messages into klips.ko; FLAVOUR=uml-debug or x86_64 for those kernels
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
+# Tests that run at a time: most of what the end-to-end tests do is to wait.
+THREADS ?= $(shell echo $$(( 2 * $$(nproc) )))
+
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CARGO ?= cargo
@@ -61,7 +64,7 @@ test:
 	testing/kernels/build uml
 	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked --workspace
+	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --workspace
 
 check-debug: FLAVOUR = uml-debug
 check-smp: FLAVOUR = x86_64

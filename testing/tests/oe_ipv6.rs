@@ -5,6 +5,8 @@ use std::time::Duration;
 use testing::internet::{ANCHOR, Internet, Site};
 use testing::{Host, Testbed};
 
+testing::on_both_data_paths!(gateways_for_their_subnets);
+
 /// Gateway's public address, its subnet, the host behind it.
 struct Six {
     outside: &'static str,
@@ -81,7 +83,6 @@ fn ping(net: &Internet<'_>, from: &Host, to: &str) {
     assert_eq!(pinged.status, 0, "{pinged}{trace}");
 }
 
-#[test]
 fn gateways_for_their_subnets() {
     let testbed = Testbed::new();
     let net = Internet::new(&testbed);
