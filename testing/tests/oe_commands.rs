@@ -94,13 +94,32 @@ fn records_that_are_missing_are_told_and_found_once_added() {
     configure(west, "@west.example");
     let said = west.run(VERIFY).exits(1);
     assert_eq!(forward(&said, "west.example"), "[FAILED]");
-    publish(&net, &lines_for(&said, "west.example"));
+    let by_name = lines_for(&said, "west.example");
+    publish(&net, &by_name);
     net.withdraw(&format!("{OWN}."), "TXT");
     net.withdraw(&format!("{OWN}."), "KEY");
     net.commit();
     let said = west.run(VERIFY).ok();
     assert_eq!(forward(&said, "west.example"), "[OK]");
     assert_eq!(reverse(&said, OWN), ["[N/A]", "[N/A]"]);
+
+    // By whichever has the key, where nobody has said who this host is: now the host's name, of which that is not asked.
+    configure(west, "%myid");
+    let said = west.run(VERIFY).exits(1);
+    assert_eq!(reverse(&said, OWN), ["[FAILED]", "[N/A]"]);
+    west.run("hostname west.example").ok();
+    let said = west.run(VERIFY).ok();
+    assert_eq!(forward(&said, "west.example"), "[OK]");
+    assert_eq!(reverse(&said, OWN), ["[N/A]", "[N/A]"]);
+    publish(&net, &lines);
+    net.withdraw("west.example.", "KEY");
+    net.commit();
+    let said = west.run(VERIFY).ok();
+    assert_eq!(forward(&said, "west.example"), "[N/A]");
+    assert_eq!(reverse(&said, OWN), ["[OK]", "[OK]"]);
+    net.withdraw(&format!("{OWN}."), "TXT");
+    net.withdraw(&format!("{OWN}."), "KEY");
+    publish(&net, &by_name);
 
     // Anyone may look.
     configure(&net.plain, "");

@@ -28,6 +28,8 @@ pub(super) struct Wanted {
     names: Vec<Name>,
     /// Opportunistic connections that go by the address: its reverse map is needed.
     by_address: bool,
+    /// Some that go by `%myid`, of which nobody has said what it is: by the host's name, if DNS has the key there, else by the address.
+    by_either: bool,
     /// Their addresses, as far as they are known.
     ends: Vec<IpAddr>,
 }
@@ -39,6 +41,7 @@ impl Wanted {
         let mut wanted = Self {
             names: Vec::new(),
             by_address: false,
+            by_either: false,
             ends: Vec::new(),
         };
         let mut any = false;
@@ -60,6 +63,7 @@ impl Wanted {
                 continue;
             }
             any = true;
+            let guessed = ours.id.as_deref() == Some("%myid") && myid.is_none();
             let id = match ours.id.as_deref() {
                 Some("%myid") => myid.as_deref(),
                 id => id,
@@ -68,7 +72,8 @@ impl Wanted {
                 Some(Ok(name)) if !wanted.names.contains(&name) => wanted.names.push(name),
                 Some(_) => {}
                 None => {
-                    wanted.by_address = true;
+                    wanted.by_address |= !guessed;
+                    wanted.by_either |= guessed;
                     wanted.ends.extend(address_of(&ours.host));
                 }
             }
@@ -78,7 +83,8 @@ impl Wanted {
 
     /// Whether this host needs records in the reverse map of one of its addresses.
     fn needs(&self, address: IpAddr) -> bool {
-        self.by_address && (self.ends.is_empty() || self.ends.contains(&address))
+        (self.by_address || self.by_either)
+            && (self.ends.is_empty() || self.ends.contains(&address))
     }
 }
 
@@ -96,7 +102,7 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
         }
     };
     let mut names: Vec<(Name, bool)> = wanted.names.iter().map(|n| (n.clone(), true)).collect();
-    if names.is_empty()
+    if (names.is_empty() || wanted.by_either)
         && let Ok(name) = Name::parse(&hostname())
         && name.parent().is_some()
     {
@@ -112,6 +118,8 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
             .map(|address| reverse(r, *address, Some(&key), wanted.needs(*address)));
         join(join_all(forward), join_all(reverse))
     });
+    let by_name = wanted.by_either && forward.iter().any(|check| check.finding.is_ok());
+    let by_address = wanted.by_address || wanted.by_either && !by_name;
     let mut all = forward;
     all.push(Check {
         title: "Does the machine have at least one non-private address?".into(),
@@ -119,9 +127,12 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
             false => Ok(None),
             true => Err("only addresses for private use: nobody out there can reach this host, but it can initiate with leftid=@its.name".into()),
         },
-        needed: wanted.by_address,
+        needed: by_address,
     });
-    all.extend(reverse.into_iter().flatten());
+    all.extend(reverse.into_iter().flatten().map(|check| Check {
+        needed: check.needed && by_address,
+        ..check
+    }));
     all
 }
 

@@ -61,6 +61,8 @@ pub struct Config {
     pub no_klips: bool,
     /// The file that keys are logged to, where they are (`keylogfile=`).
     pub key_log: Option<String>,
+    /// The host's name, by which `%myid` may be known.
+    pub host_name: Option<String>,
     /// Our process id, by which answers on PF_KEY are told from those to others.
     pub pid: u32,
     /// NAT traversal.
@@ -107,7 +109,7 @@ pub struct Engine {
     pub(crate) timers: Timers,
     pub(crate) secrets: Secrets,
     pub(crate) public_keys: PublicKeys,
-    /// What `%myid` stands for.
+    /// What `%myid` stands for; the address of a connection's own end if none.
     pub(crate) my_id: Id,
     pub(crate) ike: ike::Ike,
     pub(crate) listening: bool,
@@ -176,12 +178,21 @@ impl Engine {
             Event::KernelUp(up) => self.kernel_up(now, up),
             Event::JobDone { id, result } => self.ike_job_done(now, id, result),
             Event::InterfaceProblem(problem) => self.interface_problem(&problem),
-            Event::Interfaces(interfaces) => self.interfaces_changed(now, interfaces),
+            Event::Interfaces(interfaces) => {
+                self.interfaces_changed(now, interfaces);
+                self.guess_my_id(now);
+            }
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
-            Event::Secrets { secrets, problems } => self.secrets_read(*secrets, &problems),
+            Event::Secrets { secrets, problems } => {
+                self.secrets_read(*secrets, &problems);
+                self.guess_my_id(now);
+            }
             Event::Groups(files) => self.groups_read(now, files),
             Event::LookupDone { id, result } => self.lookup_done(now, id, result),
-            Event::NameServers(servers) => self.name_servers(now, servers),
+            Event::NameServers(servers) => {
+                self.name_servers(now, servers);
+                self.guess_my_id(now);
+            }
         }
         self.run_timers(now);
         if self.shutting_down && self.lanes.idle() && !self.exited {
@@ -208,6 +219,7 @@ impl Engine {
                 Timer::ShuntScan => self.scan_shunts(now),
                 Timer::KernelSilent(seq) => self.kernel_silent(now, seq),
                 Timer::Lookup(id) => self.lookup_silent(now, id),
+                Timer::MyId => self.guess_my_id(now),
                 Timer::Use(state) => self.use_timer(now, state),
             }
         }

@@ -20,6 +20,8 @@ pub enum Timer {
     KernelSilent(u32),
     /// The driver never answered this question to DNS.
     Lookup(LookupId),
+    /// Ask DNS once more who we are.
+    MyId,
     /// Look whether the tunnel of this state is used.
     Use(StateId),
 }

@@ -13,6 +13,7 @@ use testing::{Captured, Host, Testbed};
 testing::on_both_data_paths!(
     gateways_for_their_subnets,
     one_that_can_only_begin,
+    who_nobody_has_said_they_are,
     both_ends_begin_at_once,
     a_key_changes_in_dns,
 );
@@ -143,6 +144,14 @@ fn gateways_for_their_subnets() {
         .says("=> tun0x");
 }
 
+/// For itself alone, by this identity.
+fn by_name(id: &str) -> String {
+    format!(
+        "{SETUP}\toe=no\n\nconn me-to-anyone\n\tleft=%defaultroute\n\tleftrsasigkey=%dnsondemand\n\tright=%opportunistic\n\
+         \trightrsasigkey=%dnsondemand\n\tkeylife=1h\n\trekey=no\n\tkeyingtries=3\n\tleftid={id}\n\tauto=route\n"
+    )
+}
+
 fn one_that_can_only_begin() {
     let testbed = Testbed::new();
     let net = Internet::new(&testbed);
@@ -150,11 +159,7 @@ fn one_that_can_only_begin() {
     net.publish_initiator(&net.north);
     net.commit();
     start(&net.east, &full(&net.east));
-    let north = format!(
-        "{SETUP}\toe=no\n\nconn me-to-anyone\n\tleft=%defaultroute\n\tleftrsasigkey=%dnsondemand\n\tright=%opportunistic\n\
-         \trightrsasigkey=%dnsondemand\n\tkeylife=1h\n\trekey=no\n\tkeyingtries=3\n\tleftid=@north.example\n\tauto=route\n"
-    );
-    start(&net.north, &north);
+    start(&net.north, &by_name("@north.example"));
     let capture = net.public.capture("icmp or esp");
     let time = ping(&net.north.gateway, &net.east.inside_address, 10);
     assert!(time.is_some(), "{}", trace(&net));
@@ -167,6 +172,34 @@ fn one_that_can_only_begin() {
         "{}",
         trace(&net)
     );
+}
+
+/// `%myid` of a host whose name has the key, and of one whose address has it.
+fn who_nobody_has_said_they_are() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    net.publish_site(&net.east);
+    net.publish_initiator(&net.north);
+    net.commit();
+    let east = full(&net.east).replace("\tauto=route", "\tleftid=%myid\n\tauto=route");
+    for (site, conf) in [(&net.east, east), (&net.north, by_name("%myid"))] {
+        let name = site.gateway.name();
+        site.gateway.run(&format!("hostname {name}.example")).ok();
+        start(site, &conf);
+    }
+    let capture = net.public.capture("icmp");
+    let time = ping(&net.north.gateway, &net.east.inside_address, 10);
+    assert!(time.is_some(), "{}", trace(&net));
+    no_ping_in_the_clear(&capture.stop(), &net);
+    for (site, id) in [
+        (&net.east, net.east.address),
+        (&net.north, "@north.example"),
+    ] {
+        site.gateway
+            .run("ipsec auto --status")
+            .ok()
+            .says(&format!("%myid = {id}"));
+    }
 }
 
 /// Whether a ping was answered, and whether it was seen in the clear.

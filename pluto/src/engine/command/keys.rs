@@ -59,14 +59,17 @@ impl Engine {
     }
 
     /// Sets what `%myid` stands for.
-    pub(super) fn whack_my_id(&mut self, client: ClientId, text: &str) {
+    pub(super) fn whack_my_id(&mut self, now: Time, client: ClientId, text: &str) {
         match text.parse::<Id>() {
             Ok(Id::MyId) => self.loglog(
                 About::client(client),
                 Rc::BadId,
                 "bad --myid: %myid cannot stand for itself",
             ),
-            Ok(id) => self.my_id = id,
+            Ok(id) => {
+                self.my_id = id;
+                self.my_id_said(now);
+            }
             Err(error) => self.loglog(
                 About::client(client),
                 Rc::BadId,

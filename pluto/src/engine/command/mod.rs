@@ -42,7 +42,7 @@ impl Engine {
     fn obey(&mut self, now: Time, client: ClientId, request: &Request) {
         let about = About::client(client);
         match request {
-            Request::Connection(description) => self.add_connection(client, description),
+            Request::Connection(description) => self.add_connection(now, client, description),
             Request::Delete { name } => {
                 if let Some(id) = self.named(client, name) {
                     self.delete_connection(now, id, Some(client));
@@ -73,7 +73,7 @@ impl Engine {
             Request::PublicKey { id, add, key, .. } => {
                 self.whack_key(now, client, id, *add, key.as_deref())
             }
-            Request::MyId { id } => self.whack_my_id(client, id),
+            Request::MyId { id } => self.whack_my_id(now, client, id),
             Request::Reread { class } => {
                 self.whack_reread(client);
                 if *class == whack::RereadClass::All {
@@ -113,7 +113,7 @@ impl Engine {
         found
     }
 
-    fn add_connection(&mut self, client: ClientId, description: &whack::Connection) {
+    fn add_connection(&mut self, now: Time, client: ClientId, description: &whack::Connection) {
         let about = About::client(client);
         let (id, oriented) = match self.conns.add(description, &self.addresses) {
             Ok(added) => added,
@@ -133,6 +133,7 @@ impl Engine {
             self.loglog(about, Rc::Comment, text);
         }
         self.check_virtual(id);
+        self.my_id_for(now, id);
         let topology = self
             .conns
             .get(id)

@@ -18,7 +18,7 @@ impl Engine {
             .collect();
         lines.extend(self.nat_status());
         lines.extend(crate::engine::keylog::warning(&self.config));
-        lines.push(format!("%myid = {}", self.my_id));
+        lines.push(self.my_id_status());
         lines.push(self.debug_status());
         lines.push(SPACER.to_owned());
         lines.extend(self.connections_status());

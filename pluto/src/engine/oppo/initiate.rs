@@ -142,18 +142,27 @@ impl Engine {
         let Some(conn) = self.conns.get(template) else {
             return;
         };
-        let query = match self.ourselves(conn) {
-            Ok((gateway, _)) if conn.this.host == Some(ours) => Ok(Query::Keys(gateway)),
-            Ok(_) => Ok(Query::Delegation(ours)),
-            Err(why) => Err(why),
-        };
-        match query {
-            Err(why) => self.attempt_failed_for(now, pair, &why, failure::after_negotiation()),
-            Ok(query) => {
-                self.ask_for(now, pair, query, Asker::Ours(pair));
-                self.ask_for(now, pair, Query::Delegation(theirs), Asker::Theirs(pair));
-            }
+        let me = conn.this.id.clone();
+        if !self.waits_for_my_id(&me, pair) {
+            self.ask_for_ours(now, pair);
         }
+        self.ask_for(now, pair, Query::Delegation(theirs), Asker::Theirs(pair));
+    }
+
+    /// Asks DNS whether we may speak for our client.
+    pub(super) fn ask_for_ours(&mut self, now: Time, pair: Pair) {
+        let attempt = self.oppo.attempts.get(&pair);
+        let Some(conn) = attempt.and_then(|attempt| self.conns.get(attempt.template)) else {
+            return;
+        };
+        let query = match self.ourselves(conn) {
+            Ok((gateway, _)) if conn.this.host == Some(pair.0) => Query::Keys(gateway),
+            Ok(_) => Query::Delegation(pair.0),
+            Err(why) => {
+                return self.attempt_failed_for(now, pair, &why, failure::after_negotiation());
+            }
+        };
+        self.ask_for(now, pair, query, Asker::Ours(pair));
     }
 
     pub(super) fn ask_for(&mut self, now: Time, pair: Pair, query: Query, asker: Asker) {

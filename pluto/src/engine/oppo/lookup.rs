@@ -37,6 +37,10 @@ pub(super) enum Asker {
     VetOurs(u64),
     /// A Quick Mode: whether the peer may speak for its own.
     VetTheirs(u64),
+    /// `%myid`: who speaks for this address of ours.
+    MyAddress(IpAddr),
+    /// `%myid`: the key under the host's name.
+    MyName,
     /// A connection that is loaded: a key for this identity.
     Load(Id, Option<ClientId>, bool),
 }
@@ -161,6 +165,8 @@ impl Engine {
                 }
                 Asker::VetOurs(id) => self.vet_answered(now, id, true, &found),
                 Asker::VetTheirs(id) => self.vet_answered(now, id, false, &found),
+                Asker::MyAddress(addr) => self.my_address_answered(now, addr, &found),
+                Asker::MyName => self.my_name_answered(now, &found),
                 Asker::Load(id, client, add) => self.key_loaded(&id, client, add, &found),
             }
         }

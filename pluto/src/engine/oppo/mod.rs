@@ -1,6 +1,6 @@
 //! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
 //! comes (`respond`), what DNS is asked (`lookup`), what stands where no tunnel does (`failure`), and when tunnels that nobody
-//! uses go (`idle`).
+//! uses go (`idle`); and who we are to them if nobody has said (`my_id`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
 
@@ -11,6 +11,7 @@ mod groups;
 mod idle;
 mod initiate;
 mod lookup;
+mod my_id;
 mod regroup;
 mod respond;
 
@@ -57,6 +58,7 @@ pub(crate) struct Oppo {
     name_servers: Vec<IpAddr>,
     guarded: Vec<super::route::Flow>,
     usage: idle::Usages,
+    my_id: my_id::Guess,
     pub(crate) counts: Counts,
 }
 

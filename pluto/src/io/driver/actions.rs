@@ -71,6 +71,9 @@ impl Driver {
         let rng: StdRng = rand::make_rng();
         let config = Config {
             pid: std::process::id(),
+            host_name: nix::unistd::gethostname()
+                .ok()
+                .and_then(|name| name.into_string().ok()),
             ..options.engine.clone()
         };
         let dns = Dns::new(options.dnssec_rootkey_file.clone(), inputs.clone());

@@ -3,6 +3,7 @@
 mod asking;
 mod failing;
 mod life;
+mod my_id;
 
 use std::sync::OnceLock;
 use std::time::Duration;
