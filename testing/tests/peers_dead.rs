@@ -23,6 +23,7 @@ with_peer!(
     frozen,
     killed_and_started_again,
     at_another_address,
+    moves_while_it_runs,
     asks_after_us,
 );
 with_peer!(
@@ -250,6 +251,64 @@ fn at_another_address(kind: Kind) {
     moves("192.1.2.24", "192.1.2.25", false);
 }
 
+/// strongSwan's configuration, with dead peer detection that begins anew.
+fn strongswan_asking(theirs: &str) -> String {
+    theirs
+        .replace(
+            "version = 1\n",
+            "version = 1\n        keyingtries = 0\n        dpd_delay = 30s\n        dpd_timeout = 120s\n",
+        )
+        .replace(
+            "mode = tunnel\n",
+            "mode = tunnel\n                dpd_action = restart\n",
+        )
+}
+
+/// A road warrior whose address changes while it runs, under traffic. In IKEv1 there is no word for that: it begins anew from there, or
+/// we find that it does not answer any more. In the end it has no address at all, for longer than anybody may be silent.
+fn moves_while_it_runs(kind: Kind) {
+    let testbed = Testbed::new();
+    let bench = Watched(Bench::new(&testbed, kind));
+    let (west, east) = (&bench.0.net().west, &bench.0.net().east);
+    let row = plain_row(kind);
+    let ours = bench.0.ours_of(&row);
+    let ours = ours.replace("right=192.1.2.23", "right=%any") + DPD + "\tdpdaction=clear\n";
+    let theirs = bench.0.theirs_of(&row);
+    let theirs = theirs.replace("local_addrs = 192.1.2.23", "local_addrs = %any");
+    let theirs = strongswan_asking(&theirs);
+    bench.0.load_texts(&ours, &theirs).unwrap();
+    bench.up(Role::They);
+    let process = east.run("pgrep -x charon").ok().stdout;
+    let _traffic = bench.0.net().sunset.spawn("exec ping -n -q -i 1 192.0.2.1");
+
+    let gone = |from: &str| format!("! ipsec auto --status | grep -F '{from}'");
+    let gets = |to: &str| {
+        let script = format!(
+            "ip addr flush dev eth1 && ip addr add {to}/24 dev eth1 && ip route replace default via 192.1.2.254"
+        );
+        east.run(&script).ok();
+    };
+    let here = |to: &str| {
+        bench.west(DEAD + AGAIN, &format!("ipsec eroute | grep -F '@{to}'"));
+        bench.reaches(10);
+    };
+    for (from, to) in [("192.1.2.23", "192.1.2.24"), ("192.1.2.24", "192.1.2.25")] {
+        gets(to);
+        bench.west(DEAD, &gone(from));
+        here(to);
+        west.run_for("sleep 60", Duration::from_secs(120)).ok();
+        bench.reaches(1);
+    }
+
+    east.run("ip addr flush dev eth1").ok();
+    bench.west(DEAD, &gone("192.1.2.25"));
+    west.run("ipsec eroute").ok().never_says("192.0.2.0");
+    west.run_for("sleep 200", Duration::from_secs(260)).ok();
+    gets("192.1.2.26");
+    here("192.1.2.26");
+    assert_eq!(east.run("pgrep -x charon").ok().stdout, process);
+}
+
 /// It is configured to ask after us and to begin anew.
 fn asks_after_us(kind: Kind) {
     let testbed = Testbed::new();
@@ -257,15 +316,7 @@ fn asks_after_us(kind: Kind) {
     let (west, peer) = (&bench.0.net().west, bench.0.peer());
     bench.tunnel(Role::They, "", |theirs| match kind {
         Kind::Libreswan => format!("{theirs}{DPD}\tdpdaction=restart\n"),
-        _ => theirs
-            .replace(
-                "version = 1\n",
-                "version = 1\n        keyingtries = 0\n        dpd_delay = 30s\n        dpd_timeout = 120s\n",
-            )
-            .replace(
-                "mode = tunnel\n",
-                "mode = tunnel\n                dpd_action = restart\n",
-            ),
+        _ => strongswan_asking(&theirs),
     });
 
     if kind == Kind::Libreswan {

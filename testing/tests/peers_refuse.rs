@@ -4,7 +4,7 @@ use testing::interop::{Bench, Mode, Role, Row, SUITES, Suite, plain_row};
 use testing::peer::Kind;
 use testing::{Keys, Output, Testbed};
 
-testing::in_test_kernel!(libreswan);
+testing::in_test_kernel!(libreswan, libreswan_hears_that_we_cant_install);
 
 /// strongSwan with ESP in user space, which needs no test kernel.
 #[test]
@@ -82,10 +82,18 @@ fn refuses(kind: Kind) {
     assert!(said.contains(answer), "{}", why(&said));
 }
 
-/// Our updown command fails, so that nothing can be routed: the peer's user reads why it does not come up.
 #[test]
 fn strongswan_hears_that_we_cant_install() {
-    let kind = Kind::Libipsec;
+    hears_that_we_cant_install(Kind::Libipsec, "received NO_PROPOSAL_CHOSEN error notify");
+}
+
+/// It shows what it hears, and goes on asking until it has asked often enough.
+fn libreswan_hears_that_we_cant_install() {
+    hears_that_we_cant_install(Kind::Libreswan, "informational payload NO_PROPOSAL_CHOSEN");
+}
+
+/// Our updown command fails, so that nothing can be routed: the peer's user reads why it does not come up.
+fn hears_that_we_cant_install(kind: Kind, heard: &str) {
     let testbed = Testbed::new();
     let bench = Bench::new(&testbed, kind);
     let row = plain_row(kind);
@@ -93,9 +101,15 @@ fn strongswan_hears_that_we_cant_install() {
     bench.load_apart((&row, more), &row).unwrap();
     bench.up(Role::They).unwrap_err();
     let (west, log) = (&bench.net().west, bench.peer().log());
-    let heard = "received NO_PROPOSAL_CHOSEN error notify";
     assert!(log.contains(heard), "{}\n{log}", west.log());
     west.run("grep 'the IPsec SA could not be installed' /run/pluto/pluto.log")
         .ok();
     west.run("ipsec spi").ok().never_says("esp0x");
+
+    // Mended, it comes up.
+    bench.load(&row).unwrap();
+    if let Err(error) = bench.up(Role::They) {
+        panic!("{error}\n{}\n{}", west.log(), bench.peer().log());
+    }
+    west.run("ipsec spi").ok().says("esp0x");
 }
