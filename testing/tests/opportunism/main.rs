@@ -1,6 +1,9 @@
 //! Gateways whose administrators never met, with real DNS between them: the set-ups of the documentation, and what disturbs them.
-//! What policy groups do is in `policies`, many destinations are in `scan`.
+//! What policy groups do is in `policies`, many destinations are in `scan`, servers that lie in `dns_lies`.
 
+mod dns_lies;
+mod ipv6;
+mod oetest;
 mod policies;
 mod restart;
 mod scan;
@@ -243,10 +246,9 @@ fn both_ends_begin_at_once() {
         "ping -n -i 0.2 -c 20 -W 10 192.0.2.1",
         Duration::from_secs(30),
     );
-    assert!(
-        west.contains(" 0% packet loss") || west.contains("% packet loss"),
-        "{west}"
-    );
+    // What is sent while there is no tunnel yet is held, of each pair the latest.
+    let answered = west.lines().filter(|line| line.contains("time=")).count();
+    assert!(answered >= 12, "{west}\n{}", trace(&net));
     drop(east);
     assert!(
         ping(&net.west.inside, "192.0.2.1", 5).is_some(),
