@@ -24,7 +24,7 @@ impl Request {
     /// Checks every value against its limits.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
-            Request::Connection(c) => c.validate(),
+            Request::Connection(c) | Request::Replace(c) => c.validate(),
             Request::Delete { name } => word("Delete.name", name, NAME_MAX),
             Request::Route { name } => word("Route.name", name, NAME_MAX),
             Request::Unroute { name } => word("Unroute.name", name, NAME_MAX),

@@ -43,6 +43,7 @@ fn every_request() -> Vec<Request> {
     let name = || "net-to-net".to_string();
     vec![
         Request::Connection(Box::new(connection())),
+        Request::Replace(Box::new(connection())),
         Request::Delete { name: name() },
         Request::Route { name: name() },
         Request::Unroute { name: name() },

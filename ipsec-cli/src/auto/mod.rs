@@ -43,6 +43,7 @@ fn perform(options: &Options) -> u8 {
         crate::print(&showonly::script(&requests));
         return 0;
     }
+    let requests = replacing_groups(requests);
     for (i, request) in requests.iter().enumerate() {
         // A connection that is to be replaced need not be there yet.
         let may_be_missing = matches!(request, Request::Delete { .. }) && i + 1 < requests.len();
@@ -63,6 +64,19 @@ fn perform(options: &Options) -> u8 {
         }
     }
     0
+}
+
+/// A policy group is not deleted before it is added again: its blocks would stand open.
+fn replacing_groups(mut requests: Vec<Request>) -> Vec<Request> {
+    if let [Request::Delete { .. }, .., Request::Connection(new)] = &requests[..]
+        && new.policy.group
+    {
+        let new = Request::Replace(new.clone());
+        requests.pop();
+        requests.remove(0);
+        requests.push(new);
+    }
+    requests
 }
 
 /// Puts one request to pluto; gives the exit status of its answer.

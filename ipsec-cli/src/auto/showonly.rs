@@ -23,7 +23,7 @@ pub fn script(requests: &[Request]) -> String {
 fn command(request: &Request) -> String {
     let named = |name: &str, what: &str| format!("ipsec whack --name {name} --{what}");
     match request {
-        Request::Connection(connection) => describe(connection),
+        Request::Connection(connection) | Request::Replace(connection) => describe(connection),
         Request::Delete { name } => named(name, "delete"),
         Request::Route { name } => named(name, "route"),
         Request::Unroute { name } => named(name, "unroute"),

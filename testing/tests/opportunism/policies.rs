@@ -11,6 +11,7 @@ testing::on_both_data_paths!(
     each_group_with_each_kind_of_peer,
     a_policy_file_changes_under_traffic,
     a_block_moves_under_traffic,
+    a_group_is_replaced_under_traffic,
 );
 
 const GROUPS: [&str; 5] = [
@@ -216,4 +217,34 @@ fn a_block_moves_under_traffic() {
     let captured = capture.stop();
     assert!(captured.packets("esp").len() > 10);
     no_ping_in_the_clear(&captured, &net);
+}
+
+/// A group that forbids the clear is given to pluto anew, with another word in its section.
+fn a_group_is_replaced_under_traffic() {
+    let testbed = Testbed::new();
+    let net = private(&testbed, &all_groups());
+    let west = &net.west.gateway;
+    let capture = net.public.capture("icmp or esp");
+    let pings = west.spawn("exec ping -n -q -i 0.01 192.0.2.1");
+    for life in ["1h", "2h", "1h"] {
+        let section = format!(
+            "\nconn private\n\tleft=%defaultroute\n\tleftid=%myid\n\tleftrsasigkey=%dnsondemand\n\tright=%opportunisticgroup\n\
+             \trightrsasigkey=%dnsondemand\n\tfailureshunt=drop\n\tkeylife={life}\n\trekey=no\n\tauto=route\n"
+        );
+        west.conf(&(all_groups() + &section));
+        west.run("ipsec auto --replace private").ok();
+        // What stands for its block stands there when that has answered.
+        west.run("ipsec eroute").ok().says("192.0.2.0/24");
+        west.wait_for("ping -n -q -c 1 -W 1 192.0.2.1", Duration::from_secs(15));
+        let seconds = if life == "1h" { 3600 } else { 7200 };
+        west.run("ipsec auto --status | grep '\"private#192.0.2.0/24\"'")
+            .ok()
+            .says(&format!("ipsec_life: {seconds}s"));
+    }
+    drop(pings);
+    let captured = capture.stop();
+    assert!(captured.packets("esp").len() > 10);
+    // East forbids nothing, and what it answers once its tunnel has gone goes by the net that both are on.
+    let clear = captured.packets("icmp[icmptype] == 8");
+    assert_eq!(clear, Vec::<String>::new(), "{}", trace(&net));
 }

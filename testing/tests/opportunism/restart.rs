@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use testing::internet::Internet;
 use testing::{Background, Capture, Testbed};
 
-use super::{full, no_ping_in_the_clear, ping, published, start, trace};
+use super::{SETUP, full, no_ping_in_the_clear, ping, published, seen, start, trace};
 
 testing::on_both_data_paths!(
     a_gateway_that_dies_is_met_again,
@@ -108,11 +108,49 @@ fn a_closed_policy_stays_closed_while_klips_is_dead() {
     west.run("pkill -9 -x 'pluto|klipsd'; sleep 0.5; ipsec setup start")
         .ok();
     recovers(&net, traffic, 40);
-    // A policy that would let pass is not cut off.
-    west.run("ipsec setup stop").ok();
-    start(&net.west, &full(&net.west));
-    west.run("ip route show")
-        .ok()
-        .says("0.0.0.0/1 via")
-        .never_says("noipsec0");
+}
+
+/// A policy that would let pass is not cut off: by itself, and by groups, where one begins tunnels and one only answers.
+#[test]
+fn a_passing_policy_passes_while_klips_is_dead() {
+    let testbed = Testbed::new();
+    let net = published(&testbed);
+    let west = &net.west.gateway;
+    west.run("mkdir -p /etc/ipsec.d/policies").ok();
+    let setup =
+        format!("{SETUP}\toe=yes\n\tplutorestartoncrash=no\n\nconn packetdefault\n\tauto=ignore\n");
+    let by_itself = full(&net.west).replace(SETUP, &format!("{SETUP}\tplutorestartoncrash=no\n"));
+    let south = &net.south.inside_address;
+    for (group, conf) in [
+        ("", &by_itself),
+        ("private-or-clear", &setup),
+        ("clear-or-private", &setup),
+    ] {
+        for name in ["private-or-clear", "clear-or-private"] {
+            let blocks = if name == group { "192.0.4.0/24\n" } else { "" };
+            west.write(&format!("/etc/ipsec.d/policies/{name}"), blocks);
+        }
+        start(&net.west, conf);
+        // Without a key it goes in the clear, by a shunt.
+        assert_eq!(
+            seen(&net, west, south, 10),
+            (true, true),
+            "{group}: {}",
+            trace(&net)
+        );
+        west.run("ipsec eroute | grep %pass").ok();
+        west.run("pkill -9 -x 'pluto|klipsd'").ok();
+        west.wait_for(
+            "! pgrep -x klipsd && ! ip link show ipsec0",
+            Duration::from_secs(10),
+        );
+        assert_eq!(
+            seen(&net, west, south, 5),
+            (true, true),
+            "{group}: {}",
+            trace(&net)
+        );
+        west.run("pgrep -x klipsd").exits(1);
+        west.run("ipsec setup stop").ok();
+    }
 }

@@ -17,6 +17,9 @@ pub use connection::{
 pub enum Request {
     /// Add a connection description.
     Connection(Box<Connection>),
+    /// Put a connection description in the place of the one of its name, if there is one. A policy group stays routed if it was, and
+    /// its blocks are never open meanwhile.
+    Replace(Box<Connection>),
     /// Delete a connection description with its states, its instances and its route.
     Delete {
         /// Name of the connection.

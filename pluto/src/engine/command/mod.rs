@@ -42,7 +42,10 @@ impl Engine {
     fn obey(&mut self, now: Time, client: ClientId, request: &Request) {
         let about = About::client(client);
         match request {
-            Request::Connection(description) => self.add_connection(now, client, description),
+            Request::Connection(description) => {
+                self.add_connection(now, client, description);
+            }
+            Request::Replace(description) => self.replace_connection(now, client, description),
             Request::Delete { name } => {
                 if let Some(id) = self.named(client, name) {
                     self.delete_connection(now, id, Some(client));
@@ -113,13 +116,18 @@ impl Engine {
         found
     }
 
-    fn add_connection(&mut self, now: Time, client: ClientId, description: &whack::Connection) {
+    fn add_connection(
+        &mut self,
+        now: Time,
+        client: ClientId,
+        description: &whack::Connection,
+    ) -> Option<ConnId> {
         let about = About::client(client);
         let (id, oriented) = match self.conns.add(description, &self.addresses) {
             Ok(added) => added,
             Err(error) => {
                 self.loglog(about, error.rc(), error.to_string());
-                return;
+                return None;
             }
         };
         if let Err(error) = oriented {
@@ -146,6 +154,30 @@ impl Engine {
         self.debug(About::conn(id), whack::DebugClass::Control, || topology);
         if description.policy.group && self.listening {
             self.read_groups(Some(client));
+        }
+        Some(id)
+    }
+
+    fn replace_connection(&mut self, now: Time, client: ClientId, description: &whack::Connection) {
+        let old = self.conns.configured(&description.name);
+        let old = old.map(|conn| (conn.id(), conn.kind, conn.policy.grouted));
+        let Some((old, Kind::Group, routed)) = old.filter(|_| description.policy.group) else {
+            if let Some((old, ..)) = old {
+                self.delete_connection(now, old, Some(client));
+            }
+            self.add_connection(now, client, description);
+            return;
+        };
+        // Its name is free then, and what stands for its blocks stays until the new one's are routed.
+        self.conns.edit(old, |conn| conn.kind = Kind::GoingAway);
+        let Some(new) = self.add_connection(now, client, description) else {
+            self.conns.edit(old, |conn| conn.kind = Kind::Group);
+            return;
+        };
+        self.conns.edit(new, |conn| conn.policy.grouted = routed);
+        self.conns.remove(old);
+        if !self.listening {
+            self.apply_groups(now);
         }
     }
 

@@ -212,6 +212,46 @@ fn a_block_that_moves_never_stands_open() {
 }
 
 #[test]
+fn a_group_that_is_replaced_never_stands_open() {
+    let mut us = groups();
+    files(&mut us, &[("private", &["10.0.0.0/8"])]);
+    for (shunt, before, said) in [
+        (Shunt::Reject, "%trap", "%reject"),
+        (Shunt::Drop, "%reject", "%drop"),
+    ] {
+        us.history = Some(vec![us.eroutes()]);
+        let new = group("private", shunt, Failure::None, false);
+        assert_eq!(us.status_of(Request::Replace(Box::new(new))), 0);
+        assert_eq!(stood_for(&us, "10.0.0.0/8"), [before, said]);
+        assert_eq!(us.engine.connections().len(), 5);
+    }
+    // It is still routed, and goes as others do.
+    files(&mut us, &[("private", &["10.1.0.0/16"])]);
+    assert_eq!(us.eroutes(), ["192.1.2.23/32 -> 10.1.0.0/16 => %drop"]);
+    us.ask(Request::Delete {
+        name: "private".into(),
+    });
+    assert!(us.eroutes().is_empty());
+    // What is wrong with the new one leaves the old one; what was not routed is not.
+    files(&mut us, &[("block", &["10.0.0.0/8"])]);
+    let mut bad = group("block", Shunt::Drop, Failure::None, false);
+    bad.left.id = Some("@@@".into());
+    bad.left.protoport.proto = 6;
+    assert_ne!(us.status_of(Request::Replace(Box::new(bad))), 0);
+    assert_eq!(us.eroutes(), ["192.1.2.23/32 -> 10.0.0.0/8 => %reject"]);
+    us.ask(Request::Unroute {
+        name: "block".into(),
+    });
+    let new = group("block", Shunt::Drop, Failure::None, false);
+    assert_eq!(us.status_of(Request::Replace(Box::new(new))), 0);
+    assert!(us.eroutes().is_empty());
+    // One that is not there is added.
+    let new = group("private", Shunt::Reject, Failure::None, false);
+    assert_eq!(us.status_of(Request::Replace(Box::new(new))), 0);
+    assert_eq!(us.route("private"), 0);
+}
+
+#[test]
 fn a_block_that_cannot_move_stays_as_it_is() {
     let mut us = groups();
     files(&mut us, &[("private", &["10.0.0.0/8"])]);
