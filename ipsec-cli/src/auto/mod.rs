@@ -1,12 +1,13 @@
 //! `ipsec auto`: what ipsec.conf says about automatically keyed connections, put to pluto.
 
 pub mod connection;
+pub mod ends;
 mod options;
 mod showonly;
 
 use crate::paths::{Paths, VERSION};
 use crate::{diagnose, net};
-use connection::Routes;
+use ends::Routes;
 use ipsec_conf::{Auto, Config, clashes};
 use options::{Operation, Options};
 use whack::{Client, ClientError, ListClass, Rc, Reply, Request, RereadClass};

@@ -5,7 +5,7 @@
 mod plan;
 mod step;
 
-use crate::auto::connection::{self, Routes};
+use crate::auto::ends::{self, Routes};
 use crate::klips::common::{self, Common};
 use crate::paths::Paths;
 use crate::{diagnose, net};
@@ -102,7 +102,7 @@ fn plan(config: &Config, name: &str, iam: Option<&Here>, other: bool) -> Result<
         unusable()
     };
     let conn = diagnose::usable(config, config.conn(name)).ok_or_else(unusable)?;
-    let ends = connection::ends(&conn, &mut Routes::new(net::default_route)).map_err(told)?;
+    let ends = ends::ends(&conn, &mut Routes::new(net::default_route)).map_err(told)?;
     let here = match iam {
         Some(here) => here.clone(),
         None => find(ends.map(|end| end.address))?,

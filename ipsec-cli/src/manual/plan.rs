@@ -1,7 +1,8 @@
 //! A manually keyed connection as this host sees it: its SAs in both directions, and the steps up and down.
 
 use super::step::{Step, Undo, Verb};
-use crate::auto::connection::{Gateway, complain};
+use crate::auto::connection::complain;
+use crate::auto::ends::Gateway;
 use ipsec_conf::{Conn, ConnType, Diagnostic, Side};
 use ipsec_types::{EspSuite, SaId, SaProto, Spi, Subnet};
 use std::net::IpAddr;

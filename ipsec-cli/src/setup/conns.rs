@@ -1,7 +1,8 @@
 //! The connections that are loaded at startup: all added, then pluto listens, then they are routed, then started.
 
 use super::{Context, start};
-use crate::auto::connection::{self, Routes};
+use crate::auto::connection;
+use crate::auto::ends::Routes;
 use crate::auto::send;
 use crate::paths::Paths;
 use crate::{diagnose, manual, net};
