@@ -87,6 +87,9 @@ impl Engine {
         let guess = &mut self.oppo.my_id;
         (guess.named, guess.unanswered, guess.address) = (false, false, None);
         guess.open = questions.iter().map(|(_, asker)| asker.clone()).collect();
+        if questions.is_empty() {
+            return self.my_id_concluded(now);
+        }
         for (query, asker) in questions {
             self.look_up(now, query, asker);
         }
@@ -147,6 +150,11 @@ impl Engine {
         }
         let open = core::mem::take(&mut guess.open);
         self.forget_lookups(&open);
+        self.my_id_concluded(now);
+    }
+
+    /// All that is asked is answered, or what matters is.
+    fn my_id_concluded(&mut self, now: Time) {
         let guess = &mut self.oppo.my_id;
         let name = self.config.host_name.clone().filter(|_| guess.named);
         let name = name.map_or(Id::None, |name| Id::from(KnownId::Fqdn(name)));

@@ -97,8 +97,15 @@ fn what_dns_does_not_have_is_asked_for_again() {
     Dns(&mut pair).key(NAME, keys()[1].public(), Security::Secure);
     pair.sleep(901);
     west_is(&mut pair, NAME);
-    // Without its key nobody is anybody.
+    // With another key it is nobody, and without any.
     own_key(&mut pair.west, &keys()[0]);
+    west_is(&mut pair, "(none)");
+    own_key(&mut pair.west, &keys()[1]);
+    west_is(&mut pair, NAME);
+    pair.west.give(Event::Secrets {
+        secrets: Box::default(),
+        problems: Vec::new(),
+    });
     west_is(&mut pair, "(none)");
 }
 
