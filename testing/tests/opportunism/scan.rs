@@ -8,10 +8,11 @@ use testing::{Host, Testbed};
 
 use super::{delegation, full, ping, start, trace};
 
+testing::on_both_data_paths!(a_scan_disturbs_no_tunnel);
+
 /// What pluto may have in KiB after a scan that it had not before: pages of which some bytes are in use.
 const SLACK: u64 = 2 * 1024;
 
-#[test]
 fn a_scan_disturbs_no_tunnel() {
     scan(10_000, 500);
 }
