@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -295,9 +295,7 @@ fn the_caller_returns_when_the_daemon_is_ready_or_has_failed() {
 
     // SIGTERM ends it in order.
     kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
-    while dir.path().join("p.pid").exists() {
-        thread::sleep(Duration::from_millis(10));
-    }
+    gone(&dir.path().join("p.pid"));
     assert!(!dir.path().join("p.ctl").exists());
     let log = fs::read_to_string(dir.path().join("log")).unwrap();
     assert!(
@@ -305,6 +303,34 @@ fn the_caller_returns_when_the_daemon_is_ready_or_has_failed() {
         "{log}"
     );
     assert!(log.contains("shutting down"), "{log}");
+}
+
+fn gone(file: &Path) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while file.exists() {
+        assert!(Instant::now() < until, "{} is still there", file.display());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// As soon as the caller returns, or sooner.
+#[test]
+fn it_ends_in_order_however_early_it_is_told_to() {
+    for round in 0..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let started = Command::new(PLUTO)
+            .args(["--noklips", "--ctlbase"])
+            .arg(dir.path().join("p"))
+            .arg("--logfile")
+            .arg(dir.path().join("log"))
+            .status();
+        assert!(started.unwrap().success());
+        let pid = fs::read_to_string(dir.path().join("p.pid")).unwrap();
+        kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
+        gone(&dir.path().join("p.pid"));
+        let log = fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(log.contains("shutting down"), "{round}: {log}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::{
     process::ExitCode,
 };
 
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{self, ForkResult};
 
 /// Why the daemon did not start.
@@ -30,12 +31,33 @@ impl StartError {
     }
 }
 
+/// Signals that end the daemon or have it read again.
+fn heeded() -> SigSet {
+    SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
+}
+
+/// Signals that came since the daemon began to start are heeded from here on; to be called when somebody waits for them.
+///
+/// # Errors
+/// The system's.
+pub fn heed_signals() -> nix::Result<()> {
+    heeded().thread_unblock()
+}
+
+/// Starts with signals held: one that came between being ready and waiting for signals would leave files behind.
+fn guarded<T>(start: impl FnOnce() -> Result<T, StartError>) -> Result<T, StartError> {
+    heeded()
+        .thread_block()
+        .map_err(|error| StartError::new(format_args!("signals: {error}")))?;
+    start()
+}
+
 /// Starts and runs in this process.
 pub fn in_foreground<T>(
     start: impl FnOnce() -> Result<T, StartError>,
     run: impl FnOnce(T) -> u8,
 ) -> ExitCode {
-    match start() {
+    match guarded(start) {
         Ok(ready) => {
             println!("Pluto initialized");
             run(ready).into()
@@ -110,7 +132,7 @@ fn daemon<T>(
     start: impl FnOnce() -> Result<T, StartError>,
     run: impl FnOnce(T) -> u8,
 ) -> ExitCode {
-    let ready = start().and_then(|ready| {
+    let ready = guarded(start).and_then(|ready| {
         leave_terminal(keep_stderr).map_err(|e| StartError::new(format_args!("/dev/null: {e}")))?;
         Ok(ready)
     });

@@ -25,7 +25,7 @@ use whack::Request;
 use super::{
     client::Outbox,
     control::Control,
-    log,
+    daemon, log,
     net::{
         interfaces,
         sockets::{Ports, Sockets},
@@ -214,5 +214,5 @@ fn watch_signals(inputs: &mpsc::Sender<Input>) -> io::Result<()> {
             }
         });
     }
-    Ok(())
+    Ok(daemon::heed_signals()?)
 }
