@@ -29,9 +29,6 @@ fn description(n: u32) -> whack::Connection {
     let mut right = whack::End::new(whack::Host::Addr(Ipv4Addr::new(192, 1, 2, 23).into()));
     right.client = Some("192.168.0.0/16".parse().expect("a subnet"));
     whack::Connection {
-        name: format!("conn-{n}"),
-        left,
-        right,
         policy: whack::Policy {
             psk: true,
             encrypt: true,
@@ -39,14 +36,7 @@ fn description(n: u32) -> whack::Connection {
             pfs: true,
             ..Default::default()
         },
-        lifetimes: whack::Lifetimes::default(),
-        fragmentation: Default::default(),
-        dpd: Default::default(),
-        ike: None,
-        esp: None,
-        pfsgroup: None,
-        ipv6: false,
-        tunnel_ipv6: false,
+        ..whack::Connection::new(format!("conn-{n}"), left, right)
     }
 }
 

@@ -50,9 +50,6 @@ fn conn(addr: IpAddr) -> whack::Connection {
     right.client = Some("0.0.0.0/0".parse().expect("a subnet"));
     right.key_from_dns_on_demand = true;
     whack::Connection {
-        name: "private-or-clear".into(),
-        left,
-        right,
         policy: whack::Policy {
             rsasig: true,
             encrypt: true,
@@ -67,13 +64,7 @@ fn conn(addr: IpAddr) -> whack::Connection {
             ipsec: 3600,
             ..Default::default()
         },
-        fragmentation: Default::default(),
-        dpd: Default::default(),
-        ike: None,
-        esp: None,
-        pfsgroup: None,
-        ipv6: false,
-        tunnel_ipv6: false,
+        ..whack::Connection::new("private-or-clear", left, right)
     }
 }
 

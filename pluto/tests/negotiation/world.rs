@@ -357,9 +357,6 @@ pub fn conn(name: &str, west_net: &str, east_net: &str) -> whack::Connection {
     right.id = Some("@east".into());
     right.updown = Some("ipsec _updown".into());
     whack::Connection {
-        name: name.into(),
-        left,
-        right,
         policy: whack::Policy {
             psk: true,
             encrypt: true,
@@ -367,14 +364,8 @@ pub fn conn(name: &str, west_net: &str, east_net: &str) -> whack::Connection {
             pfs: true,
             ..Default::default()
         },
-        lifetimes: whack::Lifetimes::default(),
-        fragmentation: Default::default(),
-        dpd: Default::default(),
         ike: Some("3des-sha1-modp1024!".into()),
-        esp: None,
-        pfsgroup: None,
-        ipv6: false,
-        tunnel_ipv6: false,
+        ..whack::Connection::new(name, left, right)
     }
 }
 

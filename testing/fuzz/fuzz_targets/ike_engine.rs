@@ -281,9 +281,6 @@ fn connection() -> whack::Connection {
         ..End::new(Host::Addr(address.parse().unwrap()))
     };
     whack::Connection {
-        name: NAME.into(),
-        left: end(ADDRESSES[1], "10.0.1.0/24", "@west"),
-        right: end(ADDRESSES[0], "10.0.2.0/24", "@east"),
         policy: whack::Policy {
             psk: true,
             encrypt: true,
@@ -295,12 +292,11 @@ fn connection() -> whack::Connection {
             keying_tries: 0,
             ..Default::default()
         },
-        fragmentation: Default::default(),
-        dpd: Default::default(),
         ike: Some("aes128-sha1-dh31!".into()),
-        esp: None,
-        pfsgroup: None,
-        ipv6: false,
-        tunnel_ipv6: false,
+        ..whack::Connection::new(
+            NAME,
+            end(ADDRESSES[1], "10.0.1.0/24", "@west"),
+            end(ADDRESSES[0], "10.0.2.0/24", "@east"),
+        )
     }
 }

@@ -38,6 +38,26 @@ pub struct Connection {
     pub tunnel_ipv6: bool,
 }
 
+impl Connection {
+    /// A connection of which nothing is told but its ends, both families IPv4.
+    pub fn new(name: impl Into<String>, left: End, right: End) -> Connection {
+        Connection {
+            name: name.into(),
+            left,
+            right,
+            policy: Policy::default(),
+            lifetimes: Lifetimes::default(),
+            dpd: Dpd::default(),
+            fragmentation: Fragmentation::default(),
+            ike: None,
+            esp: None,
+            pfsgroup: None,
+            ipv6: false,
+            tunnel_ipv6: false,
+        }
+    }
+}
+
 /// One end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

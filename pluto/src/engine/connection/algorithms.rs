@@ -105,21 +105,11 @@ mod tests {
     fn connection() -> whack::Connection {
         let end = |addr: [u8; 4]| whack::End::new(whack::Host::Addr(addr.into()));
         whack::Connection {
-            name: "n".into(),
-            left: end([192, 0, 2, 1]),
-            right: end([192, 0, 2, 2]),
             policy: whack::Policy {
                 encrypt: true,
                 ..whack::Policy::default()
             },
-            lifetimes: whack::Lifetimes::default(),
-            ike: None,
-            esp: None,
-            pfsgroup: None,
-            dpd: whack::Dpd::default(),
-            fragmentation: whack::Fragmentation::default(),
-            ipv6: false,
-            tunnel_ipv6: false,
+            ..whack::Connection::new("n", end([192, 0, 2, 1]), end([192, 0, 2, 2]))
         }
     }
 

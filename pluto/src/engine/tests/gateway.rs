@@ -454,9 +454,6 @@ pub(in crate::engine) fn net_to_net(name: &str) -> whack::Connection {
     right.updown = Some("ipsec _updown".into());
     right.nexthop = Some(addr("192.1.2.254"));
     whack::Connection {
-        name: name.into(),
-        left,
-        right,
         policy: whack::Policy {
             psk: true,
             encrypt: true,
@@ -464,14 +461,7 @@ pub(in crate::engine) fn net_to_net(name: &str) -> whack::Connection {
             pfs: true,
             ..Default::default()
         },
-        lifetimes: whack::Lifetimes::default(),
-        fragmentation: Default::default(),
-        dpd: Default::default(),
-        ike: None,
-        esp: None,
-        pfsgroup: None,
-        ipv6: false,
-        tunnel_ipv6: false,
+        ..whack::Connection::new(name, left, right)
     }
 }
 
