@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::connection::StateId;
 use super::event::LookupId;
 use super::ike::IkeTimer;
-use super::room::give_back;
+use super::room::take;
 use super::time::Time;
 
 /// What fires.
@@ -46,9 +46,7 @@ impl Timers {
 
     /// Forgets `timer`; tells whether it was set.
     pub fn cancel(&mut self, timer: &Timer) -> bool {
-        let key = self.keys.remove(timer);
-        give_back(&mut self.keys);
-        key.is_some_and(|key| self.queue.remove(&key).is_some())
+        take(&mut self.keys, timer).is_some_and(|key| self.queue.remove(&key).is_some())
     }
 
     /// When `timer` will fire.
@@ -68,8 +66,7 @@ impl Timers {
             return None;
         }
         let timer = entry.remove();
-        self.keys.remove(&timer);
-        give_back(&mut self.keys);
+        take(&mut self.keys, &timer);
         Some(timer)
     }
 

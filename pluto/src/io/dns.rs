@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{driver::Input, memory};
-use crate::engine::{LookupId, room::give_back};
+use crate::engine::{LookupId, room::take};
 
 /// How often it is looked whether resolv.conf names others.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -99,15 +99,14 @@ impl Dns {
 
     /// Nobody waits for this answer.
     pub fn cancel(&mut self, id: LookupId) {
-        if let Some(task) = self.running.remove(&id) {
+        if let Some(task) = take(&mut self.running, &id) {
             task.abort();
         }
     }
 
     /// The answer has come.
     pub fn finished(&mut self, id: LookupId) {
-        self.running.remove(&id);
-        give_back(&mut self.running);
+        take(&mut self.running, &id);
     }
 
     fn runtime(&mut self) -> Result<runtime::Handle, String> {

@@ -21,7 +21,7 @@ use super::Engine;
 use super::connection::StateId;
 use super::event::Action;
 use super::log::About;
-use super::room::give_back;
+use super::room::take;
 use super::route::{LaneKey, Op};
 use super::time::Time;
 use super::timers::Timer;
@@ -440,10 +440,9 @@ impl Engine {
 
     /// A request is over.
     fn answered(&mut self, now: Time, seq: u32, result: Result<(), InstallError>) {
-        let Some(pending) = self.kernel.pending.remove(&seq) else {
+        let Some(pending) = take(&mut self.kernel.pending, &seq) else {
             return;
         };
-        give_back(&mut self.kernel.pending);
         self.timers.cancel(&Timer::KernelSilent(seq));
         match pending.asker {
             Asker::Lane(lane) => self.step_done(now, lane, result),

@@ -16,7 +16,7 @@ use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, IKE_PORT, Kind, Routing, StateId};
 use crate::engine::event::ClientId;
-use crate::engine::room::give_back;
+use crate::engine::room::take;
 use crate::engine::route::{Flow, Op};
 use crate::engine::{About, Engine, Time};
 
@@ -405,10 +405,9 @@ impl Engine {
 
     /// An attempt ends without anything to be put in place.
     fn attempt_over(&mut self, pair: Pair, rc: Rc, text: &str) {
-        let Some(attempt) = self.oppo.attempts.remove(&pair) else {
+        let Some(attempt) = take(&mut self.oppo.attempts, &pair) else {
             return;
         };
-        give_back(&mut self.oppo.attempts);
         if attempt.open > 0 {
             self.forget_lookups(&[
                 Asker::Ours(pair),

@@ -10,7 +10,7 @@ use ipsec_dns::{Answer, LookupError, Query, Security};
 use super::Pair;
 use crate::engine::connection::StateId;
 use crate::engine::event::{Action, ClientId, LookupId};
-use crate::engine::room::give_back;
+use crate::engine::room::take;
 use crate::engine::timers::Timer;
 use crate::engine::{Engine, Id, Time};
 
@@ -63,19 +63,16 @@ pub(crate) struct Lookups {
 
 impl Lookups {
     fn take(&mut self, id: LookupId) -> Option<Waiting> {
-        let waiting = self.open.remove(&id)?;
-        give_back(&mut self.open);
-        self.by_query.remove(&waiting.query);
-        give_back(&mut self.by_query);
+        let waiting = take(&mut self.open, &id)?;
+        take(&mut self.by_query, &waiting.query);
         for asker in &waiting.askers {
             if let Some(of) = self.by_asker.get_mut(asker) {
                 of.remove(&id);
                 if of.is_empty() {
-                    self.by_asker.remove(asker);
+                    take(&mut self.by_asker, asker);
                 }
             }
         }
-        give_back(&mut self.by_asker);
         Some(waiting)
     }
 

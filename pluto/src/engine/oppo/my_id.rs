@@ -56,9 +56,7 @@ impl Engine {
 
     /// whack has said what `%myid` is.
     pub(crate) fn my_id_said(&mut self, now: Time) {
-        self.timers.cancel(&Timer::MyId);
-        let open = core::mem::take(&mut self.oppo.my_id.open);
-        self.forget_lookups(&open);
+        self.stop_guessing();
         self.my_id_settled(now);
         self.oppo.my_id = Guess::default();
     }
@@ -68,9 +66,7 @@ impl Engine {
         if !self.oppo.my_id.wanted {
             return;
         }
-        self.timers.cancel(&Timer::MyId);
-        let open = core::mem::take(&mut self.oppo.my_id.open);
-        self.forget_lookups(&open);
+        self.stop_guessing();
         let mut addresses: Vec<IpAddr> = self.own_addresses().collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -93,6 +89,13 @@ impl Engine {
         for (query, asker) in questions {
             self.look_up(now, query, asker);
         }
+    }
+
+    /// Nothing is asked any more, nor will be by itself.
+    fn stop_guessing(&mut self) {
+        self.timers.cancel(&Timer::MyId);
+        let open = core::mem::take(&mut self.oppo.my_id.open);
+        self.forget_lookups(&open);
     }
 
     /// The host's name as DNS knows it, if there is a key for it.
@@ -148,8 +151,7 @@ impl Engine {
         if guess.address.is_none() && !guess.open.is_empty() {
             return;
         }
-        let open = core::mem::take(&mut guess.open);
-        self.forget_lookups(&open);
+        self.stop_guessing();
         self.my_id_concluded(now);
     }
 

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::connection::{ConnId, Routing, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::kernel::{InstallError, Installed, Request};
-use crate::engine::room::give_back;
+use crate::engine::room::take;
 use crate::engine::time::Time;
 
 /// The peer client whose route the operations are about.
@@ -151,8 +151,7 @@ impl Engine {
             };
             let Some(running) = lane.current.as_mut() else {
                 let Some(op) = lane.queue.pop_front() else {
-                    self.lanes.0.remove(&key);
-                    give_back(&mut self.lanes.0);
+                    take(&mut self.lanes.0, &key);
                     return;
                 };
                 let plan = self.plan(&op);
