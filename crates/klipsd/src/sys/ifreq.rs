@@ -113,20 +113,14 @@ pub fn flags(sock: BorrowedFd<'_>, name: &str) -> io::Result<i32> {
 /// # Errors
 /// The system's.
 pub fn ignore_path_mtu(sock: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
-    if v6 {
-        return set_option(
-            sock,
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_PROBE,
-        );
-    }
-    set_option(
-        sock,
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        libc::IP_PMTUDISC_PROBE,
-    )
+    let (level, option, probe) = if v6 {
+        let option = libc::IPV6_MTU_DISCOVER;
+        (libc::IPPROTO_IPV6, option, libc::IPV6_PMTUDISC_PROBE)
+    } else {
+        let option = libc::IP_MTU_DISCOVER;
+        (libc::IPPROTO_IP, option, libc::IP_PMTUDISC_PROBE)
+    };
+    set_option(sock, level, option, probe)
 }
 
 /// Has an IPv6 raw socket tell the extension headers that were before what it receives, as ancillary data.
