@@ -166,23 +166,13 @@ fn a_connection_comes_and_goes() {
     left.client = Some("10.0.1.0/24".parse().unwrap());
     let right = whack::End::new(whack::Host::Addr([192, 0, 2, 2].into()));
     let connection = whack::Connection {
-        name: "net-to-host".into(),
-        left,
-        right,
         policy: whack::Policy {
             psk: true,
             encrypt: true,
             tunnel: true,
             ..Default::default()
         },
-        lifetimes: Default::default(),
-        fragmentation: Default::default(),
-        dpd: Default::default(),
-        ike: None,
-        esp: None,
-        pfsgroup: None,
-        ipv6: false,
-        tunnel_ipv6: false,
+        ..whack::Connection::new("net-to-host", left, right)
     };
     let add = Request::Connection(Box::new(connection));
     let (lines, status) = pluto.whack(add.clone());
@@ -270,24 +260,15 @@ fn a_taken_port_is_told_to_whoever_listens() {
 #[test]
 fn the_caller_returns_when_the_daemon_is_ready_or_has_failed() {
     let dir = tempfile::tempdir().unwrap();
-    let run = |extra: &[&str]| {
-        Command::new(PLUTO)
-            .args(["--noklips", "--ctlbase"])
-            .arg(dir.path().join("p"))
-            .arg("--logfile")
-            .arg(dir.path().join("log"))
-            .args(extra)
-            .output()
-            .unwrap()
-    };
+    let run = || start_in(dir.path()).output().unwrap();
     // A lock file that a crash left behind stops nobody.
     fs::write(dir.path().join("p.pid"), "1\n").unwrap();
     fs::write(dir.path().join("p.ctl"), "").unwrap();
-    let first = run(&[]);
+    let first = run();
     assert!(first.status.success(), "{first:?}");
     let pid = fs::read_to_string(dir.path().join("p.pid")).unwrap();
 
-    let second = run(&[]);
+    let second = run();
     assert_eq!(second.status.code(), Some(10));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     let expected = format!("already exists: pluto is running (pid {})", pid.trim());
@@ -305,6 +286,17 @@ fn the_caller_returns_when_the_daemon_is_ready_or_has_failed() {
     assert!(log.contains("shutting down"), "{log}");
 }
 
+/// The command that starts a pluto in the background, with all its files in `dir`.
+fn start_in(dir: &Path) -> Command {
+    let mut command = Command::new(PLUTO);
+    command
+        .args(["--noklips", "--ctlbase"])
+        .arg(dir.join("p"))
+        .arg("--logfile")
+        .arg(dir.join("log"));
+    command
+}
+
 fn gone(file: &Path) {
     let until = Instant::now() + Duration::from_secs(30);
     while file.exists() {
@@ -318,12 +310,7 @@ fn gone(file: &Path) {
 fn it_ends_in_order_however_early_it_is_told_to() {
     for round in 0..40 {
         let dir = tempfile::tempdir().unwrap();
-        let started = Command::new(PLUTO)
-            .args(["--noklips", "--ctlbase"])
-            .arg(dir.path().join("p"))
-            .arg("--logfile")
-            .arg(dir.path().join("log"))
-            .status();
+        let started = start_in(dir.path()).status();
         assert!(started.unwrap().success());
         let pid = fs::read_to_string(dir.path().join("p.pid")).unwrap();
         kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGTERM).unwrap();

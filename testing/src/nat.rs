@@ -1,12 +1,12 @@
 //! A router that hides a net behind its own address, as every home has one.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::{Host, Segment, Testbed};
 
 /// How long a mapping without traffic lives, in seconds, until [`Router::lifetime`] says otherwise.
-const LIFETIME: u32 = 30;
+const LIFETIME: u64 = 30;
 
 /// The router and the net behind it.
 pub struct Router<'a> {
@@ -15,7 +15,7 @@ pub struct Router<'a> {
     /// The net behind it.
     pub inside: Segment<'a>,
     first_port: AtomicU32,
-    lifetime: AtomicU32,
+    lifetime: AtomicU64,
 }
 
 impl<'a> Router<'a> {
@@ -43,7 +43,7 @@ impl<'a> Router<'a> {
             host,
             inside: net,
             first_port: AtomicU32::new(61000),
-            lifetime: AtomicU32::new(LIFETIME),
+            lifetime: AtomicU64::new(LIFETIME),
         };
         router.lifetime(LIFETIME);
         router.masquerade();
@@ -89,7 +89,7 @@ impl<'a> Router<'a> {
     }
 
     /// How long a mapping without traffic lives.
-    pub fn lifetime(&self, seconds: u32) {
+    pub fn lifetime(&self, seconds: u64) {
         self.lifetime.store(seconds, Ordering::Relaxed);
         self.host
             .run(&format!(
@@ -105,7 +105,7 @@ impl<'a> Router<'a> {
         // Before the mappings are looked at, which would prolong them.
         self.host.run("nft add rule ip gate early drop").ok();
         let lifetime = self.lifetime.load(Ordering::Relaxed);
-        std::thread::sleep(Duration::from_secs(u64::from(lifetime) + 2));
+        std::thread::sleep(Duration::from_secs(lifetime + 2));
         self.first_port.fetch_add(100, Ordering::Relaxed);
         self.masquerade();
         self.host.run("nft flush chain ip gate early").ok();

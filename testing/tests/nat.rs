@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testing::kernel::times;
+use testing::kernel::patience;
 use testing::road::{NET, SECRETS, VHOST, conf};
 use testing::{Road, Router, Testbed};
 
@@ -82,7 +82,8 @@ fn a_mapping_that_is_lost_is_found_again() {
     let testbed = Testbed::new();
     let net = Road::new(&testbed);
     // Longer than from one ping to the next on the slowest machine.
-    net.router.lifetime(if times(10) < 10 { 20 } else { 2 });
+    let lifetime = patience(Duration::from_secs(2));
+    net.router.lifetime(lifetime.as_secs());
     net.start(VHOST);
     // No keep-alives: what comes next after the loss is ESP.
     let road = net.warrior_with(&net.router, "road", "10.0.0.9", "\tkeep_alive=0\n", NET);

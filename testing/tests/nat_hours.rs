@@ -23,7 +23,7 @@ fn an_hour_with_a_router_that_forgets_fast() {
     an_hour(5, "\tkeep_alive=3\n");
 }
 
-fn an_hour(lifetime: u32, setup: &str) {
+fn an_hour(lifetime: u64, setup: &str) {
     let testbed = Testbed::new();
     let net = Road::new(&testbed);
     net.router.lifetime(lifetime);

@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use testing::internet::{ANCHOR, Internet, LIAR, Site};
+use testing::internet::{ANCHOR, LIAR, Site};
 use testing::{Host, Testbed};
+
+use super::{delegation, pluto, published};
 
 /// Destinations whose answers are lies of each kind, as `dns-liar` has them: none of them has a key.
 const LIES: [u8; 15] = [2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 14, 15, 18, 19, 20];
@@ -31,17 +33,6 @@ fn knock(host: &Host, hosts: impl IntoIterator<Item = u8>) {
     host.run(&format!("bash -c '{sends}'")).ok();
 }
 
-/// pluto's process, and its memory in KiB, without its file's pages.
-fn pluto(host: &Host) -> (String, u64) {
-    let said = host
-        .run("p=$(head -n 1 /run/pluto/pluto.pid) && echo $p && awk '/RssAnon/ { print $2 }' /proc/$p/status")
-        .ok();
-    let mut lines = said.lines();
-    let pid = lines.next().expect("a process").to_owned();
-    let memory = lines.next().and_then(|line| line.trim().parse().ok());
-    (pid, memory.expect("a number"))
-}
-
 /// The least that it takes within the time in which it tidies up twice.
 fn settled(host: &Host) -> u64 {
     let until = Instant::now() + Duration::from_secs(65);
@@ -63,19 +54,8 @@ fn decided(count: usize) -> String {
 #[test]
 fn lies_stop_nobody_else() {
     let testbed = Testbed::new();
-    let net = Internet::new(&testbed);
-    for site in [&net.west, &net.east] {
-        net.publish_site(site);
-    }
-    let txt = {
-        let said = net
-            .east
-            .gateway
-            .run("ipsec showhostkey --txt 192.1.2.23")
-            .ok();
-        let record = said.stdout.split_once("\tIN\tTXT\t").expect("a record");
-        record.1.trim().to_owned()
-    };
+    let net = published(&testbed);
+    let txt = delegation(&net.east, "192.1.2.23");
     net.publish(&format!("2.2.0.192.in-addr.arpa. IN TXT {txt}\n"));
     net.commit();
     let _liar = net.start_liar("");

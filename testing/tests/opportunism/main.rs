@@ -215,6 +215,17 @@ fn seen(net: &Internet<'_>, from: &Host, to: &str, patience: u32) -> (bool, bool
     )
 }
 
+/// pluto's process, and its memory in KiB, without its file's pages.
+fn pluto(host: &Host) -> (String, u64) {
+    let said = host
+        .run("p=$(head -n 1 /run/pluto/pluto.pid) && echo $p && awk '/RssAnon/ { print $2 }' /proc/$p/status")
+        .ok();
+    let mut lines = said.lines();
+    let pid = lines.next().expect("a process").to_owned();
+    let memory = lines.next().and_then(|line| line.trim().parse().ok());
+    (pid, memory.expect("a number"))
+}
+
 /// West and east have their records.
 fn published(testbed: &Testbed) -> Internet<'_> {
     let net = Internet::new(testbed);

@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use testing::internet::Internet;
-use testing::{Host, Testbed};
+use testing::Testbed;
 
-use super::{delegation, full, ping, start, trace};
+use super::{delegation, full, ping, pluto, published, start, trace};
 
 testing::on_both_data_paths!(a_scan_disturbs_no_tunnel);
 
@@ -17,24 +16,10 @@ fn a_scan_disturbs_no_tunnel() {
     scan(10_000, 500);
 }
 
-/// Memory of a program in KiB, without its file's pages.
-fn memory(host: &Host, pidfile: &str) -> u64 {
-    let said = host
-        .run(&format!(
-            "awk '/RssAnon/ {{ print $2 }}' /proc/$(head -n 1 /run/pluto/{pidfile})/status"
-        ))
-        .ok();
-    let text = said.lines().next().expect("a number").trim().to_owned();
-    text.parse().expect("a number")
-}
-
 fn scan(destinations: u32, a_second: u32) {
     const TUNNELS: u32 = 100;
     let testbed = Testbed::new();
-    let net = Internet::new(&testbed);
-    for site in [&net.west, &net.east] {
-        net.publish_site(site);
-    }
+    let net = published(&testbed);
     let txt = delegation(&net.east, "192.1.2.23");
     let records: String = (2..=TUNNELS)
         .map(|n| format!("{n}.2.0.192.in-addr.arpa. IN TXT {txt}\n"))
@@ -52,7 +37,7 @@ fn scan(destinations: u32, a_second: u32) {
         let time = ping(&net.west.inside, &format!("192.0.2.{n}"), 10);
         assert!(time.is_some(), "{n}\n{}", trace(&net));
     }
-    let pluto = memory(&net.west.gateway, "pluto.pid");
+    let before = pluto(&net.west.gateway).1;
     let pings: String = (1..=TUNNELS)
         .map(|n| format!("ping -n -q -i 0.5 -c 60 192.0.2.{n} >/run/ping.{n} &\n"))
         .collect();
@@ -67,7 +52,7 @@ fn scan(destinations: u32, a_second: u32) {
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
     });
-    let most = memory(&net.west.gateway, "pluto.pid");
+    let most = pluto(&net.west.gateway).1;
     net.west.inside.wait_for(
         "test $(grep -l 'packet loss' /run/ping.* | wc -l) = 100",
         Duration::from_secs(60),
@@ -89,16 +74,16 @@ fn scan(destinations: u32, a_second: u32) {
     );
     // Answers that are out of date are thrown away twice a minute.
     let until = Instant::now() + Duration::from_secs(90);
-    let mut after = memory(&net.west.gateway, "pluto.pid");
-    while after >= pluto + SLACK && Instant::now() < until {
+    let mut after = pluto(&net.west.gateway).1;
+    while after >= before + SLACK && Instant::now() < until {
         std::thread::sleep(Duration::from_secs(1));
-        after = memory(&net.west.gateway, "pluto.pid");
+        after = pluto(&net.west.gateway).1;
     }
-    println!("pluto: {pluto} KiB before, {most} KiB at the most, {after} KiB after");
+    println!("pluto: {before} KiB before, {most} KiB at the most, {after} KiB after");
     // Bounded, by 4 KiB a destination; and back where it was, but for what is fragmented.
     assert!(
-        most < pluto + u64::from(destinations) * 4 + 8 * 1024,
-        "{pluto} KiB before, {most} at the most"
+        most < before + u64::from(destinations) * 4 + 8 * 1024,
+        "{before} KiB before, {most} at the most"
     );
-    assert!(after < pluto + SLACK, "{pluto} KiB before, {after} after");
+    assert!(after < before + SLACK, "{before} KiB before, {after} after");
 }
