@@ -22,7 +22,8 @@ impl Testbed {
     /// An empty world. Panics with the reason where namespaces can't be made.
     pub fn new() -> Testbed {
         let setup = "ip link set lo up && echo 1 >/proc/sys/net/ipv4/ip_forward \
-                     && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding";
+                     && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding \
+                     && echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad";
         Testbed {
             world: Holder::new("world", None, &["--net", "--mount", "--uts"], setup),
             stage: Stage::find(),
@@ -36,10 +37,8 @@ impl Testbed {
     /// A segment, as `br-NAME` in the world, with the world's address on it (`192.1.2.254/24`; none if empty).
     pub fn segment(&self, name: &str, address: &str) -> Segment<'_> {
         let bridge = format!("br-{name}");
-        let mut script = format!(
-            "ip link add {bridge} type bridge mcast_snooping 0 && ip link set {bridge} up \
-             && echo 0 >/proc/sys/net/ipv6/conf/{bridge}/accept_dad"
-        );
+        let mut script =
+            format!("ip link add {bridge} type bridge mcast_snooping 0 && ip link set {bridge} up");
         if !address.is_empty() {
             script += &format!(" && ip addr add {address} dev {bridge} nodad");
         }
