@@ -3,6 +3,7 @@
 //!
 //! Not here: what records mean to a negotiation, and what policy says of unsigned ones.
 
+mod burst;
 mod cache;
 mod config;
 mod follow;
@@ -13,6 +14,7 @@ mod upstream;
 pub use config::{Config, ConfigError, Limits, Servers};
 
 use crate::{Answer, LookupError, Name, Query};
+use burst::Burst;
 use cache::AnswerCache;
 use config::Source;
 use futures::FutureExt;
@@ -23,16 +25,12 @@ use hickory_net::proto::rr::RecordType;
 use share::Shares;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use upstream::Upstream;
 
 /// Places for lookups that are kept when fewer run.
 const ROOM: usize = 64;
-/// After so many look-ups the validator knows more of strange zones than of those that are asked for again. It begins anew when none
-/// runs, which costs the next one the questions of the chain of trust.
-const BURST: usize = 256;
 /// Signatures that are not checked again while they are valid.
 const CHECKED: usize = 1024;
 
@@ -54,8 +52,7 @@ struct Inner {
     cache: AnswerCache,
     running: Mutex<HashMap<Query, Joined>>,
     shares: Shares,
-    /// Look-ups since the validator was made.
-    asked: AtomicUsize,
+    burst: Burst,
 }
 
 impl Resolver {
@@ -70,7 +67,7 @@ impl Resolver {
                 cache: AnswerCache::new(config.limits.cached),
                 running: Mutex::default(),
                 shares: Shares::new(&config.limits),
-                asked: AtomicUsize::new(0),
+                burst: Burst::default(),
                 limits: config.limits,
             }),
         })
@@ -90,15 +87,15 @@ impl Resolver {
         self.inner.source.addresses()
     }
 
-    /// Forgets answers whose time is over, and gives their room back; after a burst also what the validator remembers.
+    /// Forgets answers whose time is over, and gives their room back; after a burst also what the validator remembers, which costs the
+    /// next look-up the questions of the chain of trust.
     pub fn tidy(&self) {
         let inner = &self.inner;
         inner.cache.tidy(Instant::now());
         inner.shares.tidy();
         let mut running = lock(&inner.running);
         running.shrink_to(ROOM);
-        if running.is_empty() && inner.asked.load(Ordering::Relaxed) >= BURST {
-            inner.asked.store(0, Ordering::Relaxed);
+        if running.is_empty() && inner.burst.is_over() {
             *lock(&inner.validator) = None;
         }
     }
@@ -221,7 +218,7 @@ impl Inner {
     }
 
     async fn ask(&self, query: &Query) -> Outcome {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.burst.count();
         let validator = self.validator(query)?;
         let questions = read::types(query)
             .iter()
