@@ -39,14 +39,21 @@ fn stream(clock: &mut Clock, from: &Host, source: &str) -> f64 {
     };
     let (_, start) = clock.time(|| iperf("-n 1K"));
     let (sum, took) = clock.time(|| iperf(&format!("-t {SECONDS}")));
-    let mut words = sum
-        .split_whitespace()
-        .rev()
-        .skip_while(|word| *word != "MBytes")
-        .skip(1);
-    let megabytes: Option<f64> = words.next().and_then(|figure| figure.parse().ok());
-    let megabytes = megabytes.expect("iperf3 tells MBytes");
-    megabytes * 8.0 * 1.048_576 / took.saturating_sub(start).as_secs_f64()
+    megabits(&sum).expect("iperf3 tells how long and at what rate")
+        / took.saturating_sub(start).as_secs_f64()
+}
+
+/// What iperf3's line of the sum says was received: `0.00-2.01 sec 1.29 GBytes 5513 Mbits/sec receiver'. The unit of the amount
+/// goes with its size, that of the rate does not.
+fn megabits(sum: &str) -> Option<f64> {
+    let words: Vec<&str> = sum.split_whitespace().collect();
+    let before = |unit: &str| {
+        let at = words.iter().position(|word| *word == unit)?;
+        words.get(at.checked_sub(1)?)
+    };
+    let (_, seconds) = before("sec")?.split_once('-')?;
+    let rate: f64 = before("Mbits/sec")?.parse().ok()?;
+    Some(rate * seconds.parse::<f64>().ok()?)
 }
 
 /// Small packets, thousands that arrived for each second of CPU time.
