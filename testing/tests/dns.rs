@@ -189,6 +189,36 @@ fn keys_as_showhostkey_prints_them() {
     }
 }
 
+/// A name with a CNAME may have a KEY of its own (RFC 3007, RFC 4035 section 2.5), so named does not follow the alias when asked for
+/// one: it says, with proof, that the alias itself has none.
+#[test]
+fn a_key_behind_an_alias() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    net.make_key(&net.east);
+    let record = net.east.gateway.run("ipsec showhostkey --key").ok().stdout;
+    let (_, rdata) = record.trim().split_once("\tKEY\t").expect("a record");
+    net.publish(&format!(
+        "host.example. IN KEY {rdata}\nhost.unsigned.example. IN KEY {rdata}\n"
+    ));
+    // Of each kind several: once a resolver has met the alias it follows it by itself.
+    let zones = [("example", "Secure"), ("unsigned.example", "Insecure")];
+    for (zone, _) in zones {
+        for n in 0..10 {
+            net.publish(&format!("alias{n}.{zone}. IN CNAME host.{zone}.\n"));
+        }
+    }
+    net.commit();
+    for (zone, security) in zones {
+        for n in 0..10 {
+            let said = one(&net.plain, &format!("gateway=@alias{n}.{zone}"));
+            let is_found = said.contains(&format!(": {security} ttl "))
+                && said.contains(&format!(" alias host.{zone} key AQ"));
+            assert!(is_found, "{said}");
+        }
+    }
+}
+
 #[test]
 fn dead_servers_and_lies() {
     let testbed = Testbed::new();

@@ -193,19 +193,15 @@ impl Walk<'_> {
     }
 
     async fn ask(&self, name: &WireName) -> Result<(Step, Option<DnsResponse>), LookupError> {
-        let mut options = DnsRequestOptions::default();
-        options.edns_set_dnssec_ok = true;
-        options.case_randomization = true;
-        let question = Question::query(name.clone(), self.kind);
-        match self
-            .validator
-            .lookup(question, options)
-            .first_answer()
-            .await
-        {
+        match self.question(name, self.kind).await {
             Ok(message) => match self.in_message(name, &message) {
                 Some(step) => Ok((step?, Some(message))),
-                None => Ok((self.nothing(name, &message)?, None)),
+                None => match self.nothing(name, &message)? {
+                    step @ Step::Nothing(Security::Insecure, _) => {
+                        Ok((self.alias_beside(name).await.unwrap_or(step), None))
+                    }
+                    step => Ok((step, None)),
+                },
             },
             // The proof of absence behind an alias does not fit the name that was asked for: the alias counts by its own signature.
             Err(NetError::Dns(DnsError::Nsec {
@@ -217,6 +213,9 @@ impl Walk<'_> {
                     let security = self.security(name, &[record])?;
                     return Ok((Step::Alias(target, security, record.ttl), None));
                 }
+                if let Some(step) = self.alias_beside(name).await {
+                    return Ok((step, None));
+                }
                 match proof {
                     Proof::Insecure => Ok((Step::Nothing(Security::Insecure, negative_ttl(&response)), None)),
                     _ => Err(self.bogus(format!(
@@ -227,6 +226,27 @@ impl Walk<'_> {
             }
             Err(error) => Err(self.failure(name, error)),
         }
+    }
+
+    async fn question(&self, name: &WireName, kind: RecordType) -> Result<DnsResponse, NetError> {
+        let mut options = DnsRequestOptions::default();
+        options.edns_set_dnssec_ok = true;
+        options.case_randomization = true;
+        let question = Question::query(name.clone(), kind);
+        let answers = self.validator.lookup(question, options);
+        answers.first_answer().await
+    }
+
+    /// The alias that a name is, which has no KEY: it may have both (RFC 4035 section 2.5), so servers that are asked for a KEY do not
+    /// follow the CNAME, and a validator does not take it for absent.
+    async fn alias_beside(&self, name: &WireName) -> Option<Step> {
+        if self.kind != RecordType::KEY {
+            return None;
+        }
+        let message = self.question(name, RecordType::CNAME).await.ok()?;
+        let (record, target) = alias(name, &message.answers)?;
+        let security = self.security(name, &[record]).ok()?;
+        Some(Step::Alias(target, security, record.ttl))
     }
 
     /// An answer without records, which the validator let pass.
