@@ -244,9 +244,7 @@ impl Walk<'_> {
             return None;
         }
         let message = self.question(name, RecordType::CNAME).await.ok()?;
-        let (record, target) = alias(name, &message.answers)?;
-        let security = self.security(name, &[record]).ok()?;
-        Some(Step::Alias(target, security, record.ttl))
+        self.in_message(name, &message)?.ok()
     }
 
     /// An answer without records, which the validator let pass.
