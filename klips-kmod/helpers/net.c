@@ -27,8 +27,28 @@ void klips_h_skb_free(struct sk_buff *skb)
 }
 
 /*
- * Makes all of skb one buffer that is ours to write, and summed. What is so already stays where it is; what has to be copied gets so
- * much room in the same copy.
+ * Whether skb, which is in one piece, has so much room around it, maybe after it was moved within its buffer: TCP leaves hundreds of bytes
+ * before a packet, and of one that fills an Ethernet frame few behind it.
+ */
+static bool make_room(struct sk_buff *skb, unsigned int head, unsigned int tail)
+{
+	unsigned int has_head = skb_headroom(skb), has_tail = skb_tailroom(skb), by;
+
+	if (has_head >= head && has_tail >= tail)
+		return true;
+	if (has_head < head || has_head - head < tail - has_tail)
+		return false;
+	by = has_head - head;
+	memmove(skb->data - by, skb->data, skb->len);
+	skb->data -= by;
+	skb_set_tail_pointer(skb, skb->len);
+	skb_headers_offset_update(skb, -(int)by);
+	return true;
+}
+
+/*
+ * Makes all of skb one buffer that is ours to write, and summed, with so much room where that takes no new buffer. What has to be copied
+ * gets it in the same copy.
  */
 int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tail)
 {
@@ -49,7 +69,13 @@ int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tai
 	err = skb_linearize(skb);
 	if (err)
 		return err;
-	return skb->ip_summed == CHECKSUM_PARTIAL ? skb_checksum_help(skb) : 0;
+	if (skb->ip_summed == CHECKSUM_PARTIAL) {
+		err = skb_checksum_help(skb);
+		if (err)
+			return err;
+	}
+	make_room(skb, head, tail);
+	return 0;
 }
 
 /* Makes so much room in one that is prepared. */
@@ -57,7 +83,7 @@ int klips_h_skb_expand(struct sk_buff *skb, unsigned int head, unsigned int tail
 {
 	unsigned int has_head = skb_headroom(skb), has_tail = skb_tailroom(skb);
 
-	if (has_head >= head && has_tail >= tail)
+	if (make_room(skb, head, tail))
 		return 0;
 	return pskb_expand_head(skb, head > has_head ? SKB_DATA_ALIGN(head - has_head) : 0,
 				tail > has_tail ? tail - has_tail : 0, GFP_ATOMIC | __GFP_NOWARN);

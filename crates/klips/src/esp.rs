@@ -8,7 +8,7 @@ use crate::home::{Aead, Cipher, CryptoError, Home, Lock, MAX_MAC, Mac, NONCE};
 use crate::packet::ip::{patch, protocol, set};
 use crate::packet::{IpHeader, Packet};
 use crate::sadb::{Auth, Crypt, Keyed, Sa, SaErrors, Salt, Transform};
-use crate::transform::{COUNTER_IV, MAX_ICV, MAX_IV, Mode};
+use crate::transform::{COUNTER_IV, MAX_ICV, MAX_IV, Mode, padded};
 use crate::verdict::DropReason;
 
 /// SPI and sequence number.
@@ -55,7 +55,7 @@ pub(crate) fn seal<H: Home>(
     let sequence = sa.next_sequence().ok_or(DropReason::SequenceWrapped)?;
     let at = header.payload;
     let plain = packet.len() - at;
-    let padding = (plain + 2).next_multiple_of(layout.block) - (plain + 2);
+    let padding = padded(plain + 2, layout.block) - (plain + 2);
     packet
         .extend_back(padding + 2 + layout.icv)
         .map_err(|_| DropReason::NoRoom)?;

@@ -81,10 +81,12 @@ impl Lifetime {
     pub fn count(&self, bytes: usize, now: u64) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.packets.fetch_add(1, Ordering::Relaxed);
-        // Who loses this race has the same time, or one second's difference.
-        let _ = self
-            .first_use
-            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        // Who loses this race has the same time, or one second's difference. An exchange locks memory, so it is tried once.
+        if self.first_use() == 0 {
+            let _ = self
+                .first_use
+                .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
         self.last_use.store(now, Ordering::Relaxed);
     }
 

@@ -243,6 +243,11 @@ pub const SALT: usize = 4;
 /// The IV of counter mode and of the AEADs, in bytes.
 pub const COUNTER_IV: usize = 8;
 
+/// `len` with padding to whole blocks. A block is a power of two, so it takes no division.
+pub(crate) const fn padded(len: usize, block: usize) -> usize {
+    (len + block - 1) & !(block - 1)
+}
+
 /// The cipher of this PF_KEY number.
 pub fn encryption(id: u8) -> Option<&'static Encryption> {
     ENCRYPTIONS.iter().find(|t| t.id == id)

@@ -39,8 +39,8 @@ impl Skb {
         NonNull::new(skb).map(Self).ok_or(NoMemory)
     }
 
-    /// Makes it one unshared buffer, summed; where that takes a copy, with so much room before and after. False: no memory, or it came as
-    /// several in one.
+    /// Makes it one unshared buffer, summed, with so much room before and after where that takes no new buffer, or a new one is
+    /// needed anyway. False: no memory, or it came as several in one.
     #[must_use]
     pub(crate) fn prepare(&mut self, head: usize, tail: usize) -> bool {
         // SAFETY: it is valid and nobody else's.

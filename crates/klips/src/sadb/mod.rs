@@ -17,7 +17,7 @@ use crate::lifetime::{Lifetime, Standing};
 use crate::natt::{Encap, UDP_HEADER};
 use crate::path_mtu::PathMtu;
 use crate::replay::Replay;
-use crate::transform::{Authentication, COUNTER_IV, Compression, Encryption, MAX_IV, SALT};
+use crate::transform::{Authentication, COUNTER_IV, Compression, Encryption, MAX_IV, SALT, padded};
 
 pub use table::{DeleteError, GroupError, Sadb};
 
@@ -328,7 +328,7 @@ impl<H: Home> Sa<H> {
             }
             Transform::Esp { crypt, auth } => {
                 let layout = Layout::of(crypt.as_ref(), auth.as_ref());
-                let payload = (total.saturating_sub(header) + 2).next_multiple_of(layout.block);
+                let payload = padded(total.saturating_sub(header) + 2, layout.block);
                 let udp = if self.encap.is_some() { UDP_HEADER } else { 0 };
                 (header + udp + 8 + layout.iv + payload + layout.icv, header)
             }
