@@ -11,8 +11,8 @@ use testing::Host;
 use crate::clock::Clock;
 use crate::line::Line;
 
-/// Seconds of each iperf3 run.
-const SECONDS: u32 = 2;
+/// Seconds of each iperf3 run: so many that how TCP begins counts little.
+const SECONDS: u32 = 5;
 /// UDP packets of each run.
 const PACKETS: usize = 60_000;
 /// Octets in each.
@@ -104,6 +104,23 @@ pub fn send(socket: &UdpSocket, packets: usize, to: impl Fn(usize) -> SocketAddr
                 MsgFlags::empty(),
             );
             sent += done.expect("UDP is taken").count();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::megabits;
+
+    #[test]
+    fn what_iperf3_sums_up() {
+        let quick =
+            "[  5]   0.00-2.01   sec  1.29 GBytes  5513 Mbits/sec                  receiver";
+        assert_eq!(megabits(quick), Some(5513.0 * 2.01));
+        let slow = "[  5]   0.00-10.00  sec   625 MBytes   524.5 Mbits/sec    0             sender";
+        assert_eq!(megabits(slow), Some(5245.0));
+        for wrong in ["", "sec Mbits/sec", "0.00-2.00 sec 1 MBytes x Mbits/sec"] {
+            assert_eq!(megabits(wrong), None, "{wrong}");
         }
     }
 }
