@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::line::Line;
 
 /// Seconds of each iperf3 run: so many that how TCP begins counts little.
-const SECONDS: u32 = 5;
+const SECONDS: u32 = 3;
 /// UDP packets of each run.
 const PACKETS: usize = 60_000;
 /// Octets in each.
