@@ -46,23 +46,30 @@ static bool make_room(struct sk_buff *skb, unsigned int head, unsigned int tail)
 	return true;
 }
 
+/* Copies skb into a buffer of its own with at least so much room. */
+static int grow(struct sk_buff *skb, unsigned int head, unsigned int tail)
+{
+	unsigned int has_head = skb_headroom(skb);
+	unsigned int has_tail = skb_end_pointer(skb) - skb_tail_pointer(skb);
+
+	return pskb_expand_head(skb, head > has_head ? SKB_DATA_ALIGN(head - has_head) : 0,
+				tail > has_tail ? tail - has_tail : 0, GFP_ATOMIC | __GFP_NOWARN);
+}
+
 /*
  * Makes all of skb one buffer that is ours to write, and summed, with so much room where that takes no new buffer. What has to be copied
  * gets it in the same copy.
  */
 int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tail)
 {
-	unsigned int has_head = skb_headroom(skb);
 	unsigned int has_tail = skb_end_pointer(skb) - skb_tail_pointer(skb);
-	unsigned int want_tail = skb->data_len + tail;
 	int err;
 
 	/* What ipsecN got is cut already, and no card puts segments of ESP together: a guest or TUN made this one up. */
 	if (skb_is_gso(skb))
 		return -EINVAL;
 	if (skb_cloned(skb) || (skb_is_nonlinear(skb) && has_tail < skb->data_len)) {
-		err = pskb_expand_head(skb, head > has_head ? SKB_DATA_ALIGN(head - has_head) : 0,
-				       want_tail > has_tail ? want_tail - has_tail : 0, GFP_ATOMIC | __GFP_NOWARN);
+		err = grow(skb, head, skb->data_len + tail);
 		if (err)
 			return err;
 	}
@@ -81,12 +88,7 @@ int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tai
 /* Makes so much room in one that is prepared. */
 int klips_h_skb_expand(struct sk_buff *skb, unsigned int head, unsigned int tail)
 {
-	unsigned int has_head = skb_headroom(skb), has_tail = skb_tailroom(skb);
-
-	if (make_room(skb, head, tail))
-		return 0;
-	return pskb_expand_head(skb, head > has_head ? SKB_DATA_ALIGN(head - has_head) : 0,
-				tail > has_tail ? tail - has_tail : 0, GFP_ATOMIC | __GFP_NOWARN);
+	return make_room(skb, head, tail) ? 0 : grow(skb, head, tail);
 }
 
 /*

@@ -21,9 +21,7 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
             sum += u64::from(u32::from_be_bytes(*word));
         }
         let mut last = [0; 4];
-        for (to, byte) in last.iter_mut().zip(rest) {
-            *to = *byte;
-        }
+        ip::set(&mut last, 0, rest);
         sum += u64::from(u32::from_be_bytes(last));
     }
     while sum > 0xffff {
