@@ -7,8 +7,9 @@
 # make fuzz-module TIME=600   changed packets and PF_KEY messages into klips.ko; FLAVOUR=uml-debug or x86_64 for those kernels
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
-# Tests that run at a time: most of what the end-to-end tests do is to wait.
-THREADS ?= $(shell echo $$(( 2 * $$(nproc) )))
+# Tests of one program that run at a time, and programs of integration tests: most of what those do is to wait.
+THREADS ?= $(shell echo $$(( 3 * $$(nproc) / 2 )))
+ABREAST ?= 2
 
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -54,7 +55,7 @@ lint:
 	testing/prereqs test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	for script in conf/_updown testing/prereqs testing/kernels/build testing/kernels/init testing/kernels/module testing/kernels/run; do sh -n $$script || exit 1; done
+	for script in conf/_updown testing/prereqs testing/integration testing/kernels/build testing/kernels/init testing/kernels/module testing/kernels/run; do sh -n $$script || exit 1; done
 	mandoc -T lint -W error man/*.[58]
 
 test:
@@ -64,7 +65,9 @@ test:
 	testing/kernels/build uml
 	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
-	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --lib --bins
+	$(CARGO) test --locked --workspace --doc
+	RUST_TEST_THREADS=$(THREADS) CARGO=$(CARGO) testing/integration $(ABREAST)
 
 check-debug: FLAVOUR = uml-debug
 check-smp: FLAVOUR = x86_64
