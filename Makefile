@@ -8,7 +8,7 @@
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 # Tests of one program that run at a time, and programs of integration tests: most of what those do is to wait.
-THREADS ?= $(shell echo $$(( 3 * $$(nproc) / 2 )))
+THREADS ?= $(shell nproc)
 ABREAST ?= 2
 
 PREFIX ?= /usr/local
