@@ -8,14 +8,16 @@ use testing::kernel::{self, Clock, Klips};
 use testing::page::{Page, fenced, typed};
 use testing::{Host, Output, Testbed};
 
-testing::on_both_data_paths!(initiate_only_then_full_then_a_subnet);
+testing::on_both_data_paths!(
+    initiate_only_then_full_then_a_subnet,
+    the_reverse_zone_signed_by_bind,
+    the_reverse_zone_signed_for_nsd,
+);
 
-#[test]
 fn the_reverse_zone_signed_by_bind() {
     with_a_signed_zone(serve_with_bind);
 }
 
-#[test]
 fn the_reverse_zone_signed_for_nsd() {
     with_a_signed_zone(serve_with_nsd);
 }

@@ -39,9 +39,9 @@ fn tunnel_with(lines: &str, filter: &str) -> usize {
         net.west.log(),
         net.east.log()
     );
-    // Large enough to be fragmented on the way.
+    // Large enough to be fragmented on the way; at once, since ping waits for the last answer as long as between two packets.
     net.sunset
-        .run("ping -n -q -c 3 -i 0.1 -s 3000 192.0.2.1")
+        .run("ping -n -q -c 3 -l 3 -i 2 -s 3000 192.0.2.1")
         .ok()
         .says(" 0% packet loss");
     capture.stop().packets(filter).len()

@@ -7,6 +7,8 @@ use std::time::Duration;
 use testing::internet::{ANCHOR, Internet};
 use testing::{Host, Testbed};
 
+testing::on_both_data_paths!(a_page_that_tells_whether_it_came_encrypted);
+
 /// Opportunistic with everybody, for itself and maybe its subnet.
 fn start(host: &Host, subnet: Option<&str>) {
     let also = subnet.map_or(String::new(), |subnet| {
@@ -54,7 +56,6 @@ fn visit(host: &Host, picture: &str) -> String {
     page
 }
 
-#[test]
 fn a_page_that_tells_whether_it_came_encrypted() {
     let testbed = Testbed::new();
     let net = Internet::new(&testbed);
