@@ -28,8 +28,12 @@ int klips_h_cipher_key(struct crypto_sync_skcipher *cipher, const u8 *key, unsig
 /* A packet of 64 kilobytes that begins in the middle of a page. */
 #define MOST_PAGES (65536 / PAGE_SIZE + 2)
 
-/* Adds data to the list of sg[] from *n on. Pages from vmalloc lie apart in memory; everything else is one piece. */
-static int add_pieces(struct scatterlist *sg, unsigned int *n, unsigned int most, u8 *data, unsigned int len)
+/*
+ * Adds data to the list of sg[] from *n on. Pages from vmalloc lie apart in memory; everything else
+ * is one piece.
+ */
+static int add_pieces(struct scatterlist *sg, unsigned int *n, unsigned int most, u8 *data,
+		      unsigned int len)
 {
 	while (len) {
 		unsigned int part = len;
@@ -64,7 +68,8 @@ static int pieces(struct scatterlist *sg, u8 *data, unsigned int len)
 	return error;
 }
 
-int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 *data, unsigned int len)
+int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 *data,
+		  unsigned int len)
 {
 	SYNC_SKCIPHER_REQUEST_ON_STACK(request, cipher);
 	struct scatterlist sg[MOST_PAGES];
@@ -85,7 +90,10 @@ int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 
 
 /* Salt and IV of RFC 4106 and RFC 7634. */
 #define NONCE 12
-/* Room for a request of any AEAD with what its parts want; one a CPU, since it is too much for the stack. */
+/*
+ * Room for a request of any AEAD with what its parts want; one a CPU, since it is too much for the
+ * stack.
+ */
 #define REQUEST 2048
 
 static void __percpu *requests;
@@ -109,7 +117,8 @@ struct crypto_aead *klips_h_aead_new(const char *name, unsigned int icv, int *er
 	*error = PTR_ERR_OR_ZERO(aead);
 	if (*error)
 		return NULL;
-	if (crypto_aead_ivsize(aead) != NONCE || sizeof(struct aead_request) + crypto_aead_reqsize(aead) > REQUEST)
+	if (crypto_aead_ivsize(aead) != NONCE ||
+	    sizeof(struct aead_request) + crypto_aead_reqsize(aead) > REQUEST)
 		*error = -EOPNOTSUPP;
 	else
 		*error = crypto_aead_setauthsize(aead, icv);
@@ -130,8 +139,8 @@ int klips_h_aead_key(struct crypto_aead *aead, const u8 *key, unsigned int len)
 }
 
 /* data holds, or has room for, the ICV at its end; softirqs are off. */
-int klips_h_aead_crypt(struct crypto_aead *aead, bool encrypt, u8 *nonce, u8 *aad, unsigned int aad_len, u8 *data,
-		       unsigned int len)
+int klips_h_aead_crypt(struct crypto_aead *aead, bool encrypt, u8 *nonce, u8 *aad,
+		       unsigned int aad_len, u8 *data, unsigned int len)
 {
 	struct aead_request *request = this_cpu_ptr(requests);
 	/* What is authenticated only may lie across two pages. */
@@ -175,7 +184,8 @@ int klips_h_mac_key(struct crypto_shash *mac, const u8 *key, unsigned int len)
 	return crypto_shash_setkey(mac, key, len);
 }
 
-int klips_h_mac(struct crypto_shash *mac, const struct klips_segment *segments, size_t count, u8 *out, size_t room)
+int klips_h_mac(struct crypto_shash *mac, const struct klips_segment *segments, size_t count,
+		u8 *out, size_t room)
 {
 	SHASH_DESC_ON_STACK(desc, mac);
 	size_t n;
@@ -212,8 +222,8 @@ static int squeezer_init(struct squeezer *s)
 	s->out = vmalloc(LARGEST);
 	if (!s->deflate.workspace || !s->inflate.workspace || !s->out)
 		return -ENOMEM;
-	if (zlib_deflateInit2(&s->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL,
-			      Z_DEFAULT_STRATEGY) != Z_OK ||
+	if (zlib_deflateInit2(&s->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -WINDOW_BITS,
+			      MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK ||
 	    zlib_inflateInit2(&s->inflate, -WINDOW_BITS) != Z_OK)
 		return -EINVAL;
 	return 0;
@@ -226,7 +236,7 @@ int klips_h_deflate_init(void)
 	squeezers = alloc_percpu(struct squeezer);
 	if (!squeezers)
 		return -ENOMEM;
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu (cpu) {
 		error = squeezer_init(per_cpu_ptr(squeezers, cpu));
 		if (error) {
 			klips_h_deflate_exit();
@@ -242,7 +252,7 @@ void klips_h_deflate_exit(void)
 
 	if (!squeezers)
 		return;
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu (cpu) {
 		struct squeezer *s = per_cpu_ptr(squeezers, cpu);
 
 		vfree(s->deflate.workspace);

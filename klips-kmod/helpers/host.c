@@ -4,7 +4,8 @@
 
 static unsigned int devices = 4;
 module_param(devices, uint, 0444);
-MODULE_PARM_DESC(devices, "how many ipsecN devices each network namespace has, 1 to 10 (default 4)");
+MODULE_PARM_DESC(devices,
+		 "how many ipsecN devices each network namespace has, 1 to 10 (default 4)");
 
 unsigned int klips_h_device_count(void)
 {
@@ -12,12 +13,14 @@ unsigned int klips_h_device_count(void)
 }
 
 /*
- * A reader takes the spin lock of the CPU it is on, which is in that CPU's cache and which nobody else wants; a writer takes
- * them all. To lockdep it is one reader/writer lock, for it could not hold a hundred.
+ * A reader takes the spin lock of the CPU it is on, which is in that CPU's cache and which nobody
+ * else wants; a writer takes them all. To lockdep it is one reader/writer lock, for it could not
+ * hold a hundred.
  */
 struct gate_lock {
 	arch_spinlock_t lock;
-	unsigned int pad; /* where there is one CPU a lock has no size, which percpu memory must have */
+	unsigned int
+		pad; /* where there is one CPU a lock has no size, which percpu memory must have */
 };
 
 struct klips_gate {
@@ -41,7 +44,7 @@ struct klips_gate *klips_h_gate_new(void)
 		kfree(gate);
 		return NULL;
 	}
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu (cpu)
 		per_cpu_ptr(gate->locks, cpu)->lock = (arch_spinlock_t)__ARCH_SPIN_LOCK_UNLOCKED;
 	mutex_init(&gate->writers);
 #ifdef CONFIG_DEBUG_LOCK_ALLOC
@@ -94,7 +97,7 @@ void klips_h_gate_close(struct klips_gate *gate)
 	local_bh_disable();
 	lock_acquire_exclusive(&gate->dep_map, 0, 0, NULL, _RET_IP_);
 	preempt_disable();
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu (cpu)
 		arch_spin_lock(&per_cpu_ptr(gate->locks, cpu)->lock);
 }
 
@@ -102,7 +105,7 @@ void klips_h_gate_open(struct klips_gate *gate)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu (cpu)
 		arch_spin_unlock(&per_cpu_ptr(gate->locks, cpu)->lock);
 	preempt_enable();
 	lock_release(&gate->dep_map, _RET_IP_);
@@ -131,7 +134,7 @@ void klips_h_scratch_exit(void)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu (cpu) {
 		kvfree(per_cpu(klips_scratch, cpu));
 		per_cpu(klips_scratch, cpu) = NULL;
 	}
@@ -141,7 +144,7 @@ int klips_h_scratch_init(size_t size)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu (cpu) {
 		void *p = kvmalloc_node(size, GFP_KERNEL, cpu_to_node(cpu));
 
 		if (!p) {

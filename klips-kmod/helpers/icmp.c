@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What routers say of packets that are too big. Of ESP, AH and IPCOMP the protocols' error handlers hear it (protocol.rs); what is
- * said of ESP in UDP goes to the socket, which is another's, so a netfilter hook listens behind the firewall's.
+ * What routers say of packets that are too big. Of ESP, AH and IPCOMP the protocols' error handlers
+ * hear it (protocol.rs); what is said of ESP in UDP goes to the socket, which is another's, so a
+ * netfilter hook listens behind the firewall's.
  */
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -74,7 +75,8 @@ static unsigned int listen6(void *priv, struct sk_buff *skb, const struct nf_hoo
 	if (!icmp || icmp->icmp6_type != ICMPV6_PKT_TOOBIG)
 		return NF_ACCEPT;
 	len = quote(skb, at + sizeof(copy), quoted, sizeof(quoted));
-	if (len < sizeof(struct ipv6hdr) || ((const struct ipv6hdr *)quoted)->nexthdr != IPPROTO_UDP)
+	if (len < sizeof(struct ipv6hdr) ||
+	    ((const struct ipv6hdr *)quoted)->nexthdr != IPPROTO_UDP)
 		return NF_ACCEPT;
 	if (!nf_ip6_checksum(skb, state->hook, at, IPPROTO_ICMPV6))
 		tell(skb->dev, quoted, len, ntohl(icmp->icmp6_mtu));
@@ -82,8 +84,14 @@ static unsigned int listen6(void *priv, struct sk_buff *skb, const struct nf_hoo
 }
 
 static const struct nf_hook_ops listeners[] = {
-	{ .hook = listen4, .pf = NFPROTO_IPV4, .hooknum = NF_INET_LOCAL_IN, .priority = NF_IP_PRI_LAST },
-	{ .hook = listen6, .pf = NFPROTO_IPV6, .hooknum = NF_INET_LOCAL_IN, .priority = NF_IP6_PRI_LAST },
+	{ .hook = listen4,
+	  .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_LOCAL_IN,
+	  .priority = NF_IP_PRI_LAST },
+	{ .hook = listen6,
+	  .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_LOCAL_IN,
+	  .priority = NF_IP6_PRI_LAST },
 };
 
 int klips_h_icmp_listen(struct net *net, klips_too_big_fn *f)

@@ -10,7 +10,8 @@
 #include <net/route.h>
 #include "net.h"
 
-struct sk_buff *klips_h_skb_new(unsigned int head, const u8 *bytes, unsigned int len, unsigned int tail)
+struct sk_buff *klips_h_skb_new(unsigned int head, const u8 *bytes, unsigned int len,
+				unsigned int tail)
 {
 	struct sk_buff *skb = alloc_skb(head + len + tail, GFP_ATOMIC | __GFP_NOWARN);
 
@@ -27,8 +28,9 @@ void klips_h_skb_free(struct sk_buff *skb)
 }
 
 /*
- * Whether skb, which is in one piece, has so much room around it, maybe after it was moved within its buffer: TCP leaves hundreds of bytes
- * before a packet, and of one that fills an Ethernet frame few behind it.
+ * Whether skb, which is in one piece, has so much room around it, maybe after it was moved within
+ * its buffer: TCP leaves hundreds of bytes before a packet, and of one that fills an Ethernet frame
+ * few behind it.
  */
 static bool make_room(struct sk_buff *skb, unsigned int head, unsigned int tail)
 {
@@ -57,15 +59,18 @@ static int grow(struct sk_buff *skb, unsigned int head, unsigned int tail)
 }
 
 /*
- * Makes all of skb one buffer that is ours to write, and summed, with so much room where that takes no new buffer. What has to be copied
- * gets it in the same copy.
+ * Makes all of skb one buffer that is ours to write, and summed, with so much room where that takes
+ * no new buffer. What has to be copied gets it in the same copy.
  */
 int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tail)
 {
 	unsigned int has_tail = skb_end_pointer(skb) - skb_tail_pointer(skb);
 	int err;
 
-	/* What ipsecN got is cut already, and no card puts segments of ESP together: a guest or TUN made this one up. */
+	/*
+	 * What ipsecN got is cut already, and no card puts segments of ESP together: a guest or TUN
+	 * made this one up.
+	 */
 	if (skb_is_gso(skb))
 		return -EINVAL;
 	if (skb_cloned(skb) || (skb_is_nonlinear(skb) && has_tail < skb->data_len)) {
@@ -92,8 +97,8 @@ int klips_h_skb_expand(struct sk_buff *skb, unsigned int head, unsigned int tail
 }
 
 /*
- * What ipsecN got as one packet to be cut into many: a list of them, each in one piece and summed, both in the one copy that there
- * has to be. NULL where that fails; takes skb then too.
+ * What ipsecN got as one packet to be cut into many: a list of them, each in one piece and summed,
+ * both in the one copy that there has to be. NULL where that fails; takes skb then too.
  */
 struct sk_buff *klips_h_skb_segment(struct sk_buff *skb)
 {
@@ -127,7 +132,10 @@ void klips_h_skb_set_range(struct sk_buff *skb, unsigned int start, unsigned int
 	skb_set_tail_pointer(skb, skb->len);
 }
 
-/* Of a packet that was received. What its link said of a checksum may be made up, and is of no use inside ESP. */
+/*
+ * Of a packet that was received. What its link said of a checksum may be made up, and is of no use
+ * inside ESP.
+ */
 void klips_h_skb_to_network_header(struct sk_buff *skb)
 {
 	skb_push(skb, skb->data - skb_network_header(skb));
@@ -178,8 +186,8 @@ static void forget(struct sk_buff *skb)
 }
 
 /*
- * Routes by which packets went not long ago, some for each CPU: a tunnel's packets all ask for the same. Whether one still holds is
- * asked of the stack each time, as of a socket's.
+ * Routes by which packets went not long ago, some for each CPU: a tunnel's packets all ask for the
+ * same. Whether one still holds is asked of the stack each time, as of a socket's.
  */
 #define ROUTES 16
 
@@ -205,7 +213,7 @@ void klips_h_routes_free(struct klips_routes *routes)
 	struct klips_routes __percpu *all = (struct klips_routes __percpu __force *)routes;
 	int cpu, n;
 
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu (cpu)
 		for (n = 0; n < ROUTES; n++)
 			dst_release(per_cpu_ptr(all, cpu)->route[n].dst);
 	free_percpu(all);
@@ -236,7 +244,10 @@ static struct dst_entry *route6(struct net *net, const struct klips_route *to)
 		.saddr = to->saddr,
 		.flowlabel = ip6_make_flowinfo(to->tos, 0),
 	};
-	/* Without the flag a packet whose source is given may go by another device: back into ipsecN. */
+	/*
+	 * Without the flag a packet whose source is given may go by another device: back into
+	 * ipsecN.
+	 */
 	struct dst_entry *dst = ip6_route_output_flags(net, NULL, &fl, RT6_LOOKUP_F_IFACE);
 
 	if (!dst->error)
@@ -246,10 +257,17 @@ static struct dst_entry *route6(struct net *net, const struct klips_route *to)
 }
 #endif
 
-/* A route for skb's packet by one device, with a reference; what is remembered is the CPU's own, so softirqs are off. */
-static struct dst_entry *route(struct net *net, struct klips_routes *routes, const struct sk_buff *skb, u32 device)
+/*
+ * A route for skb's packet by one device, with a reference; what is remembered is the CPU's own, so
+ * softirqs are off.
+ */
+static struct dst_entry *route(struct net *net, struct klips_routes *routes,
+			       const struct sk_buff *skb, u32 device)
 {
-	struct klips_route want = { .device = device, .mark = skb->mark, .version = ip_hdr(skb)->version }, *had;
+	struct klips_route want = { .device = device,
+				    .mark = skb->mark,
+				    .version = ip_hdr(skb)->version },
+			   *had;
 	struct dst_entry *dst;
 	u32 hash;
 
@@ -264,10 +282,12 @@ static struct dst_entry *route(struct net *net, struct klips_routes *routes, con
 		want.tos = ipv6_get_dsfield(ipv6_hdr(skb)) & INET_DSCP_MASK;
 		hash = ipv6_addr_hash(&want.daddr);
 	}
-	had = &this_cpu_ptr((struct klips_routes __percpu __force *)routes)->route[hash_32(hash, ilog2(ROUTES))];
-	if (had->dst && had->device == want.device && had->mark == want.mark && had->version == want.version &&
-	    had->tos == want.tos && ipv6_addr_equal(&had->daddr, &want.daddr) && ipv6_addr_equal(&had->saddr, &want.saddr) &&
-	    dst_check(had->dst, had->cookie)) {
+	had = &this_cpu_ptr((struct klips_routes __percpu __force *)routes)
+		       ->route[hash_32(hash, ilog2(ROUTES))];
+	if (had->dst && had->device == want.device && had->mark == want.mark &&
+	    had->version == want.version && had->tos == want.tos &&
+	    ipv6_addr_equal(&had->daddr, &want.daddr) &&
+	    ipv6_addr_equal(&had->saddr, &want.saddr) && dst_check(had->dst, had->cookie)) {
 		dst_hold(had->dst);
 		return had->dst;
 	}
@@ -314,8 +334,8 @@ static int to_neighbour(struct net *net, struct sock *sk, struct sk_buff *skb)
 }
 
 /*
- * Newer kernels lower an IPv6 route by whatever ICMP says of UDP, from anybody, and would cut by it here, for which IPv6 has nothing like
- * IPSKB_FORWARDED. KLIPS has cut by what it believes.
+ * Newer kernels lower an IPv6 route by whatever ICMP says of UDP, from anybody, and would cut by it
+ * here, for which IPv6 has nothing like IPSKB_FORWARDED. KLIPS has cut by what it believes.
  */
 static int output6(struct net *net, struct sk_buff *skb)
 {
@@ -323,14 +343,16 @@ static int output6(struct net *net, struct sk_buff *skb)
 	struct inet6_dev *idev;
 	int sent;
 
-	if (skb->len <= dst_mtu(dst) || skb->len > READ_ONCE(dst->dev->mtu) || dst->output != ip6_output || dst->lwtstate ||
+	if (skb->len <= dst_mtu(dst) || skb->len > READ_ONCE(dst->dev->mtu) ||
+	    dst->output != ip6_output || dst->lwtstate ||
 	    ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr))
 		return dst_output(net, NULL, skb);
 	rcu_read_lock();
 	idev = ip6_dst_idev(dst);
 	if (idev && !READ_ONCE(idev->cnf.disable_ipv6)) {
 		skb->dev = dst->dev;
-		sent = NF_HOOK(NFPROTO_IPV6, NF_INET_POST_ROUTING, net, NULL, skb, NULL, dst->dev, to_neighbour);
+		sent = NF_HOOK(NFPROTO_IPV6, NF_INET_POST_ROUTING, net, NULL, skb, NULL, dst->dev,
+			       to_neighbour);
 	} else {
 		kfree_skb(skb);
 		sent = -ENETDOWN;
@@ -340,7 +362,10 @@ static int output6(struct net *net, struct sk_buff *skb)
 }
 #endif
 
-/* Sends an IP packet of this host by one device, as its routes for it say; whether it went. Takes skb. Softirqs are off. */
+/*
+ * Sends an IP packet of this host by one device, as its routes for it say; whether it went. Takes
+ * skb. Softirqs are off.
+ */
 static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb, u32 device)
 {
 	struct dst_entry *dst = NULL;
@@ -360,8 +385,8 @@ static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buf
 	if (v4) {
 		skb->protocol = htons(ETH_P_IP);
 		/*
-		 * As for what is forwarded, the stack is not to cut by path MTUs that it has learnt: it believes what anybody says of
-		 * UDP. KLIPS has cut by what it believes.
+		 * As for what is forwarded, the stack is not to cut by path MTUs that it has
+		 * learnt: it believes what anybody says of UDP. KLIPS has cut by what it believes.
 		 */
 		IPCB(skb)->flags |= IPSKB_FORWARDED;
 		skb_set_transport_header(skb, ip_hdr(skb)->ihl * 4);
@@ -382,13 +407,16 @@ static bool transmit(struct net *net, struct klips_routes *routes, struct sk_buf
 }
 
 /*
- * An ipsecN may be attached to a tunnel whose packets are routed to an ipsecN again. The kernel's own limit for devices without
- * a queue, 8, is more than the stack holds with KLIPS in between.
+ * An ipsecN may be attached to a tunnel whose packets are routed to an ipsecN again. The kernel's
+ * own limit for devices without a queue, 8, is more than the stack holds with KLIPS in between.
  */
 #define MOST_NESTED 2
 static DEFINE_PER_CPU(unsigned int, nested);
 
-/* The same; it does not go where it went through ipsecN too often on its way. Takes skb. Any context but hard interrupts. */
+/*
+ * The same; it does not go where it went through ipsecN too often on its way. Takes skb. Any
+ * context but hard interrupts.
+ */
 bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb, u32 device)
 {
 	bool sent = false;
@@ -397,7 +425,8 @@ bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_bu
 	if (__this_cpu_inc_return(nested) <= MOST_NESTED) {
 		sent = transmit(net, routes, skb, device);
 	} else {
-		net_warn_ratelimited("klips: a packet went round through ipsecN and its physical device, and is dropped\n");
+		net_warn_ratelimited("klips: a packet went round through ipsecN and its physical "
+				     "device, and is dropped\n");
 		kfree_skb(skb);
 	}
 	__this_cpu_dec(nested);
@@ -405,7 +434,10 @@ bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_bu
 	return sent;
 }
 
-/* Gives an IP packet to the stack as one that dev received. Takes skb. Any context but hard interrupts. */
+/*
+ * Gives an IP packet to the stack as one that dev received. Takes skb. Any context but hard
+ * interrupts.
+ */
 void klips_h_deliver(struct net_device *dev, struct sk_buff *skb)
 {
 	struct klips_device *ours = netdev_priv(dev);
@@ -440,12 +472,17 @@ static void setup(struct net_device *dev)
 	dev->mtu = 0;
 	dev->min_mtu = 0;
 	dev->max_mtu = IP_MAX_MTU;
-	/* Packets come uncut, unsummed and in pieces: each is copied once, when it is cut or joined, and summed by the way. */
-	dev->features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA | NETIF_F_GSO_SOFTWARE;
+	/*
+	 * Packets come uncut, unsummed and in pieces: each is copied once, when it is cut or
+	 * joined, and summed by the way.
+	 */
+	dev->features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA |
+			NETIF_F_GSO_SOFTWARE;
 	dev->hw_features = dev->features;
 }
 
-struct net_device *klips_h_device_new(struct net *net, unsigned int number, const struct net_device_ops *ops, void *host)
+struct net_device *klips_h_device_new(struct net *net, unsigned int number,
+				      const struct net_device_ops *ops, void *host)
 {
 	char name[IFNAMSIZ];
 	struct net_device *dev;
@@ -477,7 +514,10 @@ int klips_h_device_register(struct net_device *dev)
 	return register_netdev(dev);
 }
 
-/* While it unregisters: what waits in the cells must not reach the stack when nobody waits for the device's users any more. */
+/*
+ * While it unregisters: what waits in the cells must not reach the stack when nobody waits for the
+ * device's users any more.
+ */
 void klips_h_device_uninit(struct net_device *dev)
 {
 	struct klips_device *ours = netdev_priv(dev);
@@ -528,7 +568,10 @@ unsigned int klips_h_device_link_header(const struct net_device *dev)
 	return LL_RESERVED_SPACE(dev);
 }
 
-/* Has the stack leave at least so much room in packets for dev from now on; any context, as tunnels do. */
+/*
+ * Has the stack leave at least so much room in packets for dev from now on; any context, as tunnels
+ * do.
+ */
 void klips_h_device_need_room(struct net_device *dev, unsigned int head, unsigned int tail)
 {
 	if (head > READ_ONCE(dev->needed_headroom))
@@ -564,7 +607,7 @@ unsigned int klips_h_addresses(struct net_device *dev, u8 (*out)[17], unsigned i
 	rcu_read_lock();
 	in4 = __in_dev_get_rcu(dev);
 	if (in4) {
-		in_dev_for_each_ifa_rcu(ifa, in4) {
+		in_dev_for_each_ifa_rcu (ifa, in4) {
 			if (n == most)
 				break;
 			out[n][0] = 4;
@@ -575,7 +618,7 @@ unsigned int klips_h_addresses(struct net_device *dev, u8 (*out)[17], unsigned i
 	in6 = __in6_dev_get(dev);
 	if (in6) {
 		read_lock_bh(&in6->lock);
-		list_for_each_entry(ifa6, &in6->addr_list, if_list) {
+		list_for_each_entry (ifa6, &in6->addr_list, if_list) {
 			if (n == most)
 				break;
 			out[n][0] = 16;

@@ -26,7 +26,8 @@ struct klips_room {
 	unsigned int size;
 };
 
-struct sk_buff *klips_h_skb_new(unsigned int head, const u8 *bytes, unsigned int len, unsigned int tail);
+struct sk_buff *klips_h_skb_new(unsigned int head, const u8 *bytes, unsigned int len,
+				unsigned int tail);
 void klips_h_skb_free(struct sk_buff *skb);
 int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tail);
 int klips_h_skb_expand(struct sk_buff *skb, unsigned int head, unsigned int tail);
@@ -42,10 +43,12 @@ struct sk_buff *klips_h_queue_take(struct sk_buff_head *queue);
 struct klips_routes;
 struct klips_routes *klips_h_routes_new(void);
 void klips_h_routes_free(struct klips_routes *routes);
-bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb, u32 device);
+bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb,
+		      u32 device);
 void klips_h_deliver(struct net_device *dev, struct sk_buff *skb);
 
-struct net_device *klips_h_device_new(struct net *net, unsigned int number, const struct net_device_ops *ops, void *host);
+struct net_device *klips_h_device_new(struct net *net, unsigned int number,
+				      const struct net_device_ops *ops, void *host);
 struct klips_device *klips_h_device_priv(const struct net_device *dev);
 int klips_h_device_register(struct net_device *dev);
 void klips_h_device_uninit(struct net_device *dev);

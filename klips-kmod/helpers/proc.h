@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Inline functions of the kernel that sys/proc.rs, sys/sysctl.rs and sys/ioctl.rs need as functions. */
+/*
+ * Inline functions of the kernel that sys/proc.rs, sys/sysctl.rs and sys/ioctl.rs need as
+ * functions.
+ */
 #ifndef KLIPS_PROC_H
 #define KLIPS_PROC_H
 #include <linux/if.h>

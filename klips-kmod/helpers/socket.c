@@ -6,21 +6,45 @@
 
 static DEFINE_MUTEX(key_list_mutex);
 
-gfp_t klips_h_key_gfp(void) { return GFP_KERNEL; }
+gfp_t klips_h_key_gfp(void)
+{
+	return GFP_KERNEL;
+}
 
-__poll_t klips_h_key_writable(void) { return EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND; }
+__poll_t klips_h_key_writable(void)
+{
+	return EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
+}
 
-void klips_h_key_purge(struct sock *sk) { skb_queue_purge(&sk->sk_receive_queue); }
+void klips_h_key_purge(struct sock *sk)
+{
+	skb_queue_purge(&sk->sk_receive_queue);
+}
 
-struct net *klips_h_key_net(const struct sock *sk) { return sock_net(sk); }
+struct net *klips_h_key_net(const struct sock *sk)
+{
+	return sock_net(sk);
+}
 
-bool klips_h_key_allowed(const struct net *net) { return ns_capable(net->user_ns, CAP_NET_ADMIN); }
+bool klips_h_key_allowed(const struct net *net)
+{
+	return ns_capable(net->user_ns, CAP_NET_ADMIN);
+}
 
-void klips_h_key_lock_init(spinlock_t *lock) { spin_lock_init(lock); }
+void klips_h_key_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
 
-void klips_h_key_lock(spinlock_t *lock) { spin_lock_bh(lock); }
+void klips_h_key_lock(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
 
-void klips_h_key_unlock(spinlock_t *lock) { spin_unlock_bh(lock); }
+void klips_h_key_unlock(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
 
 void klips_h_key_link(struct sock *sk, struct hlist_head *list)
 {
@@ -43,18 +67,34 @@ struct sock *klips_h_key_first(struct hlist_head *list)
 
 struct sock *klips_h_key_next(struct sock *sk)
 {
-	return hlist_entry_safe(rcu_dereference(hlist_next_rcu(&sk->sk_node)), struct sock, sk_node);
+	return hlist_entry_safe(rcu_dereference(hlist_next_rcu(&sk->sk_node)), struct sock,
+				sk_node);
 }
 
-void klips_h_key_read_lock(void) { rcu_read_lock(); }
+void klips_h_key_read_lock(void)
+{
+	rcu_read_lock();
+}
 
-void klips_h_key_read_unlock(void) { rcu_read_unlock(); }
+void klips_h_key_read_unlock(void)
+{
+	rcu_read_unlock();
+}
 
-void klips_h_key_orphan(struct sock *sk) { sock_orphan(sk); }
+void klips_h_key_orphan(struct sock *sk)
+{
+	sock_orphan(sk);
+}
 
-void klips_h_key_put(struct sock *sk) { sock_put(sk); }
+void klips_h_key_put(struct sock *sk)
+{
+	sock_put(sk);
+}
 
-void klips_h_key_hold_user(struct sock *sk) { lock_sock(sk); }
+void klips_h_key_hold_user(struct sock *sk)
+{
+	lock_sock(sk);
+}
 
 bool klips_h_key_room(const struct sock *sk)
 {
@@ -94,7 +134,10 @@ void klips_h_key_overrun(struct sock *sk)
 	sk_error_report(sk);
 }
 
-int klips_h_key_request(void *to, struct msghdr *msg, size_t len) { return memcpy_from_msg(to, msg, len); }
+int klips_h_key_request(void *to, struct msghdr *msg, size_t len)
+{
+	return memcpy_from_msg(to, msg, len);
+}
 
 int klips_h_key_answer(struct sock *sk, struct sk_buff *skb, struct msghdr *msg, int len)
 {
@@ -107,4 +150,7 @@ int klips_h_key_answer(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
 	return error;
 }
 
-void klips_h_key_wipe(void *bytes, size_t len) { memzero_explicit(bytes, len); }
+void klips_h_key_wipe(void *bytes, size_t len)
+{
+	memzero_explicit(bytes, len);
+}

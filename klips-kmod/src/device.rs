@@ -1,7 +1,10 @@
-//! ipsecN and their physical devices: attached, detached, and followed through what happens to them.
+// SPDX-License-Identifier: GPL-2.0
+
+//! ipsecN and their physical devices: attached, detached, and followed through what happens to
+//! them.
 //!
-//! A physical device that goes down keeps its ipsecN: its routes are gone meanwhile, so nothing leaves. One that is taken away
-//! loses it.
+//! A physical device that goes down keeps its ipsecN: its routes are gone meanwhile, so nothing
+//! leaves. One that is taken away loses it.
 
 use core::ffi::CStr;
 
@@ -40,13 +43,20 @@ fn ids() -> impl Iterator<Item = DeviceId> {
     (0..MAX_DEVICES).filter_map(DeviceId::new)
 }
 
-/// Attaches ipsecN to the device called `name`; `mtu` is what ipsecN is to show instead of its default. Under RTNL.
-pub(crate) fn attach(host: &Host, id: DeviceId, name: &CStr, mtu: Option<u32>) -> Result<(), AttachError> {
+/// Attaches ipsecN to the device called `name`; `mtu` is what ipsecN is to show instead of its
+/// default. Under RTNL.
+pub(crate) fn attach(
+    host: &Host,
+    id: DeviceId,
+    name: &CStr,
+    mtu: Option<u32>,
+) -> Result<(), AttachError> {
     let look = device::look_up(host.net, name).ok_or(AttachError::NoDevice)?;
     if look.is_ours {
         return Err(AttachError::Itself);
     }
-    host.write(None, |klips, _| klips.attach(id, look.physical, mtu)).map_err(AttachError::Core)?;
+    host.write(None, |klips, _| klips.attach(id, look.physical, mtu))
+        .map_err(AttachError::Core)?;
     host.note_link(id, look.link_header);
     show(host, id);
     Ok(())
@@ -54,7 +64,8 @@ pub(crate) fn attach(host: &Host, id: DeviceId, name: &CStr, mtu: Option<u32>) -
 
 /// Takes ipsecN off its device. Under RTNL.
 pub(crate) fn detach(host: &Host, id: DeviceId) -> Result<(), AttachError> {
-    host.write(None, |klips, _| klips.detach(id)).map_err(AttachError::Core)?;
+    host.write(None, |klips, _| klips.detach(id))
+        .map_err(AttachError::Core)?;
     show(host, id);
     Ok(())
 }
@@ -83,13 +94,19 @@ pub(crate) fn set_count(host: &'static Host, count: usize) -> Result {
 /// Brings what is seen of ipsecN up to what the tables say.
 fn show(host: &Host, id: DeviceId) {
     host.note_attached();
-    host.devices.set_mtu(id, host.read(|klips, _| klips.device(id).mtu()));
+    host.devices
+        .set_mtu(id, host.read(|klips, _| klips.device(id).mtu()));
 }
 
-/// Physical device number `index` goes away. Under RTNL. By number, since a name that is no text is one that we cannot know.
+/// Physical device number `index` goes away. Under RTNL. By number, since a name that is no text is
+/// one that we cannot know.
 pub(crate) fn gone(host: &Host, index: u32) {
     for id in ids().filter(|id| host.physical_of(*id) == index) {
-        pr_info!("the physical device of {} is gone: {} is detached\n", id, id);
+        pr_info!(
+            "the physical device of {} is gone: {} is detached\n",
+            id,
+            id
+        );
         let _ = detach(host, id);
     }
 }
@@ -104,9 +121,11 @@ pub(crate) fn own_changed(host: &Host, id: DeviceId, mtu: u32) {
 /// A physical device may have changed. Under RTNL.
 pub(crate) fn update(host: &Host, now: Physical) {
     let differs = |p: &Physical| {
-        p.index == now.index && (p.name != now.name || p.mtu != now.mtu || p.addresses != now.addresses)
+        p.index == now.index
+            && (p.name != now.name || p.mtu != now.mtu || p.addresses != now.addresses)
     };
-    if host.read(|klips, _| ids().any(|id| klips.device(id).physical.as_ref().is_some_and(differs))) {
+    if host.read(|klips, _| ids().any(|id| klips.device(id).physical.as_ref().is_some_and(differs)))
+    {
         host.write(None, |klips, _| klips.physical_changed(now));
     }
 }

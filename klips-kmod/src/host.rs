@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! One network namespace's KLIPS: its tables, its devices, its PF_KEY sockets, and the way to each.
 //!
 //! Not here: what becomes of packets (`transmit`, `receive`), or anything unsafe (`sys`).
@@ -5,8 +7,8 @@
 use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use klips::device::MAX_DEVICES;
 use kernel::prelude::*;
+use klips::device::MAX_DEVICES;
 use klips::{Context, DeviceId, Klips};
 
 use crate::home::{self, KernelHome, Said};
@@ -36,7 +38,8 @@ pub(crate) struct Host {
     pub(crate) devices: Devices,
     /// Its PF_KEY sockets.
     pub(crate) sockets: Sockets,
-    /// For each ipsecN the number of the physical device; 0: none. So that a packet that is not for us need not go to the gate.
+    /// For each ipsecN the number of the physical device; 0: none. So that a packet that is not for
+    /// us need not go to the gate.
     physical: [AtomicU32; MAX_DEVICES],
     /// For each ipsecN what room its packets need.
     rooms: [AtomicRoom; MAX_DEVICES],
@@ -90,13 +93,15 @@ impl Host {
         })
     }
 
-    /// Brings up what runs by itself and what user space sees. On an error [`Self::stop`] is to be called all the same.
+    /// Brings up what runs by itself and what user space sees. On an error [`Self::stop`] is to be
+    /// called all the same.
     pub(crate) fn start(&'static self) -> Result<(), i32> {
         self.trapped.init();
         self.trap.init(self);
         self.refresh.init(self);
         self.tick.init(self);
-        self.devices.start(self, crate::sys::device::usual_count())?;
+        self.devices
+            .start(self, crate::sys::device::usual_count())?;
         proc::start(self)?;
         self.switches.start(self)?;
         self.icmp.start(self)?;
@@ -116,20 +121,30 @@ impl Host {
     }
 
     fn context(said: &mut Said) -> Context<'_, KernelHome> {
-        Context { home: &KernelHome, now: crate::sys::now(), out: said }
+        Context {
+            home: &KernelHome,
+            now: crate::sys::now(),
+            out: said,
+        }
     }
 
     /// Reads the tables: the packet path, `/proc`. `f` must not sleep.
-    pub(crate) fn read<R>(&self, f: impl FnOnce(&Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R) -> R {
+    pub(crate) fn read<R>(
+        &self,
+        f: impl FnOnce(&Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R,
+    ) -> R {
         let mut said = Said::default();
-        let answer = self.tables.read(|klips| f(klips, &mut Self::context(&mut said)));
+        let answer = self
+            .tables
+            .read(|klips| f(klips, &mut Self::context(&mut said)));
         self.tell(None, &mut said);
         self.let_go(&mut said);
         answer
     }
 
-    /// Writes the tables; process context only. `f` runs again from the start, and what it said is forgotten, for as long as it
-    /// lacks memory or a transform object that had to be made first: a core call that fails for lack of memory has changed nothing.
+    /// Writes the tables; process context only. `f` runs again from the start, and what it said is
+    /// forgotten, for as long as it lacks memory or a transform object that had to be made first: a
+    /// core call that fails for lack of memory has changed nothing.
     pub(crate) fn write<R>(
         &self,
         sender: Option<SocketId>,
@@ -171,19 +186,36 @@ impl Host {
 
     /// Whether an ipsecN is attached to physical device number `index`.
     pub(crate) fn is_attached(&self, index: u32) -> bool {
-        index != 0 && self.physical.iter().any(|p| p.load(Ordering::Relaxed) == index)
+        index != 0
+            && self
+                .physical
+                .iter()
+                .any(|p| p.load(Ordering::Relaxed) == index)
     }
 
     /// The number of the physical device of `device`; 0: none.
     pub(crate) fn physical_of(&self, device: DeviceId) -> u32 {
-        self.physical.get(device.index()).map_or(0, |p| p.load(Ordering::Relaxed))
+        self.physical
+            .get(device.index())
+            .map_or(0, |p| p.load(Ordering::Relaxed))
     }
 
     /// The room that packets of `device` need, as far as is known.
     pub(crate) fn room_of(&self, device: DeviceId) -> Room {
         let get = |n: &AtomicU32| n.load(Ordering::Relaxed) as usize;
         let room = self.rooms.get(device.index());
-        room.map_or(Room { link: 0, head: 0, tail: 0 }, |r| Room { link: get(&r.link), head: get(&r.head), tail: get(&r.tail) })
+        room.map_or(
+            Room {
+                link: 0,
+                head: 0,
+                tail: 0,
+            },
+            |r| Room {
+                link: get(&r.link),
+                head: get(&r.head),
+                tail: get(&r.tail),
+            },
+        )
     }
 
     /// Notes that a packet of `device` lacked room: from now on the stack leaves as much.
@@ -191,7 +223,11 @@ impl Host {
         if let Some(room) = self.rooms.get(device.index()) {
             room.head.fetch_max(head as u32, Ordering::Relaxed);
             room.tail.fetch_max(tail as u32, Ordering::Relaxed);
-            self.devices.need_room(device, room.link.load(Ordering::Relaxed) as usize + head, tail);
+            self.devices.need_room(
+                device,
+                room.link.load(Ordering::Relaxed) as usize + head,
+                tail,
+            );
         }
     }
 
@@ -206,7 +242,9 @@ impl Host {
     pub(crate) fn note_attached(&self) {
         self.read(|klips, _| {
             for (n, index) in self.physical.iter().enumerate() {
-                let now = DeviceId::new(n).and_then(|id| klips.device(id).physical).map_or(0, |p| p.index);
+                let now = DeviceId::new(n)
+                    .and_then(|id| klips.device(id).physical)
+                    .map_or(0, |p| p.index);
                 index.store(now, Ordering::Relaxed);
             }
         });
@@ -228,8 +266,12 @@ impl Host {
 
     fn do_trapped(&self) {
         while let Some(mut packet) = self.trapped.take() {
-            let Some(device) = home::device(&mut packet) else { continue };
-            let verdict = self.write(None, |klips, cx| packet.with_packet(0, |packet| klips.trap(cx, device, packet)));
+            let Some(device) = home::device(&mut packet) else {
+                continue;
+            };
+            let verdict = self.write(None, |klips, cx| {
+                packet.with_packet(0, |packet| klips.trap(cx, device, packet))
+            });
             crate::transmit::act(self, device, packet, verdict);
         }
     }

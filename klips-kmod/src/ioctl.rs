@@ -1,5 +1,8 @@
-//! What `ipsec tncfg` asks of ipsecN: to be attached to a physical device, to be detached, or all to be detached.
-//! How the request comes out of the kernel's hands is `sys::ioctl`'s, what attaching is `device`'s.
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `ipsec tncfg` asks of ipsecN: to be attached to a physical device, to be detached, or all
+//! to be detached. How the request comes out of the kernel's hands is `sys::ioctl`'s, what
+//! attaching is `device`'s.
 
 use core::ffi::CStr;
 
@@ -33,11 +36,15 @@ pub(crate) enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a command and what came with it: `struct ipsectunnelconf` of FreeS/WAN, which is 32 bits that nobody reads and the
-    /// name, and behind it the MTU, which FreeS/WAN's leaves 0. EOPNOTSUPP for another command.
+    /// Reads a command and what came with it: `struct ipsectunnelconf` of FreeS/WAN, which is 32
+    /// bits that nobody reads and the name, and behind it the MTU, which FreeS/WAN's leaves 0.
+    /// EOPNOTSUPP for another command.
     pub(crate) fn new(command: u32, conf: &'a [u8]) -> Result<Self> {
         let name = conf.get(NAME_AT..MTU_AT).unwrap_or_default();
-        let mtu = conf.get(MTU_AT..).and_then(<[u8]>::first_chunk).map_or(0, |mtu| u32::from_ne_bytes(*mtu));
+        let mtu = conf
+            .get(MTU_AT..)
+            .and_then(<[u8]>::first_chunk)
+            .map_or(0, |mtu| u32::from_ne_bytes(*mtu));
         match command {
             SET_DEV => Ok(Self::Attach(name, mtu)),
             DEL_DEV => Ok(Self::Detach),
@@ -47,13 +54,19 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Does what was asked of ipsecN number `id`, with FreeS/WAN's errnos: ENXIO for a physical device that is not there, EBUSY when
-/// attached already, ENODEV when there is nothing to detach; EINVAL for a name that is none or an ipsecN's. Under RTNL.
+/// Does what was asked of ipsecN number `id`, with FreeS/WAN's errnos: ENXIO for a physical device
+/// that is not there, EBUSY when attached already, ENODEV when there is nothing to detach; EINVAL
+/// for a name that is none or an ipsecN's. Under RTNL.
 pub(crate) fn perform(host: &Host, id: DeviceId, request: &Request<'_>) -> Result {
     let done = match request {
         Request::Attach(name, mtu) => {
             let mut buffer = [0; NAME];
-            device::attach(host, id, physical(name, &mut buffer)?, Some(*mtu).filter(|mtu| *mtu != 0))
+            device::attach(
+                host,
+                id,
+                physical(name, &mut buffer)?,
+                Some(*mtu).filter(|mtu| *mtu != 0),
+            )
         }
         Request::Detach => device::detach(host, id),
         Request::Clear => {
@@ -67,13 +80,20 @@ pub(crate) fn perform(host: &Host, id: DeviceId, request: &Request<'_>) -> Resul
     })
 }
 
-/// The name before the first 0, and before the colon of an alias such as eth0:1, which is eth0 itself.
+/// The name before the first 0, and before the colon of an alias such as eth0:1, which is eth0
+/// itself.
 fn physical<'b>(name: &[u8], buffer: &'b mut [u8; NAME]) -> Result<&'b CStr> {
-    let name = name.split(|octet| matches!(*octet, 0 | b':')).next().unwrap_or_default();
+    let name = name
+        .split(|octet| matches!(*octet, 0 | b':'))
+        .next()
+        .unwrap_or_default();
     if name.is_empty() {
         return Err(EINVAL);
     }
     // The last octet stays 0.
-    buffer[..NAME - 1].get_mut(..name.len()).ok_or(EINVAL)?.copy_from_slice(name);
+    buffer[..NAME - 1]
+        .get_mut(..name.len())
+        .ok_or(EINVAL)?
+        .copy_from_slice(name);
     CStr::from_bytes_until_nul(buffer).map_err(|_| EINVAL)
 }

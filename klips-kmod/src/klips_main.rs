@@ -1,7 +1,11 @@
-//! KLIPS as a kernel module: `crates/klips` with the kernel's packets, memory, ciphers and sockets around it.
+// SPDX-License-Identifier: GPL-2.0
+
+//! KLIPS as a kernel module: `crates/klips` with the kernel's packets, memory, ciphers and sockets
+//! around it.
 //!
-//! What is decided about a packet, a PF_KEY message or a table is decided in `klips`. The rooms of this crate are in README.md, the
-//! way of a packet in docs/kernel.md, and what makes the unsafe parts sound in [`sys`].
+//! What is decided about a packet, a PF_KEY message or a table is decided in `klips`. The rooms of
+//! this crate are in README.md, the way of a packet in docs/kernel.md, and what makes the unsafe
+//! parts sound in [`sys`].
 
 #![deny(unsafe_code)]
 

@@ -1,5 +1,8 @@
-//! PF_KEY conversations: requests go to the core with the namespace's tables locked, and what it says goes to the
-//! sockets that it is for. The sockets themselves are `sys::socket`'s, the meaning of messages is the core's.
+// SPDX-License-Identifier: GPL-2.0
+
+//! PF_KEY conversations: requests go to the core with the namespace's tables locked, and what it
+//! says goes to the sockets that it is for. The sockets themselves are `sys::socket`'s, the meaning
+//! of messages is the core's.
 
 use kernel::prelude::*;
 use klips::Audience;
@@ -37,8 +40,9 @@ impl Sockets {
         &self.0
     }
 
-    /// Gives a message of the core's to the sockets that `audience` names. `sender`: whose request it answers. Never
-    /// waits; what a socket has no room for is lost to it, answers to its own requests excepted.
+    /// Gives a message of the core's to the sockets that `audience` names. `sender`: whose request
+    /// it answers. Never waits; what a socket has no room for is lost to it, answers to its own
+    /// requests excepted.
     pub(crate) fn broadcast(&self, audience: Audience, sender: Option<SocketId>, message: &Skb) {
         self.0.each(|socket| {
             let own = sender == Some(SocketId::of(socket));
@@ -49,8 +53,9 @@ impl Sockets {
     }
 }
 
-/// Handles one request of `socket`. A refusal is told by a message, as RFC 2367 section 3 has it; an error of its own is
-/// only what cannot be answered so: EINVAL for what is no PF_KEY v2 message at all.
+/// Handles one request of `socket`. A refusal is told by a message, as RFC 2367 section 3 has it;
+/// an error of its own is only what cannot be answered so: EINVAL for what is no PF_KEY v2 message
+/// at all.
 pub(crate) fn request(host: &Host, socket: &KeySocket, message: &[u8]) -> Result {
     let mut reply = [0; pfkey::HEADER_LEN];
     if pfkey::request::error_reply(&mut reply, message, pfkey::errno::EINVAL).is_none() {

@@ -1,4 +1,7 @@
-//! `/proc/net/ipsec_*`: which file shows which of the core's texts. How the kernel asks for them is `sys::proc`'s.
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/net/ipsec_*`: which file shows which of the core's texts. How the kernel asks for them is
+//! `sys::proc`'s.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -7,7 +10,8 @@ use klips::{ProcCursor, ProcFile};
 
 use crate::host::Host;
 
-/// The files: name, mode, text. SAs are shown with their IVs, which are not for everybody to foresee.
+/// The files: name, mode, text. SAs are shown with their IVs, which are not for everybody to
+/// foresee.
 pub(crate) const FILES: [(&CStr, u16, ProcFile); 6] = [
     (c"ipsec_eroute", 0o444, ProcFile::Eroute),
     (c"ipsec_spi", 0o400, ProcFile::Spi),
@@ -17,8 +21,8 @@ pub(crate) const FILES: [(&CStr, u16, ProcFile); 6] = [
     (c"ipsec_klipsdebug", 0o444, ProcFile::KlipsDebug),
 ];
 
-/// Writes a part of text `number` to `out`, from `cursor` on; whether there may be more. The tables are unlocked between
-/// parts.
+/// Writes a part of text `number` to `out`, from `cursor` on; whether there may be more. The tables
+/// are unlocked between parts.
 pub(crate) fn write(
     host: &Host,
     number: usize,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! In: an ESP, AH or IPCOMP packet for this host, until what was inside appears on ipsecN.
 
 use klips::packet::{HEADROOM, MAX_PACKET};
@@ -10,8 +12,8 @@ use crate::sys::skb::Skb;
 /// How much buffer a packet needs that may grow to any size.
 pub(crate) const SCRATCH: usize = HEADROOM + MAX_PACKET;
 
-/// Undoes the IPsec of `packet`, which begins at its IP header and came in by device number `physical`, and gives what was
-/// inside to the stack. In softirq context.
+/// Undoes the IPsec of `packet`, which begins at its IP header and came in by device number
+/// `physical`, and gives what was inside to the stack. In softirq context.
 pub(crate) fn receive(host: &Host, physical: u32, mut packet: Skb) {
     if !packet.prepare(0, 0) {
         return;
@@ -33,24 +35,30 @@ pub(crate) fn receive(host: &Host, physical: u32, mut packet: Skb) {
 /// Octets of a UDP header.
 const UDP_HEADER: u16 = 8;
 
-/// The same for ESP in UDP, whose UDP header the stack has taken out of the IP header's length: puts it back, since the core looks
-/// at the packet as it came.
+/// The same for ESP in UDP, whose UDP header the stack has taken out of the IP header's length:
+/// puts it back, since the core looks at the packet as it came.
 pub(crate) fn receive_from_udp(host: &Host, physical: u32, mut packet: Skb) {
     if !packet.prepare(0, 0) {
         return;
     }
     packet.with_packet(0, |packet| {
         let bytes = packet.bytes_mut();
-        let at = if bytes.first().is_some_and(|b| b >> 4 == 4) { 2 } else { 4 };
+        let at = if bytes.first().is_some_and(|b| b >> 4 == 4) {
+            2
+        } else {
+            4
+        };
         if let Some(length) = bytes.get_mut(at..).and_then(|b| b.first_chunk_mut::<2>()) {
-            *length = u16::from_be_bytes(*length).saturating_add(UDP_HEADER).to_be_bytes();
+            *length = u16::from_be_bytes(*length)
+                .saturating_add(UDP_HEADER)
+                .to_be_bytes();
         }
     });
     receive(host, physical, packet);
 }
 
-/// The same for a packet that may hold compressed data: in a big buffer of this CPU, because how big it gets shows only when it
-/// is too late to make room.
+/// The same for a packet that may hold compressed data: in a big buffer of this CPU, because how
+/// big it gets shows only when it is too late to make room.
 fn receive_growing(host: &Host, physical: u32, packet: &Skb) {
     let delivered = host.read(|klips, cx| {
         scratch::with(|buffer| {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Out: a packet that was routed to ipsecN, until it leaves by the physical device.
 
 use klips::{DeviceId, Outbound};
@@ -8,7 +10,8 @@ use crate::sys::skb::Skb;
 /// How often more room may be asked for: once by each SA group that the packet goes through.
 const TRIES: usize = 4;
 
-/// Takes what the stack sends by ipsecN: maybe many packets that it left to be cut. Any context but hard interrupts.
+/// Takes what the stack sends by ipsecN: maybe many packets that it left to be cut. Any context but
+/// hard interrupts.
 pub(crate) fn start(host: &Host, device: DeviceId, packet: Skb) {
     match packet.segments() {
         Some(mut segments) => {
@@ -28,8 +31,11 @@ pub(crate) fn transmit(host: &Host, device: DeviceId, mut packet: Skb) {
         return;
     }
     for _ in 0..TRIES {
-        // What the link layer wants is kept back, so that there is no copy for want of it behind us.
-        let verdict = host.read(|klips, cx| packet.with_packet(room.link, |packet| klips.outbound(cx, device, packet)));
+        // What the link layer wants is kept back, so that there is no copy for want of it behind
+        // us.
+        let verdict = host.read(|klips, cx| {
+            packet.with_packet(room.link, |packet| klips.outbound(cx, device, packet))
+        });
         match verdict {
             Some(Outbound::Room { head, tail }) => {
                 host.need_room(device, head, tail);
@@ -46,7 +52,9 @@ pub(crate) fn transmit(host: &Host, device: DeviceId, mut packet: Skb) {
 /// Does what was decided; the tables are open.
 pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Outbound>) {
     match verdict {
-        Some(Outbound::Transmit { physical, mtu } | Outbound::Pass { physical, mtu }) => send(host, device, packet, physical, mtu),
+        Some(Outbound::Transmit { physical, mtu } | Outbound::Pass { physical, mtu }) => {
+            send(host, device, packet, physical, mtu)
+        }
         Some(Outbound::Icmp) => host.devices.deliver(device, packet),
         Some(Outbound::Trap) => host.trap_soon(device, packet),
         // Only where a writer was before us: to be asked again.
@@ -56,7 +64,8 @@ pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Ou
     }
 }
 
-/// Sends the packet by the route that device number `physical` has for it; in fragments where it is bigger than `mtu`.
+/// Sends the packet by the route that device number `physical` has for it; in fragments where it is
+/// bigger than `mtu`.
 fn send(host: &Host, device: DeviceId, mut packet: Skb, physical: u32, mtu: u32) {
     let len = packet.bytes().len();
     if len <= mtu as usize {
@@ -78,7 +87,8 @@ fn send(host: &Host, device: DeviceId, mut packet: Skb, physical: u32, mtu: u32)
     }
 }
 
-/// Counts a packet that was to go out and did not, wholly: there is no route by the device, it is down, or its queue is full.
+/// Counts a packet that was to go out and did not, wholly: there is no route by the device, it is
+/// down, or its queue is full.
 fn not_sent(host: &Host, device: DeviceId, len: usize) {
     host.read(|klips, _| klips.device(device).stats.not_sent(len as u64));
 }

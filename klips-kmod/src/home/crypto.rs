@@ -1,4 +1,7 @@
-//! Which of the kernel's transforms stands for which row of the core's table, and whether the running kernel has it.
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which of the kernel's transforms stands for which row of the core's table, and whether the
+//! running kernel has it.
 //!
 //! Not here: the calls into the crypto API (`sys::crypto`).
 
@@ -25,7 +28,11 @@ struct Row {
 }
 
 const fn row(id: u8, name: &'static CStr) -> Row {
-    Row { id, name, had: AtomicBool::new(false) }
+    Row {
+        id,
+        name,
+        had: AtomicBool::new(false),
+    }
 }
 
 /// Ciphers and AEADs.
@@ -37,7 +44,10 @@ static CIPHERS: [Row; 8] = [
     row(transform::EALG_AES_GCM_8, c"gcm(aes)"),
     row(transform::EALG_AES_GCM_12, c"gcm(aes)"),
     row(transform::EALG_AES_GCM_16, c"gcm(aes)"),
-    row(transform::EALG_CHACHA20_POLY1305, c"rfc7539(chacha20,poly1305)"),
+    row(
+        transform::EALG_CHACHA20_POLY1305,
+        c"rfc7539(chacha20,poly1305)",
+    ),
 ];
 /// MACs.
 static MACS: [Row; 7] = [
@@ -51,7 +61,10 @@ static MACS: [Row; 7] = [
 ];
 
 fn find(table: &'static [Row], id: u8) -> Result<&'static Row, CryptoError> {
-    table.iter().find(|row| row.id == id).ok_or(CryptoError::Unsupported)
+    table
+        .iter()
+        .find(|row| row.id == id)
+        .ok_or(CryptoError::Unsupported)
 }
 
 /// The longest key of an AEAD, in bytes.
@@ -66,8 +79,14 @@ pub(crate) struct Key {
 
 impl Key {
     fn new(key: &[u8]) -> Result<Self, CryptoError> {
-        let mut own = Self { bytes: [0; MAX_KEY], len: key.len() };
-        own.bytes.get_mut(..key.len()).ok_or(CryptoError::BadKey)?.copy_from_slice(key);
+        let mut own = Self {
+            bytes: [0; MAX_KEY],
+            len: key.len(),
+        };
+        own.bytes
+            .get_mut(..key.len())
+            .ok_or(CryptoError::BadKey)?
+            .copy_from_slice(key);
         Ok(own)
     }
 }
@@ -132,7 +151,13 @@ pub(crate) fn probe() {
             Mode::Cbc | Mode::Ctr => Kind::Cipher(row.id),
             Mode::Aead => {
                 let len = row.keys.first().copied().unwrap_or(0);
-                Kind::Aead(row.id, Key { bytes: [0; MAX_KEY], len })
+                Kind::Aead(
+                    row.id,
+                    Key {
+                        bytes: [0; MAX_KEY],
+                        len,
+                    },
+                )
             }
         };
         let _ = kind.make();
@@ -144,7 +169,8 @@ pub(crate) fn probe() {
 
 /// Whether the kernel has this cipher.
 pub(crate) fn has_encryption(row: &Encryption) -> bool {
-    row.mode == Mode::Null || find(&CIPHERS, row.id).is_ok_and(|row| row.had.load(Ordering::Relaxed))
+    row.mode == Mode::Null
+        || find(&CIPHERS, row.id).is_ok_and(|row| row.had.load(Ordering::Relaxed))
 }
 
 /// Whether the kernel has this MAC.

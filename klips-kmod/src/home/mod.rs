@@ -1,4 +1,7 @@
-//! What `klips` asks of the kernel: memory, locks, ciphers, compression, randomness; and what becomes of what it says.
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `klips` asks of the kernel: memory, locks, ciphers, compression, randomness; and what
+//! becomes of what it says.
 //!
 //! Not here: how the tables are read and written (`host`).
 

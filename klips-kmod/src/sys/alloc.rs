@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Growable arrays and boxes whose growth can fail and never sleeps.
 //!
-//! The tables change with softirqs off. What is small comes from kmalloc; what is large comes from what the writer provided
-//! beforehand ([`super::provision`]), since large pieces cannot be had for certain without sleeping.
+//! The tables change with softirqs off. What is small comes from kmalloc; what is large comes from
+//! what the writer provided beforehand ([`super::provision`]), since large pieces cannot be had for
+//! certain without sleeping.
 
 use core::mem::{align_of, size_of};
 use core::ops::{Deref, DerefMut};
@@ -31,7 +34,11 @@ impl<T> KernelVec<T> {
     fn allocate(capacity: usize) -> Result<NonNull<T>, NoMemory> {
         let bytes = capacity.checked_mul(size_of::<T>()).ok_or(NoMemory)?;
         // kmalloc aligns to 8, but sizes that are powers of two to themselves; vmalloc to pages.
-        let bytes = if align_of::<T>() > 8 { bytes.checked_next_power_of_two().ok_or(NoMemory)? } else { bytes };
+        let bytes = if align_of::<T>() > 8 {
+            bytes.checked_next_power_of_two().ok_or(NoMemory)?
+        } else {
+            bytes
+        };
         let at: *mut T = if bytes <= SMALL || !provision::is_open() {
             // SAFETY: any size may be asked for in any context.
             unsafe { c::klips_h_kmalloc_atomic(bytes) }.cast()
@@ -49,7 +56,8 @@ impl<T> KernelVec<T> {
         }
         let capacity = least.max(self.capacity.saturating_mul(2));
         let at = Self::allocate(capacity)?;
-        // SAFETY: both are valid for `len` elements and apart; the old ones are moved and not dropped.
+        // SAFETY: both are valid for `len` elements and apart; the old ones are moved and not
+        // dropped.
         unsafe { core::ptr::copy_nonoverlapping(self.at.as_ptr(), at.as_ptr(), self.len) };
         self.free();
         (self.at, self.capacity) = (at, capacity);
@@ -58,7 +66,8 @@ impl<T> KernelVec<T> {
 
     fn free(&mut self) {
         if size_of::<T>() != 0 && self.capacity != 0 {
-            // SAFETY: it came from kmalloc or kvmalloc; where softirqs are off the kernel defers vfree by itself.
+            // SAFETY: it came from kmalloc or kvmalloc; where softirqs are off the kernel defers
+            // vfree by itself.
             unsafe { c::klips_h_kvfree(self.at.as_ptr().cast()) };
         }
         self.capacity = 0;
@@ -82,7 +91,11 @@ impl<T> DerefMut for KernelVec<T> {
 
 impl<T> klips::Vector<T> for KernelVec<T> {
     fn new() -> Self {
-        Self { at: NonNull::dangling(), len: 0, capacity: 0 }
+        Self {
+            at: NonNull::dangling(),
+            len: 0,
+            capacity: 0,
+        }
     }
 
     fn try_reserve(&mut self, additional: usize) -> Result<(), NoMemory> {

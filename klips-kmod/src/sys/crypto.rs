@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Transforms of the kernel's crypto API, and its deflate.
 //!
-//! Only synchronous implementations: the core transforms a packet in one call, softirqs off, and has nowhere to put one that is
-//! half done. What hardware behind a queue would win is less than what the queue costs for a packet.
+//! Only synchronous implementations: the core transforms a packet in one call, softirqs off, and
+//! has nowhere to put one that is half done. What hardware behind a queue would win is less than
+//! what the queue costs for a packet.
 //!
 //! Making a transform sleeps, and so does setting an AEAD's key; everything else here does not.
 
@@ -26,13 +29,18 @@ const EBADMSG: i32 = -74;
 fn made<T>(make: impl FnOnce(*mut i32) -> *mut T) -> Result<NonNull<T>, CryptoError> {
     let mut error = 0;
     let made = make(&raw mut error);
-    NonNull::new(made).ok_or(if error == ENOMEM { CryptoError::NoMemory } else { CryptoError::Unsupported })
+    NonNull::new(made).ok_or(if error == ENOMEM {
+        CryptoError::NoMemory
+    } else {
+        CryptoError::Unsupported
+    })
 }
 
 /// A cipher. The crypto API wipes its key when it is freed.
 pub(crate) struct Skcipher(NonNull<c::crypto_sync_skcipher>);
 
-// SAFETY: a transform whose key is set is only read, by as many requests at a time as there are; setting the key takes `&mut`.
+// SAFETY: a transform whose key is set is only read, by as many requests at a time as there are;
+// setting the key takes `&mut`.
 unsafe impl Send for Skcipher {}
 // SAFETY: as above.
 unsafe impl Sync for Skcipher {}
@@ -54,13 +62,30 @@ impl Skcipher {
     }
 
     /// Encrypts or decrypts `data` in place.
-    pub(crate) fn crypt(&self, encrypt: bool, iv: &[u8], data: &mut [u8]) -> Result<(), CryptoError> {
-        // The crypto API leaves the next IV in the place of the one it was given, and takes as many bytes as the cipher wants.
+    pub(crate) fn crypt(
+        &self,
+        encrypt: bool,
+        iv: &[u8],
+        data: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        // The crypto API leaves the next IV in the place of the one it was given, and takes as many
+        // bytes as the cipher wants.
         let mut own = [0; MAX_IV];
-        own.get_mut(..iv.len()).ok_or(CryptoError::BadLength)?.copy_from_slice(iv);
+        own.get_mut(..iv.len())
+            .ok_or(CryptoError::BadLength)?
+            .copy_from_slice(iv);
         let len = u32::try_from(data.len()).map_err(|_| CryptoError::BadLength)?;
-        // SAFETY: the transform has its key; `own` is as long as any IV of the table, `data` writable for its length.
-        match unsafe { c::klips_h_crypt(self.0.as_ptr(), encrypt, own.as_mut_ptr(), data.as_mut_ptr(), len) } {
+        // SAFETY: the transform has its key; `own` is as long as any IV of the table, `data`
+        // writable for its length.
+        match unsafe {
+            c::klips_h_crypt(
+                self.0.as_ptr(),
+                encrypt,
+                own.as_mut_ptr(),
+                data.as_mut_ptr(),
+                len,
+            )
+        } {
             0 => Ok(()),
             _ => Err(CryptoError::BadLength),
         }
@@ -86,8 +111,11 @@ impl Aead {
     /// The AEAD of this name, with an ICV of `icv` bytes and this key. May sleep.
     pub(crate) fn new(name: &CStr, icv: usize, key: &[u8]) -> Result<Self, CryptoError> {
         // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
-        let aead = made(|error| unsafe { c::klips_h_aead_new(name.as_ptr().cast(), icv as u32, error) }).map(Self)?;
-        // SAFETY: the transform is ours alone, the key readable for its length; the caller may sleep.
+        let aead =
+            made(|error| unsafe { c::klips_h_aead_new(name.as_ptr().cast(), icv as u32, error) })
+                .map(Self)?;
+        // SAFETY: the transform is ours alone, the key readable for its length; the caller may
+        // sleep.
         match unsafe { c::klips_h_aead_key(aead.0.as_ptr(), key.as_ptr(), key.len() as u32) } {
             0 => Ok(aead),
             ENOMEM => Err(CryptoError::NoMemory),
@@ -95,16 +123,26 @@ impl Aead {
         }
     }
 
-    /// Encrypts and authenticates, or checks and decrypts, `data` in place, at whose end the ICV is. Inside the gate only.
-    pub(crate) fn crypt(&self, encrypt: bool, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> Result<(), CryptoError> {
+    /// Encrypts and authenticates, or checks and decrypts, `data` in place, at whose end the ICV
+    /// is. Inside the gate only.
+    pub(crate) fn crypt(
+        &self,
+        encrypt: bool,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        data: &mut [u8],
+    ) -> Result<(), CryptoError> {
         let mut own = *nonce;
         let len = u32::try_from(data.len()).map_err(|_| CryptoError::BadLength)?;
         let aad_len = u32::try_from(aad.len()).map_err(|_| CryptoError::BadLength)?;
         let (iv, aad, data) = (own.as_mut_ptr(), aad.as_ptr().cast_mut(), data.as_mut_ptr());
-        // SAFETY: the transform has its key, and nonces of this length; `aad` is readable for its length and not written to, since
-        // it is passed on as it is where source and destination are one; `data` is writable for its length. Inside the gate nothing
-        // else on this CPU uses its request.
-        match unsafe { c::klips_h_aead_crypt(self.0.as_ptr(), encrypt, iv, aad, aad_len, data, len) } {
+        // SAFETY: the transform has its key, and nonces of this length; `aad` is readable for its
+        // length and not written to, since it is passed on as it is where source and destination
+        // are one; `data` is writable for its length. Inside the gate nothing else on this CPU uses
+        // its request.
+        match unsafe {
+            c::klips_h_aead_crypt(self.0.as_ptr(), encrypt, iv, aad, aad_len, data, len)
+        } {
             0 => Ok(()),
             EBADMSG => Err(CryptoError::BadTag),
             _ => Err(CryptoError::BadLength),
@@ -144,15 +182,34 @@ impl Shash {
     }
 
     /// The hash over the segments, at the start of `out`.
-    pub(crate) fn digest(&self, segments: &[&[u8]], out: &mut [u8; MAX_MAC]) -> Result<(), CryptoError> {
-        let mut list = [c::klips_segment { at: core::ptr::null(), len: 0 }; MAX_SEGMENTS];
+    pub(crate) fn digest(
+        &self,
+        segments: &[&[u8]],
+        out: &mut [u8; MAX_MAC],
+    ) -> Result<(), CryptoError> {
+        let mut list = [c::klips_segment {
+            at: core::ptr::null(),
+            len: 0,
+        }; MAX_SEGMENTS];
         let count = segments.len();
         let filled = list.get_mut(..count).ok_or(CryptoError::BadLength)?;
         for (entry, segment) in filled.iter_mut().zip(segments) {
-            *entry = c::klips_segment { at: segment.as_ptr(), len: segment.len() };
+            *entry = c::klips_segment {
+                at: segment.as_ptr(),
+                len: segment.len(),
+            };
         }
-        // SAFETY: the transform has its key; each segment is readable for its length, `out` writable for its.
-        match unsafe { c::klips_h_mac(self.0.as_ptr(), list.as_ptr(), count, out.as_mut_ptr(), out.len()) } {
+        // SAFETY: the transform has its key; each segment is readable for its length, `out`
+        // writable for its.
+        match unsafe {
+            c::klips_h_mac(
+                self.0.as_ptr(),
+                list.as_ptr(),
+                count,
+                out.as_mut_ptr(),
+                out.len(),
+            )
+        } {
             0 => Ok(()),
             _ => Err(CryptoError::BadLength),
         }
@@ -166,7 +223,8 @@ impl Drop for Shash {
     }
 }
 
-/// Makes deflate's workspaces and requests for AEADs, one a CPU, and finds out which transforms the kernel has. May sleep.
+/// Makes deflate's workspaces and requests for AEADs, one a CPU, and finds out which transforms the
+/// kernel has. May sleep.
 pub(crate) fn init() -> Result<(), i32> {
     // SAFETY: called once, at load, where sleeping is allowed.
     match unsafe { c::klips_h_deflate_init() } {
@@ -199,7 +257,8 @@ pub(crate) fn exit() {
 /// Compresses `buffer[..len]` in place. Inside the gate only.
 pub(crate) fn deflate(buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
     let data = buffer.get_mut(..len).ok_or(CryptoError::BadLength)?;
-    // SAFETY: `data` is writable for its length; inside the gate nothing else on this CPU uses its workspace.
+    // SAFETY: `data` is writable for its length; inside the gate nothing else on this CPU uses its
+    // workspace.
     let now = unsafe { c::klips_h_deflate(data.as_mut_ptr(), data.len()) };
     usize::try_from(now).map_err(|_| CryptoError::BadData)
 }
@@ -209,8 +268,8 @@ pub(crate) fn inflate(buffer: &mut [u8], len: usize) -> Result<usize, CryptoErro
     if len > buffer.len() {
         return Err(CryptoError::BadLength);
     }
-    // SAFETY: `buffer` is writable for its length, which `len` does not exceed; inside the gate nothing else on this CPU uses
-    // its workspace.
+    // SAFETY: `buffer` is writable for its length, which `len` does not exceed; inside the gate
+    // nothing else on this CPU uses its workspace.
     let now = unsafe { c::klips_h_inflate(buffer.as_mut_ptr(), len, buffer.len()) };
     usize::try_from(now).map_err(|_| CryptoError::BadData)
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Net devices: ipsecN, which are ours, and the physical ones, which are looked at.
 
 use core::ffi::{CStr, c_int};
@@ -29,17 +31,27 @@ static OPERATIONS: Operations = Operations(c::net_device_ops {
 /// # Safety
 /// `device` is an ipsecN that is registered.
 pub(crate) unsafe fn owner<'a>(device: *const c::net_device) -> Option<(&'a Host, DeviceId)> {
-    // SAFETY: an ipsecN's private part is a klips_device, and its host unregisters it before it ends.
+    // SAFETY: an ipsecN's private part is a klips_device, and its host unregisters it before it
+    // ends.
     unsafe {
         let ours = c::klips_h_device_priv(device);
-        Some(((*ours).host.cast::<Host>().as_ref()?, DeviceId::new((*ours).number as usize)?))
+        Some((
+            (*ours).host.cast::<Host>().as_ref()?,
+            DeviceId::new((*ours).number as usize)?,
+        ))
     }
 }
 
 /// # Safety
-/// By the stack, softirqs off, for a device whose operations these are; the packet is ours from then on.
-unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device) -> c::netdev_tx_t {
-    let Some(skb) = core::ptr::NonNull::new(skb) else { return 0 };
+/// By the stack, softirqs off, for a device whose operations these are; the packet is ours from
+/// then on.
+unsafe extern "C" fn start_xmit(
+    skb: *mut c::sk_buff,
+    device: *mut c::net_device,
+) -> c::netdev_tx_t {
+    let Some(skb) = core::ptr::NonNull::new(skb) else {
+        return 0;
+    };
     // SAFETY: the stack gives the packet up to us.
     let packet = unsafe { Skb::from_raw(skb) };
     // SAFETY: the stack transmits by registered devices only, and these operations are ipsecN's.
@@ -53,7 +65,9 @@ unsafe extern "C" fn start_xmit(skb: *mut c::sk_buff, device: *mut c::net_device
 /// By the stack, for a registered device whose operations these are; `to` is the caller's, zeroed.
 unsafe extern "C" fn get_stats(device: *mut c::net_device, to: *mut c::rtnl_link_stats64) {
     // SAFETY: called for registered devices, and these operations are ipsecN's.
-    let Some((host, id)) = (unsafe { owner(device) }) else { return };
+    let Some((host, id)) = (unsafe { owner(device) }) else {
+        return;
+    };
     // Not through a reference: netlink's attributes are aligned to 4 only.
     // SAFETY: the caller's, zeroed.
     let mut all = unsafe { to.read_unaligned() };
@@ -86,10 +100,14 @@ impl Devices {
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().filter(|slot| !slot.load(Ordering::Acquire).is_null()).count()
+        self.0
+            .iter()
+            .filter(|slot| !slot.load(Ordering::Acquire).is_null())
+            .count()
     }
 
-    /// Makes those of ipsec0 to ipsecN-1 that there are not. On an error those made stay, for [`Self::stop`]. May sleep; not under RTNL.
+    /// Makes those of ipsec0 to ipsecN-1 that there are not. On an error those made stay, for
+    /// [`Self::stop`]. May sleep; not under RTNL.
     pub(crate) fn start(&self, host: &'static Host, count: usize) -> Result<(), c_int> {
         for (n, slot) in self.0.iter().enumerate().take(count) {
             if !slot.load(Ordering::Acquire).is_null() {
@@ -103,12 +121,17 @@ impl Devices {
             if device.is_null() {
                 return Err(ENOMEM.to_errno());
             }
-            // SAFETY: new and not registered yet. Of two that are made at a time by one name one is refused here.
+            // SAFETY: new and not registered yet. Of two that are made at a time by one name one is
+            // refused here.
             let error = unsafe { c::klips_h_device_register(device) };
             if error != 0 {
                 // SAFETY: not registered.
                 unsafe { c::klips_h_device_free(device) };
-                pr_err!("ipsec{} cannot be made, error {}; has a network namespace another device of that name?\n", n, error);
+                pr_err!(
+                    "ipsec{} cannot be made, error {}; has a network namespace another device of that name?\n",
+                    n,
+                    error
+                );
                 return Err(error);
             }
             slot.store(device, Ordering::Release);
@@ -116,12 +139,14 @@ impl Devices {
         Ok(())
     }
 
-    /// Takes those from number `first` on away; when it is done no packet is in them. May sleep; not under RTNL.
+    /// Takes those from number `first` on away; when it is done no packet is in them. May sleep;
+    /// not under RTNL.
     pub(crate) fn stop(&self, first: usize) {
         for slot in self.0.iter().skip(first) {
             let device = slot.swap(core::ptr::null_mut(), Ordering::AcqRel);
             if !device.is_null() {
-                // SAFETY: registered by `start`. Unregistering waits for RCU and for the last reference, so that nobody is left.
+                // SAFETY: registered by `start`. Unregistering waits for RCU and for the last
+                // reference, so that nobody is left.
                 unsafe {
                     c::unregister_netdev(device);
                     c::klips_h_device_free(device);
@@ -147,7 +172,8 @@ impl Devices {
     /// Gives `packet` to the stack as one that ipsecN received.
     pub(crate) fn deliver(&self, id: DeviceId, packet: Skb) {
         self.with(id, |device| {
-            // SAFETY: the device is not freed before an RCU grace period; the stack takes the packet over.
+            // SAFETY: the device is not freed before an RCU grace period; the stack takes the
+            // packet over.
             unsafe { c::klips_h_deliver(device, packet.into_raw()) }
         });
     }
@@ -155,19 +181,25 @@ impl Devices {
     /// Has the stack leave at least so much room before and after packets for it from now on.
     pub(crate) fn need_room(&self, id: DeviceId, head: usize, tail: usize) {
         // SAFETY: the device is not freed before an RCU grace period.
-        self.with(id, |device| unsafe { c::klips_h_device_need_room(device, head as u32, tail as u32) });
+        self.with(id, |device| unsafe {
+            c::klips_h_device_need_room(device, head as u32, tail as u32)
+        });
     }
 
     /// Counts a packet that was dropped on its way out outside the core.
     pub(crate) fn count_tx_dropped(&self, id: DeviceId) {
         // SAFETY: the device is not freed before an RCU grace period.
-        self.with(id, |device| unsafe { c::klips_h_device_count_drop(device, true) });
+        self.with(id, |device| unsafe {
+            c::klips_h_device_count_drop(device, true)
+        });
     }
 
     /// Counts a packet that was dropped on its way in outside the core.
     pub(crate) fn count_rx_dropped(&self, id: DeviceId) {
         // SAFETY: the device is not freed before an RCU grace period.
-        self.with(id, |device| unsafe { c::klips_h_device_count_drop(device, false) });
+        self.with(id, |device| unsafe {
+            c::klips_h_device_count_drop(device, false)
+        });
     }
 
     /// Has ipsecN show this MTU. Under RTNL.
@@ -216,7 +248,11 @@ pub(crate) unsafe fn look(device: *mut c::net_device) -> Option<Look> {
             _ => raw[1..].first_chunk::<16>().map(|bytes| (*bytes).into()),
         };
     }
-    Some(Look { physical, is_ours, link_header })
+    Some(Look {
+        physical,
+        is_ours,
+        link_header,
+    })
 }
 
 /// Looks at the device of this name. The caller holds RTNL.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Errnos in and out of the kernel's calls, and those that the kernel crate has no name for.
 
 use core::ffi::c_int;

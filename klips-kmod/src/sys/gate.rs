@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The tables' lock: readers on their own CPU, one writer that keeps them all out. See [`super`].
 
 use core::cell::{RefCell, UnsafeCell};
@@ -5,8 +7,8 @@ use core::ptr::NonNull;
 
 use klips::NoMemory;
 
-use super::provision::{self, Stash};
 use super::c;
+use super::provision::{self, Stash};
 
 /// A value behind a gate.
 pub(crate) struct Gate<T> {
@@ -24,12 +26,16 @@ impl<T> Gate<T> {
     pub(crate) fn new(value: T) -> Result<Self, NoMemory> {
         // SAFETY: called where sleeping is allowed.
         let gate = unsafe { c::klips_h_gate_new() };
-        Ok(Self { gate: NonNull::new(gate).ok_or(NoMemory)?, value: UnsafeCell::new(value) })
+        Ok(Self {
+            gate: NonNull::new(gate).ok_or(NoMemory)?,
+            value: UnsafeCell::new(value),
+        })
     }
 
     /// Reads. `f` runs with softirqs off and must not sleep, nor come back to this gate.
     pub(crate) fn read<R>(&self, f: impl FnOnce(&T) -> R) -> R {
-        // SAFETY: the gate lives as long as self; leave follows on the same CPU, since preemption is off between.
+        // SAFETY: the gate lives as long as self; leave follows on the same CPU, since preemption
+        // is off between.
         unsafe { c::klips_h_gate_enter(self.gate.as_ptr()) };
         // SAFETY: this CPU's lock is held, so no writer is inside.
         let answer = f(unsafe { &*self.value.get() });

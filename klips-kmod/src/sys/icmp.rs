@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! ICMP errors about ESP in UDP, of which no handler of a protocol hears.
 
 use core::ffi::c_uint;
@@ -32,7 +34,8 @@ impl Listener {
 
     /// Begins to listen in the host's namespace, until [`Self::stop`]. May sleep.
     pub(crate) fn start(&self, host: &Host) -> Result<(), i32> {
-        // SAFETY: the namespace is alive, and whoever is told finds the host by itself or not at all.
+        // SAFETY: the namespace is alive, and whoever is told finds the host by itself or not at
+        // all.
         match unsafe { c::klips_h_icmp_listen(host.net.as_ptr(), Some(told)) } {
             0 => {
                 self.0.store(true, Ordering::Release);
@@ -45,7 +48,8 @@ impl Listener {
     /// Ends it; nobody is told anything afterwards. May sleep.
     pub(crate) fn stop(&self, host: &Host) {
         if self.0.swap(false, Ordering::AcqRel) {
-            // SAFETY: the namespace is alive, and the hooks are registered there, for they are taken back once.
+            // SAFETY: the namespace is alive, and the hooks are registered there, for they are
+            // taken back once.
             unsafe { c::klips_h_icmp_stop(host.net.as_ptr()) }
         }
     }

@@ -1,4 +1,7 @@
-//! The private ioctls of ipsecN, by which `ipsec tncfg` attaches and detaches: what the caller gave, as safe Rust.
+// SPDX-License-Identifier: GPL-2.0
+
+//! The private ioctls of ipsecN, by which `ipsec tncfg` attaches and detaches: what the caller
+//! gave, as safe Rust.
 
 use core::ffi::{c_int, c_void};
 
@@ -18,17 +21,25 @@ pub(crate) unsafe extern "C" fn private(
     _: *mut c_void,
     command: c_int,
 ) -> c_int {
-    // SAFETY: `dev` is an ipsecN that is registered, so its namespace and its host are alive, and `request` is for this call; the
-    // union of `ifreq` is plain octets, all of them written.
+    // SAFETY: `dev` is an ipsecN that is registered, so its namespace and its host are alive, and
+    // `request` is for this call; the union of `ifreq` is plain octets, all of them written.
     let (owner, given) = unsafe {
-        if !c::ns_capable((*c::klips_h_device_net(dev)).user_ns, c::CAP_NET_ADMIN as c_int) {
+        if !c::ns_capable(
+            (*c::klips_h_device_net(dev)).user_ns,
+            c::CAP_NET_ADMIN as c_int,
+        ) {
             return EPERM.to_errno();
         }
         let union = &raw const (*request).ifr_ifru;
-        (owner(dev), core::slice::from_raw_parts(union.cast::<u8>(), size_of_val(&*union)))
+        (
+            owner(dev),
+            core::slice::from_raw_parts(union.cast::<u8>(), size_of_val(&*union)),
+        )
     };
-    let Some((host, id)) = owner else { return ENODEV.to_errno() };
-    let done = Request::new(command as u32, given)
-        .and_then(|request| ioctl::perform(host, id, &request));
+    let Some((host, id)) = owner else {
+        return ENODEV.to_errno();
+    };
+    let done =
+        Request::new(command as u32, given).and_then(|request| ioctl::perform(host, id, &request));
     errno::answer(done.map(|()| 0))
 }

@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The wrappers around the kernel, and all unsafe code of the module.
 //!
-//! Each wrapper takes a condition of the kernel's and makes it one of the type system's, or of the caller's in its
-//! `# Safety`; each block says why its condition holds. What decides anything does not belong here.
+//! Each wrapper takes a condition of the kernel's and makes it one of the type system's, or of the
+//! caller's in its `# Safety`; each block says why its condition holds. What decides anything does
+//! not belong here.
 //!
 //! # Who may touch what, and when
 //!
@@ -16,20 +19,24 @@
 //!
 //! # Locks of a packet, and RCU
 //!
-//! Under RCU are found: a namespace's host (its slot, [`net`]), the open PF_KEY sockets ([`socket`]), and the kernel's table of
-//! protocol handlers, which calls us. The tables are not read under RCU. They change in place, and a lock of each CPU's own guards
-//! them: who reads takes the lock of the CPU it runs on, softirqs and preemption off, so no reader ever interrupts another or
-//! waits for another CPU's. The only other taker is a writer, which takes the mutex of writers and then the locks of all CPUs in
-//! their order; that ends when every packet in flight has left. So nothing is freed under a packet, and a deletion waits for no
-//! grace period. The price is that packets wait while a table changes, some microseconds for one SA or eroute; and a reader
+//! Under RCU are found: a namespace's host (its slot, [`net`]), the open PF_KEY sockets
+//! ([`socket`]), and the kernel's table of protocol handlers, which calls us. The tables are not
+//! read under RCU. They change in place, and a lock of each CPU's own guards them: who reads takes
+//! the lock of the CPU it runs on, softirqs and preemption off, so no reader ever interrupts
+//! another or waits for another CPU's. The only other taker is a writer, which takes the mutex of
+//! writers and then the locks of all CPUs in their order; that ends when every packet in flight has
+//! left. So nothing is freed under a packet, and a deletion waits for no grace period. The price is
+//! that packets wait while a table changes, some microseconds for one SA or eroute; and a reader
 //! writes to one cache line, of its own CPU.
 //!
-//! Within the gate a packet may take one more lock, and no two: that of the SA's replay window or of the held packet
-//! ([`lock::SpinLock`]), which another CPU with a packet of the same SA wants as well, for some dozen instructions. Cipher and MAC
-//! objects are only read; what they work on is on the stack, the packet's, or the CPU's ([`scratch`]).
+//! Within the gate a packet may take one more lock, and no two: that of the SA's replay window or
+//! of the held packet ([`lock::SpinLock`]), which another CPU with a packet of the same SA wants as
+//! well, for some dozen instructions. Cipher and MAC objects are only read; what they work on is on
+//! the stack, the packet's, or the CPU's ([`scratch`]).
 //!
-//! Nothing outside the tables is called before the gate is left: sending, delivering and telling PF_KEY sockets come after.
-//! Hard interrupts never enter. The lock validator knows the gate as one reader-writer lock that readers may not enter twice.
+//! Nothing outside the tables is called before the gate is left: sending, delivering and telling
+//! PF_KEY sockets come after. Hard interrupts never enter. The lock validator knows the gate as one
+//! reader-writer lock that readers may not enter twice.
 
 pub(crate) mod alloc;
 pub(crate) mod crypto;
@@ -51,7 +58,13 @@ pub(crate) mod sysctl;
 pub(crate) mod work;
 
 /// What bindgen made of the kernel's headers and `helpers/`.
-#[allow(warnings, missing_docs, unsafe_op_in_unsafe_fn, clippy::all, unreachable_pub)]
+#[allow(
+    warnings,
+    missing_docs,
+    unsafe_op_in_unsafe_fn,
+    clippy::all,
+    unreachable_pub
+)]
 pub(crate) mod c {
     include!(env!("KLIPS_BINDINGS"));
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Network namespaces: each has its host, from its beginning to its end.
 
 use core::cell::UnsafeCell;
@@ -56,18 +58,25 @@ struct Slot {
 /// # Safety
 /// `net` is a namespace, and the operations are registered.
 unsafe fn slot<'a>(net: *const c::net) -> Option<&'a Slot> {
-    // SAFETY: by this function's condition; the kernel makes the slot, zeroed, before `init`, and keeps it as long as the namespace.
-    unsafe { c::klips_h_net_slot(net, *NUMBER.0.get()).cast::<Slot>().as_ref() }
+    // SAFETY: by this function's condition; the kernel makes the slot, zeroed, before `init`, and
+    // keeps it as long as the namespace.
+    unsafe {
+        c::klips_h_net_slot(net, *NUMBER.0.get())
+            .cast::<Slot>()
+            .as_ref()
+    }
 }
 
 impl Host {
     /// The host of a namespace, if it has one.
     ///
     /// # Safety
-    /// `net` is a namespace that is alive. The answer is used only under RCU, or while something is there that [`Host::stop`] takes
-    /// away or waits for, or that keeps the namespace from ending and the module from unloading.
+    /// `net` is a namespace that is alive. The answer is used only under RCU, or while something is
+    /// there that [`Host::stop`] takes away or waits for, or that keeps the namespace from ending
+    /// and the module from unloading.
     pub(crate) unsafe fn of<'a>(net: *const c::net) -> Option<&'a Host> {
-        // SAFETY: a slot holds null or a host that `exit` frees an RCU grace period after `pre_exit` emptied it.
+        // SAFETY: a slot holds null or a host that `exit` frees an RCU grace period after
+        // `pre_exit` emptied it.
         unsafe { slot(net)?.visible.load(Ordering::Acquire).as_ref() }
     }
 }
@@ -116,7 +125,8 @@ unsafe extern "C" fn pre_exit(net: *mut c::net) {
 /// By the kernel, for a namespace that `init` was called for, an RCU grace period after `pre_exit`.
 unsafe extern "C" fn exit(net: *mut c::net) {
     // SAFETY: the kernel gave us a namespace.
-    let host = unsafe { slot(net) }.map(|slot| slot.owned.swap(core::ptr::null_mut(), Ordering::AcqRel));
+    let host =
+        unsafe { slot(net) }.map(|slot| slot.owned.swap(core::ptr::null_mut(), Ordering::AcqRel));
     if let Some(host) = host.filter(|host| !host.is_null()) {
         // SAFETY: it came out of `begin`, and nobody can find it since the grace period.
         unsafe { end(host) };

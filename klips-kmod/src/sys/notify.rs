@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! News of other devices: their coming and going, their MTU, their addresses.
 
 use core::cell::UnsafeCell;
@@ -14,7 +16,10 @@ unsafe impl Sync for Block {}
 
 const fn block(call: Callback) -> Block {
     // SAFETY: all zero is an empty block.
-    Block(UnsafeCell::new(c::notifier_block { notifier_call: Some(call), ..unsafe { core::mem::zeroed() } }))
+    Block(UnsafeCell::new(c::notifier_block {
+        notifier_call: Some(call),
+        ..unsafe { core::mem::zeroed() }
+    }))
 }
 
 static DEVICES: Block = block(device_event);
@@ -25,17 +30,28 @@ static ADDRESSES6: Block = block(address6_event);
 ///
 /// # Safety
 /// By the chain of net devices, with its `netdev_notifier_info`.
-unsafe extern "C" fn device_event(_: *mut c::notifier_block, event: c_ulong, info: *mut c_void) -> c_int {
-    // SAFETY: the kernel gives this chain a netdev_notifier_info of a device that is alive, in a namespace that is.
+unsafe extern "C" fn device_event(
+    _: *mut c::notifier_block,
+    event: c_ulong,
+    info: *mut c_void,
+) -> c_int {
+    // SAFETY: the kernel gives this chain a netdev_notifier_info of a device that is alive, in a
+    // namespace that is.
     let (device, index, host) = unsafe {
         let device = c::klips_h_notified_device(info);
-        (device, c::klips_h_device_ifindex(device) as u32, Host::of(c::klips_h_device_net(device)))
+        (
+            device,
+            c::klips_h_device_ifindex(device) as u32,
+            Host::of(c::klips_h_device_net(device)),
+        )
     };
     if event == c::netdev_cmd_NETDEV_CHANGEMTU as c_ulong {
         // SAFETY: RTNL is held.
         unsafe { own_mtu(device) };
     }
-    let Some(host) = host.filter(|host| host.is_attached(index)) else { return 0 };
+    let Some(host) = host.filter(|host| host.is_attached(index)) else {
+        return 0;
+    };
     if event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong {
         crate::device::gone(host, index);
         return 0;
@@ -64,9 +80,15 @@ unsafe fn own_mtu(device: *mut c::net_device) {
 
 /// # Safety
 /// By the chain of IPv4 addresses, with its `in_ifaddr`.
-unsafe extern "C" fn address4_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {
+unsafe extern "C" fn address4_event(
+    _: *mut c::notifier_block,
+    _: c_ulong,
+    address: *mut c_void,
+) -> c_int {
     // SAFETY: the kernel gives this chain an in_ifaddr of a device that is alive.
-    if let Some(host) = unsafe { Host::of(c::klips_h_device_net(c::klips_h_inetaddr_device(address))) } {
+    if let Some(host) =
+        unsafe { Host::of(c::klips_h_device_net(c::klips_h_inetaddr_device(address))) }
+    {
         host.refresh_soon();
     }
     0
@@ -76,9 +98,15 @@ unsafe extern "C" fn address4_event(_: *mut c::notifier_block, _: c_ulong, addre
 ///
 /// # Safety
 /// By the chain of IPv6 addresses, with its `inet6_ifaddr`.
-unsafe extern "C" fn address6_event(_: *mut c::notifier_block, _: c_ulong, address: *mut c_void) -> c_int {
+unsafe extern "C" fn address6_event(
+    _: *mut c::notifier_block,
+    _: c_ulong,
+    address: *mut c_void,
+) -> c_int {
     // SAFETY: the kernel gives this chain an inet6_ifaddr of a device that is alive.
-    if let Some(host) = unsafe { Host::of(c::klips_h_device_net(c::klips_h_inet6addr_device(address))) } {
+    if let Some(host) =
+        unsafe { Host::of(c::klips_h_device_net(c::klips_h_inet6addr_device(address))) }
+    {
         host.refresh_soon();
     }
     0

@@ -1,10 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Files under `/proc/net` of a namespace whose text is made part by part, however long it gets.
 //!
-//! The kernel's seq_file asks for a part, keeps it until it was read, and asks for the next; a part that does not fit its
-//! buffer it asks for again with a buffer twice the size. So a part is made from where it begins ([`Reading::at`]), and
-//! only going on moves that. Why it is sound: a [`Reading`] is memory of zeros that the kernel makes for each opened
-//! file and whose first part it writes itself; calls for one file come one at a time. An opened file holds its namespace
-//! for as long as a call lasts, and removing an entry waits for calls under way before it is gone.
+//! The kernel's seq_file asks for a part, keeps it until it was read, and asks for the next; a part
+//! that does not fit its buffer it asks for again with a buffer twice the size. So a part is made
+//! from where it begins ([`Reading::at`]), and only going on moves that. Why it is sound: a
+//! [`Reading`] is memory of zeros that the kernel makes for each opened file and whose first part
+//! it writes itself; calls for one file come one at a time. An opened file holds its namespace for
+//! as long as a call lasts, and removing an entry waits for calls under way before it is gone.
 
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_uint, c_void};
@@ -64,21 +67,24 @@ static OPERATIONS: Operations = Operations(UnsafeCell::new(c::seq_operations {
 
 /// Makes the files of a namespace, all or none.
 pub(crate) fn start(host: &'static Host) -> Result<(), c_int> {
-    let made = proc::FILES.iter().enumerate().all(|(number, (name, mode, _))| {
-        // SAFETY: the host's namespace is alive and has had its /proc/net since before any module's; name and operations
-        // are static.
-        let file = unsafe {
-            c::proc_create_net_data(
-                name.as_ptr(),
-                *mode,
-                (*host.net.as_ptr()).proc_net,
-                OPERATIONS.0.get(),
-                size_of::<Reading>() as c_uint,
-                ptr::without_provenance_mut(number),
-            )
-        };
-        !file.is_null()
-    });
+    let made = proc::FILES
+        .iter()
+        .enumerate()
+        .all(|(number, (name, mode, _))| {
+            // SAFETY: the host's namespace is alive and has had its /proc/net since before any
+            // module's; name and operations are static.
+            let file = unsafe {
+                c::proc_create_net_data(
+                    name.as_ptr(),
+                    *mode,
+                    (*host.net.as_ptr()).proc_net,
+                    OPERATIONS.0.get(),
+                    size_of::<Reading>() as c_uint,
+                    ptr::without_provenance_mut(number),
+                )
+            };
+            !file.is_null()
+        });
     if !made {
         stop(host);
         return Err(ENOMEM.to_errno());
@@ -104,7 +110,8 @@ unsafe fn reading<'a>(file: *mut c::seq_file) -> &'a mut Reading {
 /// Where part `*number` begins: the first one, or the one that reading stopped before.
 ///
 /// # Safety
-/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one
+/// at a time.
 unsafe extern "C" fn begin(file: *mut c::seq_file, number: *mut c::loff_t) -> *mut c_void {
     // SAFETY: seq_file's calls for one file come one at a time.
     let (reading, number) = unsafe { (reading(file), *number) };
@@ -117,8 +124,13 @@ unsafe extern "C" fn begin(file: *mut c::seq_file, number: *mut c::loff_t) -> *m
 }
 
 /// # Safety
-/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
-unsafe extern "C" fn next(file: *mut c::seq_file, _: *mut c_void, number: *mut c::loff_t) -> *mut c_void {
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one
+/// at a time.
+unsafe extern "C" fn next(
+    file: *mut c::seq_file,
+    _: *mut c_void,
+    number: *mut c::loff_t,
+) -> *mut c_void {
     // SAFETY: as in `begin`.
     let reading = unsafe { reading(file) };
     (reading.number, reading.at, reading.over) = (reading.number + 1, reading.end, !reading.more);
@@ -132,14 +144,22 @@ unsafe extern "C" fn next(file: *mut c::seq_file, _: *mut c_void, number: *mut c
 }
 
 /// # Safety
-/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one
+/// at a time.
 unsafe extern "C" fn end(_: *mut c::seq_file, _: *mut c_void) {}
 
 /// # Safety
-/// By seq_file, for a file that was opened with these operations; its calls for one file come one at a time.
+/// By seq_file, for a file that was opened with these operations; its calls for one file come one
+/// at a time.
 unsafe extern "C" fn show(file: *mut c::seq_file, _: *mut c_void) -> c_int {
     // SAFETY: as in `begin`; the file's namespace is alive during the call.
-    let (reading, host, table) = unsafe { (reading(file), Host::of(c::klips_h_seq_net(file)), c::klips_h_seq_number(file)) };
+    let (reading, host, table) = unsafe {
+        (
+            reading(file),
+            Host::of(c::klips_h_seq_net(file)),
+            c::klips_h_seq_number(file),
+        )
+    };
     (reading.end, reading.more) = (reading.at, false);
     // A namespace that is ending has no text any more.
     let Some(host) = host else { return 0 };

@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The protocols ESP, AH and IPCOMP, of IPv4 and IPv6.
 //!
-//! They are shared with the kernel's own IPsec through its table of handlers: ours comes first, and takes what arrives on a device
-//! that an ipsecN of that namespace is attached to. All else goes on to the next handler.
+//! They are shared with the kernel's own IPsec through its table of handlers: ours comes first, and
+//! takes what arrives on a device that an ipsecN of that namespace is attached to. All else goes on
+//! to the next handler.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -67,15 +70,23 @@ static V6: [Handler<c::xfrm6_protocol>; 6] = [
     handler6(PROTOCOLS[2], drop_quietly, LAST),
 ];
 
-/// The host that a packet came to, and the number of the device it came by, if an ipsecN is attached to that.
+/// The host that a packet came to, and the number of the device it came by, if an ipsecN is
+/// attached to that.
 ///
 /// # Safety
 /// `skb` is a packet that the stack received, and RCU is locked.
 unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
     // SAFETY: a received packet has its device, which is alive under RCU.
     let (host, index) = unsafe {
-        let device = (*skb).__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev;
-        (Host::of(c::klips_h_device_net(device))?, c::klips_h_device_ifindex(device) as u32)
+        let device = (*skb)
+            .__bindgen_anon_1
+            .__bindgen_anon_1
+            .__bindgen_anon_1
+            .dev;
+        (
+            Host::of(c::klips_h_device_net(device))?,
+            c::klips_h_device_ifindex(device) as u32,
+        )
     };
     host.is_attached(index).then_some((host, index))
 }
@@ -86,7 +97,9 @@ unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
 /// By the stack's table of handlers, with a packet that is ours unless `NOT_OURS` is answered.
 unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
     // SAFETY: the stack calls this with a packet it received, under RCU.
-    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OURS };
+    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
+        return NOT_OURS;
+    };
     // SAFETY: unless we answer NOT_OURS the packet is ours, and the stack has made it unshared.
     let mut packet = unsafe { Skb::from_raw(skb) };
     packet.to_network_header();
@@ -94,8 +107,9 @@ unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
     0
 }
 
-/// For a packet that no handler took: where there are handlers the kernel answers it with an ICMP error, though a raw socket, that
-/// of klipsd for one, may have it. The kernel's own IPsec is as quiet.
+/// For a packet that no handler took: where there are handlers the kernel answers it with an ICMP
+/// error, though a raw socket, that of klipsd for one, may have it. The kernel's own IPsec is as
+/// quiet.
 ///
 /// # Safety
 /// As [`receive`].
@@ -105,14 +119,22 @@ unsafe extern "C" fn drop_quietly(skb: *mut c::sk_buff) -> c_int {
     0
 }
 
-/// ESP in UDP, from a socket that its owner made one of UDP encapsulation. The packet begins behind its UDP header, which is still
-/// there, but is counted in the IP header's length no more. In softirq context under RCU.
+/// ESP in UDP, from a socket that its owner made one of UDP encapsulation. The packet begins behind
+/// its UDP header, which is still there, but is counted in the IP header's length no more. In
+/// softirq context under RCU.
 ///
 /// # Safety
 /// As [`receive`].
-unsafe extern "C" fn receive_encapsulated(skb: *mut c::sk_buff, _: c_int, _: c::__be32, _: c_int) -> c_int {
+unsafe extern "C" fn receive_encapsulated(
+    skb: *mut c::sk_buff,
+    _: c_int,
+    _: c::__be32,
+    _: c_int,
+) -> c_int {
     // SAFETY: the stack calls this with a packet it received, under RCU.
-    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OURS };
+    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
+        return NOT_OURS;
+    };
     // SAFETY: unless we answer NOT_OURS the packet is ours, and the stack has made it unshared.
     let mut packet = unsafe { Skb::from_raw(skb) };
     packet.to_network_header();
@@ -131,10 +153,13 @@ unsafe extern "C" fn callback(_: *mut c::sk_buff, _: c_int) -> c_int {
 /// What an ICMP error says about a packet of ours.
 ///
 /// # Safety
-/// `skb` is an ICMP error that the stack received and that begins with what it quotes; RCU is locked.
+/// `skb` is an ICMP error that the stack received and that begins with what it quotes; RCU is
+/// locked.
 unsafe fn learn(skb: *mut c::sk_buff, mtu: u32) -> c_int {
     // SAFETY: by this function's condition.
-    let (Some((host, _)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else { return NOT_OUR_ERROR };
+    let (Some((host, _)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
+        return NOT_OUR_ERROR;
+    };
     // SAFETY: the packet stays the stack's: this Skb is not dropped, and only read.
     let packet = ManuallyDrop::new(unsafe { Skb::from_raw(skb) });
     host.read(|klips, cx| klips.path_mtu(cx.now, packet.bytes(), mtu));
@@ -145,7 +170,13 @@ unsafe fn learn(skb: *mut c::sk_buff, mtu: u32) -> c_int {
 /// By the stack's table of handlers, with an ICMP error that stays the stack's, under RCU.
 unsafe extern "C" fn error4(skb: *mut c::sk_buff, info: u32) -> c_int {
     // SAFETY: the stack calls this with an ICMP error, under RCU.
-    unsafe { if c::klips_h_icmp_too_big4(skb) { learn(skb, info) } else { NOT_OUR_ERROR } }
+    unsafe {
+        if c::klips_h_icmp_too_big4(skb) {
+            learn(skb, info)
+        } else {
+            NOT_OUR_ERROR
+        }
+    }
 }
 
 /// # Safety
@@ -159,13 +190,20 @@ unsafe extern "C" fn error6(
     info: c::__be32,
 ) -> c_int {
     // SAFETY: the stack calls this with an ICMPv6 error, under RCU.
-    unsafe { if c::klips_h_icmp_too_big6(kind) { learn(skb, u32::from_be(info)) } else { NOT_OUR_ERROR } }
+    unsafe {
+        if c::klips_h_icmp_too_big6(kind) {
+            learn(skb, u32::from_be(info))
+        } else {
+            NOT_OUR_ERROR
+        }
+    }
 }
 
 /// Registers all of them; on an error none is left. May sleep.
 pub(crate) fn register() -> Result<(), i32> {
     for (n, (v4, v6)) in V4.iter().zip(&V6).enumerate() {
-        // SAFETY: the handlers are static and registered once a load; those that were are taken back.
+        // SAFETY: the handlers are static and registered once a load; those that were are taken
+        // back.
         unsafe {
             let error = c::xfrm4_protocol_register(v4.0.get(), v4.1);
             if error != 0 {

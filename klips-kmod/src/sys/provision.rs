@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! What a writer brings along into the closed gate, where nothing can be had that may sleep.
 //!
-//! A write is tried; what it lacked is recorded here, made with the gate open, and the write is tried again with all that was ever
-//! lacking at hand. The stash is reached through a variable of the CPU, since the writer stays on one while the gate is closed.
+//! A write is tried; what it lacked is recorded here, made with the gate open, and the write is
+//! tried again with all that was ever lacking at hand. The stash is reached through a variable of
+//! the CPU, since the writer stays on one while the gate is closed.
 
 use core::cell::RefCell;
 
@@ -54,7 +57,8 @@ pub(crate) struct Stash {
 }
 
 impl Stash {
-    /// Makes what was lacking. `Ok(true)`: something was, so try again. To be called where sleeping is allowed.
+    /// Makes what was lacking. `Ok(true)`: something was, so try again. To be called where sleeping
+    /// is allowed.
     pub(crate) fn provide(&mut self) -> Result<bool, NoMemory> {
         if !core::mem::take(&mut self.lacked) {
             return Ok(false);
@@ -63,7 +67,9 @@ impl Stash {
             return Err(NoMemory);
         }
         for slot in &mut self.slots {
-            let (Some(want), None) = (&slot.want, &slot.thing) else { continue };
+            let (Some(want), None) = (&slot.want, &slot.thing) else {
+                continue;
+            };
             slot.thing = Some(match want {
                 Want::Memory(bytes) => {
                     // SAFETY: the caller may sleep.
@@ -102,7 +108,8 @@ impl Stash {
 
 /// Runs `f`, a write with the gate closed, with `stash` in reach of what it calls.
 pub(super) fn with<R>(stash: &RefCell<Stash>, f: impl FnOnce() -> R) -> R {
-    // SAFETY: the gate is closed, so this CPU runs nothing else that could look; the pointer is gone before `stash` can be.
+    // SAFETY: the gate is closed, so this CPU runs nothing else that could look; the pointer is
+    // gone before `stash` can be.
     unsafe { c::klips_h_set_stash(core::ptr::from_ref(stash).cast_mut().cast()) };
     let answer = f();
     // SAFETY: as above.
@@ -111,8 +118,9 @@ pub(super) fn with<R>(stash: &RefCell<Stash>, f: impl FnOnce() -> R) -> R {
 }
 
 fn current() -> Option<&'static RefCell<Stash>> {
-    // SAFETY: the variable is empty except inside `with`, on this CPU alone, where softirqs are off; then what it points to
-    // is borrowed by `with` for longer than any caller of this private function keeps it.
+    // SAFETY: the variable is empty except inside `with`, on this CPU alone, where softirqs are
+    // off; then what it points to is borrowed by `with` for longer than any caller of this private
+    // function keeps it.
     unsafe { c::klips_h_stash().cast::<RefCell<Stash>>().as_ref() }
 }
 
@@ -129,8 +137,8 @@ pub(super) fn take_memory(bytes: usize) -> Option<*mut core::ffi::c_void> {
     }
 }
 
-/// A transform object of this kind that the writer brought; `NoMemory` when it has to bring it yet, another error when there is none
-/// to be had.
+/// A transform object of this kind that the writer brought; `NoMemory` when it has to bring it yet,
+/// another error when there is none to be had.
 pub(crate) fn take_transform(kind: Kind) -> Result<Object, CryptoError> {
     let stash = current().ok_or(CryptoError::NoMemory)?;
     match stash.borrow_mut().take(Want::Transform(kind)) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! One big buffer a CPU, for what cannot be done in the packet's own.
 
 use super::c;
@@ -22,8 +24,8 @@ pub(crate) fn exit() {
 
 /// Runs `f` with this CPU's buffer. Inside the gate only, and not within itself.
 pub(crate) fn with<R>(f: impl FnOnce(&mut [u8]) -> Option<R>) -> Option<R> {
-    // SAFETY: inside the gate softirqs and preemption are off, so nothing else on this CPU comes here until `f` is done; the
-    // buffer is SIZE bytes from load to unload.
+    // SAFETY: inside the gate softirqs and preemption are off, so nothing else on this CPU comes
+    // here until `f` is done; the buffer is SIZE bytes from load to unload.
     unsafe {
         let at = c::klips_h_scratch().cast::<u8>();
         if at.is_null() {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Packets and messages: owned `sk_buff`s, chains and queues of them.
 
 use core::cell::UnsafeCell;
@@ -35,32 +37,37 @@ impl Skb {
     /// A new one that holds `bytes`, with so much room around. Does not sleep.
     pub(crate) fn new(head: usize, bytes: &[u8], tail: usize) -> Result<Self, NoMemory> {
         // SAFETY: `bytes` is readable for its length; any context.
-        let skb = unsafe { c::klips_h_skb_new(head as u32, bytes.as_ptr(), bytes.len() as u32, tail as u32) };
+        let skb = unsafe {
+            c::klips_h_skb_new(head as u32, bytes.as_ptr(), bytes.len() as u32, tail as u32)
+        };
         NonNull::new(skb).map(Self).ok_or(NoMemory)
     }
 
-    /// Makes it one unshared buffer, summed, with so much room before and after where that takes no new buffer, or a new one is
-    /// needed anyway. False: no memory, or it came as several in one.
+    /// Makes it one unshared buffer, summed, with so much room before and after where that takes no
+    /// new buffer, or a new one is needed anyway. False: no memory, or it came as several in one.
     #[must_use]
     pub(crate) fn prepare(&mut self, head: usize, tail: usize) -> bool {
         // SAFETY: it is valid and nobody else's.
         unsafe { c::klips_h_skb_prepare(self.as_ptr(), head as u32, tail as u32) == 0 }
     }
 
-    /// Makes at least so much room before and after it. To be called after [`Self::prepare`]. False: no memory.
+    /// Makes at least so much room before and after it. To be called after [`Self::prepare`].
+    /// False: no memory.
     #[must_use]
     pub(crate) fn expand(&mut self, head: usize, tail: usize) -> bool {
         // SAFETY: it is valid and nobody else's.
         unsafe { c::klips_h_skb_expand(self.as_ptr(), head as u32, tail as u32) == 0 }
     }
 
-    /// The packets that it is to be cut into, which most often is itself alone; each then is one unshared buffer. `None`: no memory.
+    /// The packets that it is to be cut into, which most often is itself alone; each then is one
+    /// unshared buffer. `None`: no memory.
     pub(crate) fn segments(self) -> Option<Chain> {
         // SAFETY: it is valid and nobody else's, and the function takes it over.
         let mut next = NonNull::new(unsafe { c::klips_h_skb_segment(self.into_raw()) })?;
         let mut chain = Chain::default();
         loop {
-            // SAFETY: each of the list is valid and ours, and what comes after it is read before it is taken off.
+            // SAFETY: each of the list is valid and ours, and what comes after it is read before it
+            // is taken off.
             let after = unsafe {
                 let after = c::klips_h_skb_next(next.as_ptr());
                 c::klips_h_skb_set_next(next.as_ptr(), core::ptr::null_mut());
@@ -84,13 +91,24 @@ impl Skb {
     /// What is in it, up to where its first fragment starts if it has any.
     pub(crate) fn bytes(&self) -> &[u8] {
         let room = self.room();
-        // SAFETY: start..end lies within the buffer at head, which lives and stays unchanged while self is borrowed.
-        unsafe { core::slice::from_raw_parts(room.head.add(room.start as usize), (room.end - room.start) as usize) }
+        // SAFETY: start..end lies within the buffer at head, which lives and stays unchanged while
+        // self is borrowed.
+        unsafe {
+            core::slice::from_raw_parts(
+                room.head.add(room.start as usize),
+                (room.end - room.start) as usize,
+            )
+        }
     }
 
-    /// Runs `f` on the packet in its buffer, of which it does not see the first `kept` bytes if the packet begins behind them, and
-    /// keeps the range that `f` left it at. To be called after [`Self::prepare`].
-    pub(crate) fn with_packet<R>(&mut self, kept: usize, f: impl FnOnce(&mut Packet<'_>) -> R) -> Option<R> {
+    /// Runs `f` on the packet in its buffer, of which it does not see the first `kept` bytes if the
+    /// packet begins behind them, and keeps the range that `f` left it at. To be called after
+    /// [`Self::prepare`].
+    pub(crate) fn with_packet<R>(
+        &mut self,
+        kept: usize,
+        f: impl FnOnce(&mut Packet<'_>) -> R,
+    ) -> Option<R> {
         let room = self.room();
         let (start, end) = (room.start as usize, room.end as usize);
         let kept = kept.min(start);
@@ -100,13 +118,20 @@ impl Skb {
         let answer = f(&mut packet);
         let range = packet.range();
         // SAFETY: a Packet's range is within its buffer, which is that behind `kept`.
-        unsafe { c::klips_h_skb_set_range(self.as_ptr(), (kept + range.start) as u32, (kept + range.end) as u32) };
+        unsafe {
+            c::klips_h_skb_set_range(
+                self.as_ptr(),
+                (kept + range.start) as u32,
+                (kept + range.end) as u32,
+            )
+        };
         Some(answer)
     }
 
     /// Makes it begin at its IP header.
     pub(crate) fn to_network_header(&mut self) {
-        // SAFETY: the stack set the network header, which lies before what the packet begins with now.
+        // SAFETY: the stack set the network header, which lies before what the packet begins with
+        // now.
         unsafe { c::klips_h_skb_to_network_header(self.as_ptr()) }
     }
 
@@ -116,10 +141,11 @@ impl Skb {
         unsafe { &mut *core::ptr::addr_of_mut!((*self.as_ptr()).cb).cast() }
     }
 
-    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may be remembered in `routes`; whether
-    /// it went.
+    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may
+    /// be remembered in `routes`; whether it went.
     pub(crate) fn transmit(self, net: super::net::Net, routes: &Routes, device: u32) -> bool {
-        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this function uses; it takes the sk_buff over.
+        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this
+        // function uses; it takes the sk_buff over.
         unsafe { c::klips_h_transmit(net.as_ptr(), routes.0.as_ptr(), self.into_raw(), device) }
     }
 }
@@ -143,7 +169,9 @@ impl Routes {
     /// None yet. May sleep.
     pub(crate) fn new() -> Result<Self, NoMemory> {
         // SAFETY: called where sleeping is allowed.
-        NonNull::new(unsafe { c::klips_h_routes_new() }).map(Self).ok_or(NoMemory)
+        NonNull::new(unsafe { c::klips_h_routes_new() })
+            .map(Self)
+            .ok_or(NoMemory)
     }
 }
 
@@ -166,7 +194,8 @@ impl Chain {
     pub(crate) fn put(&mut self, skb: Skb) {
         let new = skb.0;
         match self.last {
-            // SAFETY: the last one is in the chain, so it is alive; the chain frees what hangs on it.
+            // SAFETY: the last one is in the chain, so it is alive; the chain frees what hangs on
+            // it.
             Some(last) => unsafe { c::klips_h_skb_set_next(last.as_ptr(), skb.into_raw()) },
             None => self.first = Some(skb),
         }

@@ -1,10 +1,14 @@
-//! The socket family PF_KEY in the kernel's terms: opening, sending, receiving and closing, and the list of the open
-//! sockets of a network namespace. What the messages mean is `crate::pfkey`'s and the core's.
+// SPDX-License-Identifier: GPL-2.0
+
+//! The socket family PF_KEY in the kernel's terms: opening, sending, receiving and closing, and the
+//! list of the open sockets of a network namespace. What the messages mean is `crate::pfkey`'s and
+//! the core's.
 //!
-//! Why it is sound: a [`KeySocket`] lives at the start of memory that `sk_alloc` made by [`PROTO`], and only after
-//! [`create`] has written its Rust half it is linked into a [`List`]. From there it is found under RCU's read lock
-//! alone; [`release`] unlinks it, waits until no reader can hold it, and only then lets it go. The Rust half is read and
-//! written under its own spin lock, which is held for a copy and nothing else.
+//! Why it is sound: a [`KeySocket`] lives at the start of memory that `sk_alloc` made by [`PROTO`],
+//! and only after [`create`] has written its Rust half it is linked into a [`List`]. From there it
+//! is found under RCU's read lock alone; [`release`] unlinks it, waits until no reader can hold it,
+//! and only then lets it go. The Rust half is read and written under its own spin lock, which is
+//! held for a copy and nothing else.
 
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_uint};
@@ -22,8 +26,8 @@ use crate::sys::{c, errno};
 /// `PF_KEY`, and `PF_KEY_V2` of `<linux/pfkeyv2.h>`.
 const FAMILY: c_int = 15;
 const VERSION: c_int = 2;
-/// Octets that broadcast messages may take in a socket until it is read: some thousands of messages with the kernel's own
-/// memory for each. `SO_RCVBUF` changes it.
+/// Octets that broadcast messages may take in a socket until it is read: some thousands of messages
+/// with the kernel's own memory for each. `SO_RCVBUF` changes it.
 const RECEIVE_BUFFER: c_int = 4 << 20;
 
 /// One open socket: the kernel's part first, since the kernel frees and counts it by that.
@@ -55,13 +59,16 @@ impl KeySocket {
         result
     }
 
-    /// Appends `message` to what waits to be received. `owed`: it answers this socket's own request, and is kept even where
-    /// nothing more should be: one request's answers at most, as none is taken while there is no room. Other messages
-    /// are lost then, and the reader learns so by ENOBUFS.
+    /// Appends `message` to what waits to be received. `owed`: it answers this socket's own
+    /// request, and is kept even where nothing more should be: one request's answers at most, as
+    /// none is taken while there is no room. Other messages are lost then, and the reader learns so
+    /// by ENOBUFS.
     pub(crate) fn queue(&self, message: &Skb, owed: bool) {
         let sk = self.kernel();
         // SAFETY: a live socket; the helpers only use its atomic and locked parts.
-        let queued = unsafe { (owed || c::klips_h_key_room(sk)) && c::klips_h_key_queue(sk, message.as_ptr()) };
+        let queued = unsafe {
+            (owed || c::klips_h_key_room(sk)) && c::klips_h_key_queue(sk, message.as_ptr())
+        };
         if !queued {
             // SAFETY: as above.
             unsafe { c::klips_h_key_overrun(sk) };
@@ -73,7 +80,8 @@ impl KeySocket {
     }
 }
 
-/// The open sockets of a network namespace. Every socket holds its namespace, so the list is empty when that ends.
+/// The open sockets of a network namespace. Every socket holds its namespace, so the list is empty
+/// when that ends.
 pub(crate) struct List(UnsafeCell<c::hlist_head>);
 
 // SAFETY: the list is changed under the mutex of the helpers and walked under RCU.
@@ -82,14 +90,18 @@ unsafe impl Send for List {}
 unsafe impl Sync for List {}
 
 impl List {
-    /// None yet. Sockets enter only once it is where it stays: they find it in their namespace's host.
+    /// None yet. Sockets enter only once it is where it stays: they find it in their namespace's
+    /// host.
     pub(crate) const fn new() -> Self {
-        Self(UnsafeCell::new(c::hlist_head { first: ptr::null_mut() }))
+        Self(UnsafeCell::new(c::hlist_head {
+            first: ptr::null_mut(),
+        }))
     }
 
     /// Calls `each` with every open socket. `each` must not sleep.
     pub(crate) fn each(&self, mut each: impl FnMut(&KeySocket)) {
-        // SAFETY: what the list holds are `KeySocket`s in use, and they stay so until the read lock is released.
+        // SAFETY: what the list holds are `KeySocket`s in use, and they stay so until the read lock
+        // is released.
         unsafe {
             c::klips_h_key_read_lock();
             let mut sk = c::klips_h_key_first(self.0.get());
@@ -111,7 +123,8 @@ impl Request {
         let mut bytes = KVVec::with_capacity(len, GFP_KERNEL)?;
         bytes.extend_with(len, 0, GFP_KERNEL)?;
         let mut request = Self(bytes);
-        // SAFETY: `message` is the sender's, of the system call under way, and the buffer has `len` octets.
+        // SAFETY: `message` is the sender's, of the system call under way, and the buffer has `len`
+        // octets.
         match unsafe { c::klips_h_key_request(request.as_mut_ptr().cast(), message, len) } {
             0 => Ok(request),
             error => Err(Error::from_errno(error)),
@@ -221,7 +234,12 @@ pub(crate) fn unregister() {
 ///
 /// # Safety
 /// By the kernel, with a live namespace and a socket not in use yet.
-unsafe extern "C" fn create(net: *mut c::net, sock: *mut c::socket, protocol: c_int, kern: c_int) -> c_int {
+unsafe extern "C" fn create(
+    net: *mut c::net,
+    sock: *mut c::socket,
+    protocol: c_int,
+    kern: c_int,
+) -> c_int {
     // SAFETY: the kernel gives a live namespace and a socket that is not in use yet.
     errno::answer(unsafe { open(net, sock, protocol, kern) }.map(|()| 0))
 }
@@ -262,8 +280,9 @@ unsafe fn open(net: *mut c::net, sock: *mut c::socket, protocol: c_int, kern: c_
 /// # Safety
 /// By the kernel, once, when the last user of a socket of ours is gone.
 unsafe extern "C" fn release(sock: *mut c::socket) -> c_int {
-    // SAFETY: the last user of `sock` is gone. After unlinking and the grace period nobody finds `sk`, and what it had
-    // queued is freed before it; the Rust half needs no dropping, which is checked below.
+    // SAFETY: the last user of `sock` is gone. After unlinking and the grace period nobody finds
+    // `sk`, and what it had queued is freed before it; the Rust half needs no dropping, which is
+    // checked below.
     unsafe {
         let sk = (*sock).sk;
         if sk.is_null() {
@@ -301,8 +320,8 @@ unsafe fn ask(sk: *mut c::sock, message: *mut c::msghdr, len: usize) -> Result<c
     // SAFETY: `sk` is live, and no lock is held.
     errno::checked(unsafe { c::klips_h_key_wait(sk, flags & c::MSG_DONTWAIT != 0) })?;
     let request = Request::take(message, len)?;
-    // SAFETY: `sk` is a socket of ours and stays open through this call, and so does its namespace. The user's lock is
-    // taken for one request after another, and released below.
+    // SAFETY: `sk` is a socket of ours and stays open through this call, and so does its namespace.
+    // The user's lock is taken for one request after another, and released below.
     unsafe {
         c::klips_h_key_hold_user(sk);
         let done = Host::of(c::klips_h_key_net(sk))
@@ -316,19 +335,30 @@ unsafe fn ask(sk: *mut c::sock, message: *mut c::msghdr, len: usize) -> Result<c
 
 /// # Safety
 /// As [`sendmsg`].
-unsafe extern "C" fn recvmsg(sock: *mut c::socket, message: *mut c::msghdr, len: usize, flags: c_int) -> c_int {
+unsafe extern "C" fn recvmsg(
+    sock: *mut c::socket,
+    message: *mut c::msghdr,
+    len: usize,
+    flags: c_int,
+) -> c_int {
     // SAFETY: the kernel gives an open socket, and a message of this system call.
     errno::answer(unsafe { receive((*sock).sk, message, len, flags as c_uint) })
 }
 
 /// # Safety
 /// As [`ask`].
-unsafe fn receive(sk: *mut c::sock, message: *mut c::msghdr, len: usize, flags: c_uint) -> Result<c_int> {
+unsafe fn receive(
+    sk: *mut c::sock,
+    message: *mut c::msghdr,
+    len: usize,
+    flags: c_uint,
+) -> Result<c_int> {
     if flags & !(c::MSG_PEEK | c::MSG_DONTWAIT | c::MSG_TRUNC | c::MSG_CMSG_COMPAT) != 0 {
         return Err(EINVAL);
     }
     let mut error = 0;
-    // SAFETY: `sk` and `message` are live, by the caller; a datagram that was received is ours until it is freed below.
+    // SAFETY: `sk` and `message` are live, by the caller; a datagram that was received is ours
+    // until it is freed below.
     unsafe {
         let full = !c::klips_h_key_room(sk);
         let skb = c::skb_recv_datagram(sk, flags, &mut error);
@@ -349,13 +379,21 @@ unsafe fn receive(sk: *mut c::sock, message: *mut c::msghdr, len: usize, flags: 
             tell(sk);
         }
         done?;
-        Ok(if flags & c::MSG_TRUNC != 0 { whole } else { copied } as c_int)
+        Ok(if flags & c::MSG_TRUNC != 0 {
+            whole
+        } else {
+            copied
+        } as c_int)
     }
 }
 
 /// # Safety
 /// By the kernel, for an open socket of ours.
-unsafe extern "C" fn poll(file: *mut c::file, sock: *mut c::socket, wait: *mut c::poll_table) -> c::__poll_t {
+unsafe extern "C" fn poll(
+    file: *mut c::file,
+    sock: *mut c::socket,
+    wait: *mut c::poll_table,
+) -> c::__poll_t {
     // SAFETY: the kernel gives an open socket.
     unsafe {
         let ready = c::datagram_poll(file, sock, wait);

@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The files of `/proc/sys/net/ipsec` of a namespace, each one number.
 //!
-//! Why it is sound: the table that the kernel reads is in the host, which stays where it is and takes the table back from
-//! the kernel (and waits for calls under way) before it goes. Entries carry their namespace, which outlives them.
+//! Why it is sound: the table that the kernel reads is in the host, which stays where it is and
+//! takes the table back from the kernel (and waits for calls under way) before it goes. Entries
+//! carry their namespace, which outlives them.
 
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_int, c_uint, c_void};
@@ -21,7 +24,8 @@ pub(crate) struct Switches {
     header: AtomicPtr<c::ctl_table_header>,
 }
 
-// SAFETY: the table is written before the kernel has it, and then is the kernel's, which reads it under its own locks.
+// SAFETY: the table is written before the kernel has it, and then is the kernel's, which reads it
+// under its own locks.
 unsafe impl Send for Switches {}
 // SAFETY: as above.
 unsafe impl Sync for Switches {}
@@ -48,9 +52,20 @@ impl Switches {
             entry.extra1 = net.cast();
         }
         // SAFETY: the namespace is alive; the table stays where it is until `stop`.
-        let header = unsafe { c::register_net_sysctl_sz(net, c"net/ipsec".as_ptr(), self.table.get().cast(), NAMES.len()) };
+        let header = unsafe {
+            c::register_net_sysctl_sz(
+                net,
+                c"net/ipsec".as_ptr(),
+                self.table.get().cast(),
+                NAMES.len(),
+            )
+        };
         self.header.store(header, Ordering::Release);
-        if header.is_null() { Err(ENOMEM.to_errno()) } else { Ok(()) }
+        if header.is_null() {
+            Err(ENOMEM.to_errno())
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes them away, when nobody is in them any more.
@@ -66,7 +81,8 @@ impl Switches {
 /// Reads or writes one file: the kernel converts between text and a number of ours.
 ///
 /// # Safety
-/// By the kernel, for an entry of a table of ours that is registered, with a buffer of `*len` octets.
+/// By the kernel, for an entry of a table of ours that is registered, with a buffer of `*len`
+/// octets.
 unsafe extern "C" fn handle(
     entry: *const c::ctl_table,
     write: c_int,
@@ -74,15 +90,22 @@ unsafe extern "C" fn handle(
     len: *mut usize,
     at: *mut c::loff_t,
 ) -> c_int {
-    // SAFETY: an entry of ours, registered, so its name is static and its namespace lives and has its host.
-    let (host, name) = unsafe { (Host::of((*entry).extra1.cast()), CStr::from_ptr((*entry).procname)) };
+    // SAFETY: an entry of ours, registered, so its name is static and its namespace lives and has
+    // its host.
+    let (host, name) = unsafe {
+        (
+            Host::of((*entry).extra1.cast()),
+            CStr::from_ptr((*entry).procname),
+        )
+    };
     let (Some(host), Ok(name)) = (host, name.to_str()) else {
         return EINVAL.to_errno();
     };
     let Ok(mut value) = sysctl::get(host, name) else {
         return EINVAL.to_errno();
     };
-    // SAFETY: a copy of the entry that points to our number for this call; the rest is what the kernel called us with.
+    // SAFETY: a copy of the entry that points to our number for this call; the rest is what the
+    // kernel called us with.
     let result = unsafe {
         let mut number = ptr::read(entry);
         number.data = ptr::from_mut(&mut value).cast();

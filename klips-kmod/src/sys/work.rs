@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Work that is done later, in process context.
 
 use core::cell::UnsafeCell;
@@ -34,8 +36,8 @@ unsafe impl Send for Delayed {}
 /// # Safety
 /// By the workqueue, for the work of a [`Work`] that `init` has filled in.
 unsafe extern "C" fn run(work: *mut c::work_struct) {
-    // SAFETY: only `Work::init` names this function, with a work_struct that is the first field of a Work that stays where it is
-    // and is cancelled before it goes.
+    // SAFETY: only `Work::init` names this function, with a work_struct that is the first field of
+    // a Work that stays where it is and is cancelled before it goes.
     let work = unsafe { &*work.cast::<Work>() };
     // SAFETY: set by `init` to the host that holds the work, and cancels it before it goes.
     if let Some(host) = unsafe { work.host.load(Ordering::Acquire).as_ref() } {
@@ -57,14 +59,19 @@ unsafe extern "C" fn run_delayed(work: *mut c::work_struct) {
 impl Work {
     /// Work that calls `task`.
     pub(crate) fn new(task: fn(&Host)) -> Self {
-        Self { work: UnsafeCell::new(c::work_struct::default()), host: AtomicPtr::default(), task }
+        Self {
+            work: UnsafeCell::new(c::work_struct::default()),
+            host: AtomicPtr::default(),
+            task,
+        }
     }
 
     /// Makes it ready, once its host is where it will stay.
     pub(crate) fn init(&self, host: &'static Host) {
         // SAFETY: it is in `host`, which stays; nobody uses it yet.
         unsafe { c::klips_h_init_work(self.work.get(), Some(run)) };
-        self.host.store(core::ptr::from_ref(host).cast_mut(), Ordering::Release);
+        self.host
+            .store(core::ptr::from_ref(host).cast_mut(), Ordering::Release);
     }
 
     /// Has it run. Any context.
@@ -87,14 +94,19 @@ impl Work {
 impl Delayed {
     /// Work that calls `task`.
     pub(crate) fn new(task: fn(&Host)) -> Self {
-        Self { work: UnsafeCell::new(c::delayed_work::default()), host: AtomicPtr::default(), task }
+        Self {
+            work: UnsafeCell::new(c::delayed_work::default()),
+            host: AtomicPtr::default(),
+            task,
+        }
     }
 
     /// Makes it ready, once its host is where it will stay.
     pub(crate) fn init(&self, host: &'static Host) {
         // SAFETY: it is in `host`, which stays; nobody uses it yet.
         unsafe { c::klips_h_init_delayed_work(self.work.get(), Some(run_delayed)) };
-        self.host.store(core::ptr::from_ref(host).cast_mut(), Ordering::Release);
+        self.host
+            .store(core::ptr::from_ref(host).cast_mut(), Ordering::Release);
     }
 
     /// Has it run after `ms` milliseconds.
@@ -106,7 +118,8 @@ impl Delayed {
     /// Waits until it has run, and keeps it from running again.
     pub(crate) fn cancel(&self) {
         if !self.host.load(Ordering::Acquire).is_null() {
-            // SAFETY: `init` was called; the caller may sleep. Work that schedules itself is stopped too.
+            // SAFETY: `init` was called; the caller may sleep. Work that schedules itself is
+            // stopped too.
             unsafe { c::cancel_delayed_work_sync(self.work.get()) };
         }
     }
