@@ -122,6 +122,9 @@ pub enum Event {
         /// The UDP payload, without the non-ESP marker.
         bytes: Vec<u8>,
     },
+    /// The network, or somebody in its name, says that something sent has not arrived, or it could not be sent: a line for
+    /// the log. Nothing is decided by it.
+    NetworkError(String),
     /// Time has passed [`Engine::next_timeout`](super::Engine::next_timeout).
     Tick,
     /// A whack client sent its request.

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use whack::{DebugClass, Rc};
 
-use super::Engine;
 use super::connection::{ConnId, StateId};
 use super::event::{Action, ClientId, LogLevel};
+use super::limiter::{Cause, TOLD_EVERY, cut};
+use super::{Engine, Timer};
 
 /// Debug classes that are on.
 pub type DebugSet = BTreeSet<DebugClass>;
@@ -67,43 +68,59 @@ impl About {
 }
 
 impl Engine {
-    /// Writes to the log only.
+    /// Writes to the log only. What a stranger may be behind is cut, and written within its limit (`limiter`).
     pub(crate) fn log(&mut self, about: About, text: impl AsRef<str>) {
-        if about.from.is_some() && !self.strangers.may_be_told() {
-            return;
-        }
-        let text = self.with_prefix(about, text.as_ref());
-        self.act(Action::Log {
-            level: LogLevel::Info,
-            text,
-        });
+        self.write(about, LogLevel::Info, text.as_ref());
     }
 
     /// Writes to the log, and to whoever watches with `rc` before it.
     pub(crate) fn loglog(&mut self, about: About, rc: Rc, text: impl AsRef<str>) {
-        self.tell(about, rc, text.as_ref(), about.from.is_some());
-    }
-
-    /// The same about a packet that anybody may have sent who knows the cookies: in the log it counts as a stranger's.
-    pub(crate) fn loglog_unproved(&mut self, about: About, rc: Rc, text: impl AsRef<str>) {
-        self.tell(about, rc, text.as_ref(), true);
-    }
-
-    fn tell(&mut self, about: About, rc: Rc, text: &str, limited: bool) {
-        let text = self.with_prefix(about, text);
-        if let Some(client) = about.client {
-            self.reply(client, rc, text.clone());
-        }
-        if limited && !self.strangers.may_be_told() {
-            return;
-        }
+        self.whack_log(about, rc, text.as_ref());
         let serious = !matches!(rc, Rc::Comment | Rc::Log | Rc::Success | Rc::NewState(_));
         let level = if serious {
             LogLevel::Warning
         } else {
             LogLevel::Info
         };
+        self.write(about, level, text.as_ref());
+    }
+
+    /// The same about a message that its peer has proved to have sent, and of which nothing comes: it may send many.
+    pub(crate) fn loglog_useless(&mut self, about: About, rc: Rc, text: impl AsRef<str>) {
+        let before = self.limiter.blame(Some(Cause::Peer));
+        self.loglog(about, rc, text);
+        self.limiter.blame(before);
+    }
+
+    fn write(&mut self, about: About, level: LogLevel, text: &str) {
+        let mut text = self.with_prefix(about, text);
+        if let Some(cause) = self.limiter.cause().or_else(|| self.unproved(about)) {
+            if !self.limiter.may_be_told(cause) {
+                let timer = Timer::LinesLeftOut;
+                if self.timers.deadline(&timer).is_none() {
+                    self.timers.set(self.limiter.now() + TOLD_EVERY, timer);
+                }
+                return;
+            }
+            text = cut(text);
+        }
         self.act(Action::Log { level, text });
+    }
+
+    /// The cause of lines about a state: a stranger, until it has proved who it is.
+    fn unproved(&self, about: About) -> Option<Cause> {
+        let stranger = about.state.is_some_and(|id| self.is_stranger(id));
+        stranger.then_some(Cause::Exchange)
+    }
+
+    /// Time to say how many lines were left out.
+    pub(crate) fn tell_lines_left_out(&mut self) {
+        for text in self.limiter.left_out() {
+            self.act(Action::Log {
+                level: LogLevel::Info,
+                text,
+            });
+        }
     }
 
     /// Tells whoever watches, and nobody else.

@@ -18,11 +18,11 @@ pub mod ike;
 mod interfaces;
 pub mod kernel;
 pub mod keylog;
+pub(crate) mod limiter;
 pub mod log;
 pub mod oppo;
 pub(crate) mod room;
 pub mod route;
-mod strangers;
 #[cfg(test)]
 mod tests;
 pub mod time;
@@ -32,6 +32,7 @@ use std::collections::HashMap;
 
 use ipsec_keys::{PublicKey, Secrets};
 use rand::CryptoRng;
+use whack::Rc;
 
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
 pub use event::{
@@ -46,9 +47,9 @@ pub use timers::{Timer, Timers};
 use command::Clients as WhackClients;
 use connection::Addresses;
 use kernel::Kernel;
+use limiter::{Cause, Limiter};
 use log::DebugSet;
 use route::{Lanes, Shunts, Updowns};
-use strangers::Strangers;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +123,7 @@ pub struct Engine {
     clients: WhackClients,
     waiting_for_interfaces: Vec<ClientId>,
     waiting_for_secrets: Vec<ClientId>,
-    pub(crate) strangers: Strangers,
+    pub(crate) limiter: Limiter,
     oppo: oppo::Oppo,
     actions: Vec<Action>,
     jobs: u64,
@@ -154,7 +155,7 @@ impl Engine {
             clients: WhackClients::default(),
             waiting_for_interfaces: Vec::new(),
             waiting_for_secrets: Vec::new(),
-            strangers: Strangers::default(),
+            limiter: Limiter::default(),
             oppo: oppo::Oppo::default(),
             actions: Vec::new(),
             jobs: 0,
@@ -165,12 +166,14 @@ impl Engine {
 
     /// Takes one event, and tells what must be done about it, in this order.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.limiter.begin(now, self.cause_of(&event));
         match event {
             Event::Datagram {
                 local,
                 remote,
                 bytes,
             } => self.ike_datagram(now, local, remote, &bytes),
+            Event::NetworkError(text) => self.loglog(About::default(), Rc::LogSerious, text),
             Event::Tick => {}
             Event::Whack { client, request } => self.whack(now, client, &request),
             Event::WhackGone(client) => self.whack_gone(client),
@@ -194,12 +197,23 @@ impl Engine {
                 self.guess_my_id(now);
             }
         }
+        self.limiter.begin(now, None);
         self.run_timers(now);
         if self.shutting_down && self.lanes.idle() && !self.exited {
             self.exited = true;
             self.act(Action::Exit(0));
         }
         core::mem::take(&mut self.actions)
+    }
+
+    /// Who may be behind an event, as far as is known before it is looked at.
+    fn cause_of(&self, event: &Event) -> Option<Cause> {
+        match event {
+            Event::Datagram { .. } => Some(Cause::Stray),
+            Event::NetworkError(_) => Some(Cause::Network),
+            Event::JobDone { id, .. } => self.cause_of_job(*id),
+            _ => None,
+        }
     }
 
     /// When the driver must send [`Event::Tick`], unless something else happens before.
@@ -216,6 +230,7 @@ impl Engine {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Ike(timer) => self.ike_timer(now, timer),
+                Timer::LinesLeftOut => self.tell_lines_left_out(),
                 Timer::ShuntScan => self.scan_shunts(now),
                 Timer::KernelSilent(seq) => self.kernel_silent(now, seq),
                 Timer::Lookup(id) => self.lookup_silent(now, id),

@@ -14,6 +14,8 @@ use super::time::Time;
 pub enum Timer {
     /// A timer of the IKE part.
     Ike(IkeTimer),
+    /// Tell how many lines of the log were left out.
+    LinesLeftOut,
     /// The time of a bare shunt is over.
     ShuntScan,
     /// The kernel never answered the PF_KEY request of this sequence number.

@@ -265,7 +265,7 @@ impl Engine {
                 said.spi.len(),
                 said.data.len()
             );
-            self.loglog(about, Rc::LogSerious, text);
+            self.loglog_useless(about, Rc::LogSerious, text);
             return;
         };
         let Some(state) = self.ike.states.get_mut(id) else {
@@ -275,7 +275,7 @@ impl Engine {
         if kind == NotifyType::R_U_THERE {
             if !live.question(seq) {
                 let text = format!("DPD: received old or duplicate R_U_THERE {seq}");
-                self.loglog(about, Rc::LogSerious, text);
+                self.loglog_useless(about, Rc::LogSerious, text);
                 return;
             }
             live.heard = now;
@@ -284,7 +284,7 @@ impl Engine {
             live.heard = now;
         } else {
             let text = format!("DPD: unexpected R_U_THERE_ACK with sequence number {seq}");
-            self.loglog(about, Rc::LogSerious, text);
+            self.loglog_useless(about, Rc::LogSerious, text);
         }
     }
 

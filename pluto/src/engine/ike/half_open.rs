@@ -14,6 +14,7 @@ use super::IkeTimer;
 use super::table::{Exchange, Name, State};
 use crate::engine::connection::{ConnId, Kind};
 use crate::engine::event::Action;
+use crate::engine::limiter::Cause;
 use crate::engine::{About, Engine, Time, Timer};
 
 /// Most records altogether; at most some 9 kilobytes each, a few hundred octets usually.
@@ -122,6 +123,7 @@ impl Engine {
         remote: SocketAddr,
         bytes: &[u8],
     ) {
+        self.limiter.blame(Some(Cause::FirstMessage));
         let about = About::from(remote);
         self.ike.half_open.expire(now);
         if self.ike.half_open.secret.is_none() {
@@ -255,6 +257,7 @@ impl Engine {
         cookies: (Cookie, Cookie),
         bytes: &[u8],
     ) -> bool {
+        self.limiter.blame(Some(Cause::Exchange));
         let key = (cookies.0, cookies.1, remote);
         let Some(record) = self.ike.half_open.records.get(&key) else {
             return false;

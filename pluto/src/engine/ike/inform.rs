@@ -13,8 +13,11 @@ use super::refusal::REPLACE_DELAY;
 use super::table::Due;
 use crate::engine::connection::StateId;
 use crate::engine::event::Action;
+use crate::engine::limiter::Cause;
 use crate::engine::{Engine, Time};
 
+/// Payloads of one message of which each may have a line of its own in the log.
+const PAYLOADS_TOLD: usize = 20;
 /// Notifications in the clear in one second, all peers together.
 const CLEAR_PER_SECOND: u32 = 20;
 
@@ -135,7 +138,9 @@ impl Engine {
 
     /// What a peer has proved to have said.
     pub(super) fn informed(&mut self, now: Time, id: StateId, said: Informational) {
+        let (mut payloads, mut unknown) = (0, Vec::new());
         for notification in said.notifications {
+            self.one_more_payload(&mut payloads);
             if notification.kind == NotifyType::INITIAL_CONTACT {
                 self.honour_initial_contact(now, id);
                 continue;
@@ -161,15 +166,33 @@ impl Engine {
             }
             if !(notification.kind.is_error() && self.complained(now, id, &notification)) {
                 let text = format!("ignoring informational payload, type {}", notification.kind);
-                self.loglog(self.about(id), Rc::LogSerious, text);
+                self.loglog_useless(self.about(id), Rc::LogSerious, text);
             }
         }
         for deletion in said.deletions {
+            self.one_more_payload(&mut payloads);
             if self.ike.states.get(id).is_none() {
-                return;
+                break;
             }
-            self.honour_delete(now, id, deletion);
+            if let Err(what) = self.honour_delete(now, id, deletion) {
+                unknown.push(what);
+            }
         }
+        if let Some(first) = unknown.first() {
+            let more = match unknown.len() - 1 {
+                0 => String::new(),
+                more => format!(", and {more} more of the same message"),
+            };
+            let text = format!("ignoring Delete SA payload: {first}{more}");
+            self.loglog_useless(self.about(id), Rc::LogSerious, text);
+        }
+    }
+
+    /// A message that a peer has proved to have sent has one more payload. Lines about the first are written in any case.
+    fn one_more_payload(&mut self, count: &mut usize) {
+        *count += 1;
+        let cause = (*count > PAYLOADS_TOLD).then_some(Cause::Peer);
+        self.limiter.blame(cause);
     }
 
     /// The peer lets an SA live shorter than was offered (RFC 2407 section 4.6.3.1).
@@ -185,7 +208,7 @@ impl Engine {
         let state = meant.and_then(|id| self.ike.states.get_mut(id));
         let (Some(seconds), Some(state)) = (seconds, state) else {
             let text = "ignoring RESPONDER_LIFETIME: it names no life, or an SA that we don't have";
-            self.loglog(self.about(id), Rc::LogSerious, text);
+            self.loglog_useless(self.about(id), Rc::LogSerious, text);
             return;
         };
         if seconds >= state.life_seconds {
@@ -204,15 +227,22 @@ impl Engine {
         self.log(self.about(id), text);
     }
 
-    pub(super) fn honour_delete(&mut self, now: Time, id: StateId, deletion: Deletion) {
+    /// The peer has deleted an SA.
+    ///
+    /// # Errors
+    /// What it names is nothing of ours: says what that is.
+    pub(super) fn honour_delete(
+        &mut self,
+        now: Time,
+        id: StateId,
+        deletion: Deletion,
+    ) -> Result<(), String> {
         let about = self.about(id);
         match deletion {
             Deletion::Isakmp(initiator, responder) => {
                 let named = self.ike.states.by_cookies((initiator, responder));
                 let Some(other) = named.filter(|other| self.same_peer(id, *other)) else {
-                    let text = "ignoring Delete SA payload: ISAKMP SA not found (maybe expired)";
-                    self.loglog(about, Rc::LogSerious, text);
-                    return;
+                    return Err("ISAKMP SA not found (maybe expired)".to_owned());
                 };
                 let text = format!("received Delete SA payload: deleting ISAKMP State {other}");
                 self.loglog(about, Rc::LogSerious, text);
@@ -226,19 +256,17 @@ impl Engine {
                 let peer = self.ike.states.get(id).map(|state| state.remote.ip());
                 let named = peer.and_then(|peer| self.ike.states.by_spi_out(peer, protocol, spi));
                 let Some(other) = named.filter(|other| self.same_peer(id, *other)) else {
-                    let text = format!(
-                        "ignoring Delete SA payload: {protocol} SA({spi:#010x}) not found (maybe expired)"
-                    );
-                    self.loglog(about, Rc::LogSerious, text);
-                    return;
+                    return Err(format!(
+                        "{protocol} SA({spi:#010x}) not found (maybe expired)"
+                    ));
                 };
                 self.ipsec_deleted_by_peer(now, other, spi);
             }
             Deletion::Unknown(protocol) => {
-                let text = format!("ignoring Delete SA payload: unknown Protocol ID ({protocol})");
-                self.loglog(about, Rc::LogSerious, text);
+                return Err(format!("unknown Protocol ID ({protocol})"));
             }
         }
+        Ok(())
     }
 
     /// The peer no longer takes what we send with an SA. The last one of a connection that is meant to be up is replaced.

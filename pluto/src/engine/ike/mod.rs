@@ -68,4 +68,11 @@ impl Engine {
     pub fn isakmp_sas(&self) -> impl Iterator<Item = &Arc<IsakmpSa>> {
         self.ike.states.iter().filter_map(State::isakmp)
     }
+
+    /// The cookies of all exchanges of phase 1.
+    #[cfg(test)]
+    pub(super) fn cookies_of_states(&self) -> Vec<(ike::wire::Cookie, ike::wire::Cookie)> {
+        let phase1 = self.ike.states.iter().filter(|s| s.name.is_phase1());
+        phase1.map(|state| state.cookies).collect()
+    }
 }

@@ -15,6 +15,7 @@ use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::{Action, ClientId, Job};
+use crate::engine::limiter::shown;
 use crate::engine::oppo::Found;
 use crate::engine::{About, Engine, Id, Time};
 
@@ -262,8 +263,9 @@ impl Engine {
     /// The peer has named itself.
     fn main_identify(&mut self, now: Time, id: StateId, identified: Identified) {
         let about = self.about(id);
-        let peer = identified.peer().clone();
-        self.log(about, format!("Peer ID is {}: '{peer}'", peer.kind()));
+        let peer = identified.peer();
+        let text = format!("Peer ID is {}: '{}'", peer.kind(), shown(peer));
+        self.log(about, text);
         self.main_judge(now, id, identified, None);
     }
 
@@ -289,7 +291,8 @@ impl Engine {
         let judged = match known_id(peer) {
             Some(peer) => self.judge(id, &Id::Known(peer), identified.by_signature(), found),
             None => Err(Error::Refused(format!(
-                "no suitable connection for peer '{peer}'"
+                "no suitable connection for peer '{}'",
+                shown(peer)
             ))),
         };
         let outcome = match judged {
@@ -343,7 +346,8 @@ impl Engine {
                 expected.filter(|expected| !any && !Id::Known(expected.clone()).same(peer))
             {
                 return Err(refused(format!(
-                    "we require peer to have ID '{expected}', but peer declares '{peer}'"
+                    "we require peer to have ID '{expected}', but peer declares '{}'",
+                    shown(peer)
                 )));
             }
         } else {
@@ -359,7 +363,10 @@ impl Engine {
             let found = self.conns.refine(conn.id(), ours, remote, peer, acceptable);
             let found = found.map(|found| (found.id(), found.kind));
             chosen = match found {
-                None => return Err(refused(format!("no suitable connection for peer '{peer}'"))),
+                None => {
+                    let peer = shown(peer);
+                    return Err(refused(format!("no suitable connection for peer '{peer}'")));
+                }
                 Some((template, Kind::Template)) => self
                     .conns
                     .instantiate(template, remote, Some(peer), None)
@@ -414,6 +421,7 @@ impl Engine {
     }
 
     fn main_done(&mut self, now: Time, id: StateId, established: Established) {
+        self.proved();
         if let Some((local, remote)) = self.ike.states.get_mut(id).and_then(|s| s.came.take()) {
             self.peer_is_at(now, id, local, remote);
         }

@@ -106,7 +106,7 @@ impl Engine {
         let offered = offer.spis();
         if let Err(error) = self.try_quick_offer(now, under, offer, bytes) {
             let about = self.about(under);
-            self.loglog(about, Rc::LogSerious, error.to_string());
+            self.loglog_useless(about, Rc::LogSerious, error.to_string());
             self.notify_protected(under, &offered, error.notify());
         }
     }

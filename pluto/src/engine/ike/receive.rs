@@ -10,7 +10,8 @@ use whack::Rc;
 
 use super::table::Exchange;
 use crate::engine::connection::StateId;
-use crate::engine::event::Action;
+use crate::engine::event::{Action, JobId};
+use crate::engine::limiter::Cause;
 use crate::engine::{About, Engine, Time};
 
 /// How often one reply is sent again for the same message.
@@ -29,13 +30,6 @@ impl Engine {
     ) {
         if !self.listening {
             return;
-        }
-        let left_out = self.strangers.packet(now);
-        if left_out > 0 {
-            self.log(
-                About::default(),
-                format!("{left_out} more lines about packets of strangers were left out"),
-            );
         }
         let header = match Header::new_checked(bytes) {
             Ok(header) => header,
@@ -146,6 +140,7 @@ impl Engine {
             self.carry_on(now, id, (local, remote), bytes);
             return;
         }
+        self.blame_for(under);
         let about = self.about(under);
         let Some(sa) = self
             .ike
@@ -155,7 +150,7 @@ impl Engine {
         else {
             let text =
                 "Quick Mode message is unacceptable because it is for an incomplete ISAKMP SA";
-            self.loglog_unproved(about, Rc::LogSerious, text);
+            self.loglog(about, Rc::LogSerious, text);
             return;
         };
         if self.message_id_used(under, header.message_id) {
@@ -163,7 +158,7 @@ impl Engine {
                 "Quick Mode I1 message is unacceptable because it uses a previously used Message ID {:#010x} (perhaps this is a duplicated packet)",
                 header.message_id
             );
-            self.loglog_unproved(about, Rc::LogSerious, text);
+            self.loglog(about, Rc::LogSerious, text);
             return;
         }
         if header.flags.commit {
@@ -171,19 +166,21 @@ impl Engine {
         }
         match Offer::read(&sa, bytes) {
             Ok(offer) => {
+                self.proved();
                 self.use_message_id(under, header.message_id);
                 self.peer_is_at(now, under, local, remote);
                 self.quick_offer(now, under, offer, bytes);
             }
             // The peer's own mistake: it would only make it again.
             Err(error) if error.is_proved() => {
+                self.proved();
                 self.use_message_id(under, header.message_id);
                 self.peer_is_at(now, under, local, remote);
                 self.heard(now, under);
-                self.loglog(about, Rc::LogSerious, error.to_string());
+                self.loglog_useless(about, Rc::LogSerious, error.to_string());
                 self.notify_protected(under, &[], error.notify());
             }
-            Err(error) => self.loglog_unproved(about, Rc::LogSerious, error.to_string()),
+            Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
         }
     }
 
@@ -204,7 +201,6 @@ impl Engine {
                 && (header.flags.encryption || self.is_at(*id, remote.ip()))
         });
         let about = known.map_or(About::default(), |id| self.about(id));
-        // Anybody can send these, so that lines about them are counted, even where they name a state.
         let about = About {
             from: Some(remote),
             ..about
@@ -218,7 +214,7 @@ impl Engine {
                         }
                     }
                     for _ in said.deletions {
-                        self.loglog_unproved(
+                        self.loglog(
                             about,
                             Rc::LogSerious,
                             "ignoring Delete SA payload: not encrypted",
@@ -228,6 +224,9 @@ impl Engine {
                 Err(error) => self.log(about, error.to_string()),
             }
             return;
+        }
+        if let Some(id) = known {
+            self.blame_for(id);
         }
         let Some(id) = known else {
             self.log(
@@ -252,7 +251,7 @@ impl Engine {
             .and_then(|state| state.isakmp().cloned())
         else {
             let text = "encrypted Informational Exchange message is invalid because it is for incomplete ISAKMP SA";
-            self.loglog_unproved(about, Rc::LogSerious, text);
+            self.loglog(about, Rc::LogSerious, text);
             return;
         };
         if self.message_id_used(id, header.message_id) {
@@ -260,21 +259,23 @@ impl Engine {
                 "Informational Exchange message is invalid because it has a previously used Message ID ({:#010x})",
                 header.message_id
             );
-            self.loglog_unproved(about, Rc::LogSerious, text);
+            self.loglog(about, Rc::LogSerious, text);
             return;
         }
         match sa.read_informational(bytes) {
             Ok(said) => {
+                self.proved();
                 self.use_message_id(id, header.message_id);
                 self.peer_is_at(now, id, local, remote);
                 self.informed(now, id, said);
             }
-            Err(error) => self.loglog_unproved(about, Rc::LogSerious, error.to_string()),
+            Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
         }
     }
 
     /// A message for an exchange that is under way, or over.
     fn carry_on(&mut self, now: Time, id: StateId, came: (SocketAddr, SocketAddr), bytes: &[u8]) {
+        self.blame_for(id);
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
@@ -301,6 +302,7 @@ impl Engine {
                 match waiting.handle(bytes) {
                     Ok(step) => {
                         // Its hash was right.
+                        self.proved();
                         self.peer_is_at(now, id, came.0, came.1);
                         if let Some((under, _)) = self.ike.states.get(id).and_then(|s| s.under) {
                             self.peer_is_at(now, under, came.0, came.1);
@@ -334,16 +336,16 @@ impl Engine {
                 };
                 let text =
                     format!("retransmitting in response to duplicate packet; already {already}");
-                self.loglog_unproved(about, Rc::Retransmission, text);
+                self.loglog(about, Rc::Retransmission, text);
                 self.act(action);
             }
             Some(_) => {
                 let text = format!(
                     "discarding duplicate packet -- exhausted retransmission; already {already}"
                 );
-                self.loglog_unproved(about, Rc::LogSerious, text);
+                self.loglog(about, Rc::LogSerious, text);
             }
-            None => self.loglog_unproved(
+            None => self.loglog(
                 about,
                 Rc::LogSerious,
                 format!("discarding duplicate packet; already {already}"),
@@ -378,6 +380,44 @@ impl Engine {
         }
     }
 
+    /// Lines are about a message for this state, which has proved nothing yet.
+    fn blame_for(&mut self, id: StateId) {
+        let cause = match self.ike.states.get(id) {
+            Some(state) if state.name.is_phase1() && !state.name.isakmp_established() => {
+                if state.name.initiator() {
+                    Cause::Ours
+                } else {
+                    Cause::Exchange
+                }
+            }
+            _ => Cause::Unproved,
+        };
+        self.limiter.blame(Some(cause));
+    }
+
+    /// A message has proved to be the peer's: lines about it are no stranger's.
+    pub(super) fn proved(&mut self) {
+        self.limiter.blame(None);
+    }
+
+    /// Who may be behind the result of a computation: in phase 1 whoever has sent the message that it is about.
+    pub(in crate::engine) fn cause_of_job(&self, job: JobId) -> Option<Cause> {
+        let state = self.ike.states.get(*self.ike.jobs.get(&job)?)?;
+        let unproved = state.name.is_phase1() && !state.name.isakmp_established();
+        unproved.then_some(match state.name.initiator() {
+            true => Cause::Ours,
+            false => Cause::Exchange,
+        })
+    }
+
+    /// Whether a state is an exchange that somebody has begun with us who has not proved anything yet.
+    pub(in crate::engine) fn is_stranger(&self, id: StateId) -> bool {
+        self.ike.states.get(id).is_some_and(|state| {
+            let name = state.name;
+            name.is_phase1() && !name.isakmp_established() && !name.initiator()
+        })
+    }
+
     /// What a log line about a state starts with.
     pub(super) fn about(&self, id: StateId) -> About {
         match self.ike.states.get(id) {
@@ -389,7 +429,7 @@ impl Engine {
     /// Says what was wrong with a message, to people and to whoever watches by whack's code.
     pub(super) fn tell_refused(&mut self, id: StateId, error: &Error) {
         let about = self.about(id);
-        self.loglog_unproved(about, Rc::LogSerious, error.to_string());
+        self.loglog(about, Rc::LogSerious, error.to_string());
         let name = self
             .ike
             .states

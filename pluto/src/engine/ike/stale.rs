@@ -50,8 +50,8 @@ impl Engine {
         }
         let text = format!("peer answers {kind}: it does not know an ISAKMP SA of ours");
         self.loglog(self.about(id), Rc::LogSerious, text);
-        self.honour_delete(now, id, Deletion::Isakmp(initiator, responder));
-        true
+        let deletion = Deletion::Isakmp(initiator, responder);
+        self.honour_delete(now, id, deletion).is_ok()
     }
 
     /// The IPsec SA with this peer whose outbound SPI is named: as the notification's SPI, or as its data.

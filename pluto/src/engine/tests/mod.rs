@@ -10,4 +10,5 @@ mod orientation;
 pub(in crate::engine) mod pair;
 mod routes;
 mod strange;
+mod strangers;
 mod table;

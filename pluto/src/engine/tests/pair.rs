@@ -1,5 +1,7 @@
 //! Two gateways against each other: IKE, KLIPS, routes and eroutes together, in simulated time.
 
+use std::net::SocketAddr;
+
 use klips::Inbound;
 use whack::Request;
 
@@ -16,6 +18,8 @@ pub(in crate::engine) struct Pair {
     /// Nothing gets through.
     pub(in crate::engine) cut: bool,
     pub(in crate::engine) datagrams: u64,
+    /// What was carried and to whom, where that is of interest.
+    pub(super) recording: Option<Vec<(SocketAddr, Vec<u8>)>>,
 }
 
 impl Pair {
@@ -31,6 +35,7 @@ impl Pair {
             lose_every: None,
             cut: false,
             datagrams: 0,
+            recording: None,
         }
     }
 
@@ -42,6 +47,7 @@ impl Pair {
             lose_every: None,
             cut: false,
             datagrams: 0,
+            recording: None,
         };
         pair.add(description);
         pair
@@ -66,6 +72,9 @@ impl Pair {
             }
             for (from, to, bytes) in sent {
                 self.datagrams += 1;
+                if let Some(recording) = &mut self.recording {
+                    recording.push((to, bytes.clone()));
+                }
                 if self.cut
                     || self
                         .lose_every
@@ -228,6 +237,7 @@ fn a_road_warrior_gets_an_instance_that_goes_with_it() {
         lose_every: None,
         cut: false,
         datagrams: 0,
+        recording: None,
     };
     let mut road = net_to_net("road");
     road.left = whack::End::new(whack::Host::Any);
@@ -266,6 +276,7 @@ fn rekeying_loses_no_packet() {
         lose_every: None,
         cut: false,
         datagrams: 0,
+        recording: None,
     };
     let mut short = net_to_net("short");
     short.lifetimes = whack::Lifetimes {

@@ -131,7 +131,7 @@ impl Driver {
                 .await;
             }
             Datagram::Received { .. } => {}
-            Datagram::Report(text) => log::line(LogLevel::Warning, &text),
+            Datagram::Report(text) => self.handle(Event::NetworkError(text)).await,
         }
     }
 
@@ -211,14 +211,12 @@ impl Driver {
                 remote,
                 bytes,
             } => {
-                if let Err(text) = self.sockets.send(local, remote, &bytes) {
-                    log::line(LogLevel::Warning, &text);
-                }
+                let sent = self.sockets.send(local, remote, &bytes);
+                self.events.extend(sent.err().map(Event::NetworkError));
             }
             Action::KeepAlive { local, remote } => {
-                if let Err(text) = self.sockets.keep_alive(local, remote) {
-                    log::line(LogLevel::Warning, &text);
-                }
+                let sent = self.sockets.keep_alive(local, remote);
+                self.events.extend(sent.err().map(Event::NetworkError));
             }
             Action::PfKey(message) => self.send_to_kernel(message),
             Action::StartJob { id, job } => self.start_job(id, job),

@@ -243,6 +243,8 @@ async fn read_all(
         if ready.is_readable() {
             for _ in 0..BATCH {
                 let datagram = match socket.try_recv_from(&mut buffer) {
+                    // Nobody can be answered there.
+                    Ok((_, remote)) if remote.port() == 0 => continue,
                     Ok((len, remote)) => {
                         let whole = &buffer[..len];
                         let Some(ike) = (if marked {

@@ -1,0 +1,195 @@
+//! What strangers can do to a gateway: fill its log, its memory and its processor.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ike::wire::{Cookie, ExchangeType, Header, Notify, NotifyType, PayloadType, Protocol};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use whack::Request;
+
+use super::gateway::{Gateway, net_to_net};
+use super::pair::Pair;
+use crate::engine::Event;
+
+/// Datagrams of a hostile kind, and the lines that they may cause all together.
+const HOSTILE: usize = 100_000;
+const MOST_LINES: usize = 2000;
+
+/// What goes over the wire when a tunnel comes up and goes down: to east, then to west.
+fn recorded() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut pair = Pair::new();
+    pair.recording = Some(Vec::new());
+    assert_eq!(pair.up("net-to-net"), 0);
+    pair.west.ask(Request::Terminate {
+        name: "net-to-net".into(),
+    });
+    pair.settle();
+    let all = pair.recording.take().unwrap();
+    let east = super::gateway::addr("192.1.2.23");
+    let (to_east, to_west): (Vec<_>, Vec<_>) = all.into_iter().partition(|(to, _)| to.ip() == east);
+    let bytes = |list: Vec<(SocketAddr, Vec<u8>)>| list.into_iter().map(|(_, b)| b).collect();
+    (bytes(to_east), bytes(to_west))
+}
+
+fn give(gateway: &mut Gateway, local: &str, remote: SocketAddr, bytes: Vec<u8>) {
+    gateway.give(Event::Datagram {
+        local: local.parse().unwrap(),
+        remote,
+        bytes,
+    });
+    gateway.sent.clear();
+}
+
+/// A datagram that somebody has made from one that was seen, or from nothing.
+fn hostile(chance: &mut StdRng, seen: &[Vec<u8>], cookies: &[(Cookie, Cookie)]) -> Vec<u8> {
+    let octets = chance.next_u32() as usize;
+    let mut bytes = seen[octets % seen.len()].clone();
+    let kind = chance.next_u32() % 8;
+    // Cookies of exchanges that are there, or of none.
+    let (initiator, responder) = cookies[chance.next_u32() as usize % cookies.len()];
+    if kind < 4 {
+        bytes[..8].copy_from_slice(&initiator.0);
+        bytes[8..16].copy_from_slice(&responder.0);
+    }
+    match kind {
+        0 | 4 => {}
+        1 | 5 => {
+            for _ in 0..1 + chance.next_u32() % 4 {
+                let at = chance.next_u32() as usize % bytes.len();
+                bytes[at] ^= 1 << (chance.next_u32() % 8);
+            }
+        }
+        2 => {
+            // Another message id, exchange type or first payload.
+            let at = [16, 18, 19, 20][chance.next_u32() as usize % 4];
+            bytes[at] = chance.next_u32() as u8;
+        }
+        3 => {
+            let spi = chance.next_u32().to_be_bytes();
+            let kinds = [
+                NotifyType::INVALID_SPI,
+                NotifyType::INVALID_COOKIE,
+                NotifyType::NO_PROPOSAL_CHOSEN,
+                NotifyType(chance.next_u32() as u16),
+            ];
+            let notify = Notify::new(
+                Protocol::ESP,
+                &spi,
+                kinds[chance.next_u32() as usize % kinds.len()],
+            );
+            bytes = ike::v1::info::notify_in_clear((initiator, responder), &notify, 7);
+        }
+        6 => {
+            // A piece of a message.
+            bytes.truncate(28);
+            bytes[16] = PayloadType::FRAGMENT.0;
+            bytes[19] = 0;
+            bytes.extend([0, 0, 0, 18, 0, 1, 1, chance.next_u32() as u8]);
+            bytes.extend([7; 10]);
+            let length = bytes.len() as u32;
+            bytes[24..28].copy_from_slice(&length.to_be_bytes());
+        }
+        _ => bytes.truncate(chance.next_u32() as usize % bytes.len()),
+    }
+    bytes
+}
+
+/// Every kind of datagram that proves nothing: to a gateway that knows nobody, to one with a tunnel, to one that waits for an answer.
+#[test]
+fn d3_a_hundred_thousand_hostile_datagrams_write_fewer_than_two_thousand_lines() {
+    let (to_east, to_west) = recorded();
+    let seen: Vec<Vec<u8>> = to_east.into_iter().chain(to_west).collect();
+    let mut chance = StdRng::seed_from_u64(14);
+    let mut pair = Pair::new();
+    assert_eq!(pair.up("net-to-net"), 0);
+    pair.east.add(net_to_net("waiting"));
+    pair.cut = true;
+    pair.east.ask(Request::Initiate {
+        name: "waiting".into(),
+        asynchronous: true,
+    });
+    let west: SocketAddr = "192.1.2.45:500".parse().unwrap();
+    let mut cookies: Vec<(Cookie, Cookie)> = seen
+        .iter()
+        .filter_map(|bytes| Header::new_checked(bytes).ok())
+        .map(|header| (header.initiator, header.responder))
+        .collect();
+    cookies.extend(pair.east.engine.cookies_of_states());
+    let quiet = pair.east.log.len();
+    for n in 0..HOSTILE {
+        let remote = match n % 3 {
+            0 => west,
+            1 => SocketAddr::new(west.ip(), chance.next_u32() as u16),
+            _ => SocketAddr::from((chance.next_u32().to_be_bytes(), 500)),
+        };
+        let bytes = hostile(&mut chance, &seen, &cookies);
+        give(&mut pair.east, "192.1.2.23:500", remote, bytes);
+        if n % 200 == 0 {
+            // 20,000 of these in a minute.
+            pair.east.now += Duration::from_millis(600);
+            pair.east.give(Event::NetworkError("ERROR: forged".into()));
+        }
+    }
+    let lines = &pair.east.log[quiet..];
+    assert!(
+        lines.len() < MOST_LINES,
+        "{} lines, lately {:#?}",
+        lines.len(),
+        &lines[lines.len() - 30..]
+    );
+    let left_out = lines.iter().filter(|line| line.ends_with(" were left out"));
+    assert!(left_out.count() > 3, "the rest is counted");
+    let longest = lines.iter().map(|line| line.chars().count()).max();
+    assert!(longest < Some(600), "{longest:?}");
+    // All that stood before stands.
+    pair.east.sent.clear();
+    pair.cut = false;
+    pair.carries("10.0.2.1", "10.0.1.1");
+}
+
+/// Everything that comes after is made of one message: 31 kilobytes of deletes and of notifications.
+#[test]
+fn d4_one_authenticated_message_writes_a_few_lines() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.up("net-to-net"), 0);
+    let sa = pair.west.engine.isakmp_sas().next().unwrap().clone();
+    let (east, west) = ("192.1.2.23:500", "192.1.2.45:500".parse().unwrap());
+    let quiet = pair.east.log.len();
+    // 30 payloads with 255 SPIs each.
+    let mut many = Vec::new();
+    for n in 0..30u32 {
+        let next = if n == 29 { 0 } else { PayloadType::DELETE.0 };
+        many.extend([next, 0]);
+        many.extend((255 * 4 + 12u16).to_be_bytes());
+        many.extend([0, 0, 0, 1, 3, 4, 0, 255]);
+        for spi in 0..255u32 {
+            many.extend((0x1000_0000 + 255 * n + spi).to_be_bytes());
+        }
+    }
+    let kind = ExchangeType::INFORMATIONAL;
+    let message = sa.seal((kind, 71), PayloadType::DELETE, &many);
+    give(&mut pair.east, east, west, message);
+    let lines = pair.east.log.len() - quiet;
+    assert_eq!(lines, 1, "{:?}", &pair.east.log[quiet..]);
+    let told = pair.east.log.last().unwrap();
+    assert!(told.contains("and 7649 more of the same message"), "{told}");
+    // 2,500 notifications that mean nothing.
+    let mut many = Vec::new();
+    for n in 0..2500u32 {
+        let next = if n == 2499 { 0 } else { PayloadType::NOTIFY.0 };
+        many.extend([next, 0, 0, 12, 0, 0, 0, 1, 1, 0, 0x75, n as u8]);
+    }
+    let message = sa.seal((kind, 72), PayloadType::NOTIFY, &many);
+    give(&mut pair.east, east, west, message);
+    let lines = pair.east.log.len() - quiet;
+    assert!(lines < 150, "{lines} lines");
+    // And one message after the other does not write more.
+    for id in 0..3000 {
+        let message = sa.seal((kind, 1000 + id), PayloadType::NOTIFY, &many[12 * 2490..]);
+        give(&mut pair.east, east, west, message);
+    }
+    let lines = pair.east.log.len() - quiet;
+    assert!(lines < 150, "{lines} lines");
+    pair.carries("10.0.2.1", "10.0.1.1");
+}
