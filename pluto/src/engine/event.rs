@@ -150,6 +150,8 @@ pub enum Event {
     /// The interfaces as they are now, all of them; the answer to [`Action::Listen`], and sent
     /// again whenever they change.
     Interfaces(Vec<Interface>),
+    /// Routes have appeared, so that peers may be in reach again that were not.
+    Routes,
     /// Something about an interface or its socket is wrong: port 500 taken, a device down. Comes before the
     /// [`Event::Interfaces`] that it explains.
     InterfaceProblem(String),

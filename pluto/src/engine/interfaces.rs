@@ -1,16 +1,21 @@
 //! Listening, and following our interfaces: what appears and goes, and which connections that makes ours.
 
 use core::net::IpAddr;
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use whack::Rc;
 
 use super::Engine;
-use super::connection::{Addresses, ConnId};
+use super::connection::{Addresses, ConnId, Place};
 use super::event::{Action, ClientId, Interface};
 use super::log::About;
 use super::route::Op;
 use super::time::Time;
+
+/// A peer that has not heard of us for this long may have given us up: its tunnels are made anew. DPD of the usual implementations waits
+/// longer.
+const FORGOTTEN: Duration = Duration::from_secs(20);
 
 impl Engine {
     /// Starts to listen; the client waits until the interfaces and the secrets are known.
@@ -72,24 +77,64 @@ impl Engine {
         }
     }
 
-    /// Only connections with an end at an address that changed are looked at.
+    /// Only connections with an end at an address that changed are looked at. What has been routed stays so, whatever has gone: route,
+    /// eroute and SAs are left alone, and packets wait or are dropped until our end is back.
     fn reorient(&mut self, now: Time, gone: &[Interface], new: &[Interface]) {
         let addrs: BTreeSet<IpAddr> = gone.iter().chain(new).map(|i| i.addr).collect();
         let touched: BTreeSet<ConnId> = self.conns.with_end_at(addrs.into_iter()).collect();
         for id in touched {
-            let Some(conn) = self.conns.get(id) else {
-                continue;
-            };
-            match &conn.interface {
-                // Its SAs and routes went through what is gone: they go first, then it is looked at again.
-                Some(interface) if gone.contains(interface) => {
-                    let lane = conn.that.client;
+            match self.conns.place(id, &self.addresses) {
+                Some(Place::Away) => self.end_is_away(now, id),
+                Some(Place::At(interface)) => self.end_is_at(now, id, interface),
+                // What was routed for the peer's net is our own now.
+                Some(Place::TurnedRound) => {
+                    let lane = self.conns.get(id).and_then(|conn| conn.that.client);
                     self.release_connection(now, id);
                     self.enqueue(now, lane, Op::Reorient(id));
                 }
-                _ => self.orient_again(id),
+                None => {
+                    self.orient_again(id);
+                    self.pursue(now, id);
+                }
             }
         }
+    }
+
+    fn end_is_away(&mut self, now: Time, id: ConnId) {
+        let Some(conn) = self.conns.get(id).filter(|conn| !conn.away) else {
+            return;
+        };
+        if conn.routing().routed() {
+            let text = "our end has lost its address; what is routed stays closed until it is back";
+            self.log(About::conn(id), text);
+        }
+        self.conns.edit(id, |conn| conn.away = true);
+        if let Some(live) = self.conns.live_mut(id) {
+            live.away_since = now;
+        }
+    }
+
+    /// Our end is where it was, back there, or at another device.
+    fn end_is_at(&mut self, now: Time, id: ConnId, interface: Interface) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let moved = conn.interface.as_ref() != Some(&interface);
+        let (was_away, since) = (conn.away, conn.live.away_since);
+        if !moved && !was_away {
+            return;
+        }
+        self.conns.edit(id, |conn| {
+            conn.interface = Some(interface);
+            conn.away = false;
+        });
+        if let Some(live) = self.conns.live_mut(id) {
+            live.route_in_doubt = true;
+        }
+        if was_away && now - since > FORGOTTEN {
+            self.ike_renew(now, id);
+        }
+        self.pursue(now, id);
     }
 
     /// Our addresses.

@@ -21,6 +21,7 @@ pub mod keylog;
 pub(crate) mod limiter;
 pub mod log;
 pub mod oppo;
+mod pursue;
 pub(crate) mod room;
 pub mod route;
 #[cfg(test)]
@@ -185,6 +186,7 @@ impl Engine {
                 self.interfaces_changed(now, interfaces);
                 self.guess_my_id(now);
             }
+            Event::Routes => self.pursue_all(now),
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
             Event::Secrets { secrets, problems } => {
                 self.secrets_read(*secrets, &problems);
@@ -235,6 +237,7 @@ impl Engine {
                 Timer::KernelSilent(seq) => self.kernel_silent(now, seq),
                 Timer::Lookup(id) => self.lookup_silent(now, id),
                 Timer::MyId => self.guess_my_id(now),
+                Timer::Pursue(conn) => self.pursue(now, conn),
                 Timer::Use(state) => self.use_timer(now, state),
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::connection::StateId;
+use super::connection::{ConnId, StateId};
 use super::event::LookupId;
 use super::ike::IkeTimer;
 use super::room::take;
@@ -24,6 +24,8 @@ pub enum Timer {
     Lookup(LookupId),
     /// Ask DNS once more who we are.
     MyId,
+    /// Try again to do what is wanted of a connection.
+    Pursue(ConnId),
     /// Look whether the tunnel of this state is used.
     Use(StateId),
 }

@@ -190,6 +190,9 @@ impl Engine {
         let Some(id) = self.named(client, name) else {
             return;
         };
+        if let Some(live) = self.conns.live_mut(id) {
+            live.wanted.routed = true;
+        }
         if self.conns.get(id).is_some_and(super::Connection::oriented) {
             self.route_connection(now, id, Some(client));
         } else {
@@ -233,7 +236,8 @@ impl Engine {
         let Some(conn) = self.conns.get(id) else {
             return;
         };
-        let problem = if !conn.oriented() {
+        let negotiable = conn.kind == Kind::Permanent && !conn.policy.never_negotiate();
+        let problem = if !conn.present() {
             Some((Rc::Orient, NOT_ORIENTED.to_owned()))
         } else if conn.policy.never_negotiate() {
             Some((
@@ -255,12 +259,13 @@ impl Engine {
         } else {
             None
         };
+        if negotiable && let Some(live) = self.conns.live_mut(id) {
+            // Also where it is not possible yet.
+            live.wanted.up = true;
+        }
         if let Some((rc, text)) = problem {
             self.loglog(about, rc, text);
             return;
-        }
-        if let Some(live) = self.conns.live_mut(id) {
-            live.up = true;
         }
         self.ike_initiate(now, id, (!asynchronous).then_some(client));
     }
@@ -278,7 +283,7 @@ impl Engine {
             if negotiated {
                 self.log(About::conn(id), "terminating SAs using this connection");
                 if let Some(live) = self.conns.live_mut(id) {
-                    live.up = false;
+                    live.wanted.up = false;
                 }
                 self.ike_terminate(now, id);
             }

@@ -125,6 +125,7 @@ impl Connections {
             this,
             that,
             interface: None,
+            away: false,
             routing: Routing::Unrouted,
             live: Live::default(),
         };

@@ -22,11 +22,13 @@ pub use add::AddError;
 pub use algorithms::Algorithms;
 pub use find::Clients;
 pub use id::{Id, IdError, KnownId};
+pub(crate) use orient::Place;
 pub use orient::{Addresses, OrientError};
 pub use policy::{FailureShunt, Policy, Shunt};
 pub use store::Connections;
 
 use super::event::Interface;
+use super::time::Time;
 
 /// A connection, for as long as the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -194,6 +196,16 @@ pub struct Dpd {
     pub action: whack::DpdAction,
 }
 
+/// What people want of a connection, whatever it is at the moment: an address or a device that is away, a name that does not resolve and
+/// a peer that is silent change nothing here. [`Engine::pursue`](super::Engine::pursue) brings it about as soon as it is possible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// `--route`, until `--unroute`: packets may bring it up.
+    pub routed: bool,
+    /// `--initiate`, until `--terminate`.
+    pub up: bool,
+}
+
 /// What changes while a connection lives and is in no index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
@@ -203,10 +215,14 @@ pub struct Live {
     pub newest_isakmp: Option<StateId>,
     /// The newest IPsec SA.
     pub newest_ipsec: Option<StateId>,
-    /// Somebody asked for it to be up.
-    pub up: bool,
-    /// Somebody asked for it to be routed: packets may bring it up.
-    pub routed: bool,
+    /// What people want of it.
+    pub wanted: Wanted,
+    /// When our end lost its address, if it is away.
+    pub away_since: Time,
+    /// The system may have taken the route away, and it could not be made again yet.
+    pub route_in_doubt: bool,
+    /// How often in a row what is wanted could not be done.
+    pub setbacks: u32,
     /// Debug classes that are on for it alone.
     pub debug: crate::engine::log::DebugSet,
     /// How many IKE states are on it; kept by the IKE part through
@@ -243,6 +259,8 @@ pub struct Connection {
     pub that: End,
     /// The interface that makes `this` our end; `None` if not oriented.
     pub interface: Option<Interface>,
+    /// The address of that interface has gone since. What is routed stays closed, and nothing can be negotiated.
+    pub away: bool,
     pub(crate) routing: Routing,
     /// What changes while it lives.
     pub live: Live,
@@ -272,5 +290,10 @@ impl Connection {
     /// Whether we know which end is ours.
     pub fn oriented(&self) -> bool {
         self.interface.is_some()
+    }
+
+    /// Whether our end has its address at the moment, so that we can negotiate.
+    pub fn present(&self) -> bool {
+        self.oriented() && !self.away
     }
 }

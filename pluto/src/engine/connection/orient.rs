@@ -40,9 +40,21 @@ pub enum OrientError {
     Two(String, String, String),
 }
 
+/// What has become of a connection whose end had an address of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The address is not ours at the moment, or at two devices.
+    Away,
+    /// It is at this interface.
+    At(Interface),
+    /// We are the other end now.
+    TurnedRound,
+}
+
 /// Which end is us; turns the connection round if it is the second.
 pub(super) fn orient(conn: &mut Connection, ours: &Addresses) -> Result<(), OrientError> {
     conn.interface = None;
+    conn.away = false;
     let (this, that) = (ours.at(conn.this.host), ours.at(conn.that.host));
     match (this, that) {
         ([], []) => Ok(()),
@@ -72,6 +84,16 @@ pub(super) fn orient(conn: &mut Connection, ours: &Addresses) -> Result<(), Orie
 }
 
 impl Connections {
+    /// Where an oriented connection's own end is now.
+    pub(crate) fn place(&self, id: ConnId, ours: &Addresses) -> Option<Place> {
+        let conn = self.get(id).filter(|conn| conn.oriented())?;
+        Some(match (ours.at(conn.this.host), ours.at(conn.that.host)) {
+            ([interface], _) => Place::At(interface.clone()),
+            ([], [_]) => Place::TurnedRound,
+            _ => Place::Away,
+        })
+    }
+
     /// Orients a connection again, and tells whether it then is.
     ///
     /// # Errors

@@ -64,7 +64,7 @@ impl Connection {
         let number = |state: Option<StateId>| state.map_or(0, |state| state.0);
         let interface = self.interface.as_ref().map_or("", |i| i.phys.as_str());
         let mut policy = self.policy;
-        policy.up = self.live.up;
+        policy.up = self.live.wanted.up;
         let dns_key = |end: &End, flag| if end.key_from_dns { flag } else { "" };
         let mut lines = vec![
             format!(

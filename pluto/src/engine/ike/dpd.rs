@@ -12,7 +12,7 @@ use whack::{DebugClass, DpdAction, Rc};
 
 use super::IkeTimer;
 use super::table::State;
-use crate::engine::connection::{ConnId, Kind, StateId};
+use crate::engine::connection::{ConnId, Kind, StateId, Wanted};
 use crate::engine::kernel::Half;
 use crate::engine::{Engine, Time, Timer};
 
@@ -349,9 +349,9 @@ impl Engine {
         self.log(crate::engine::About::conn(conn), text);
         if let Some(live) = self.conns.live_mut(conn) {
             match (kind, action) {
-                (Kind::Permanent, DpdAction::Hold) => live.routed = true,
-                (Kind::Permanent, DpdAction::Restart) => live.up = true,
-                _ => (live.routed, live.up) = (false, false),
+                (Kind::Permanent, DpdAction::Hold) => live.wanted.routed = true,
+                (Kind::Permanent, DpdAction::Restart) => live.wanted.up = true,
+                _ => live.wanted = Wanted::default(),
             }
         }
     }

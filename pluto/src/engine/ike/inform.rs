@@ -278,7 +278,7 @@ impl Engine {
         let wanted = self
             .conns
             .get(state.conn)
-            .is_some_and(|conn| conn.live.newest_ipsec == Some(id) && conn.live.up);
+            .is_some_and(|conn| conn.live.newest_ipsec == Some(id) && conn.live.wanted.up);
         let replacing = state.successor.is_some();
         if wanted && replacing {
             self.loglog(

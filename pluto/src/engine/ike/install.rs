@@ -165,7 +165,9 @@ impl Engine {
         };
         let conn = state.conn;
         let newest = self.conns.get(conn).is_some_and(|conn| {
-            conn.live.newest_ipsec == Some(id) && !conn.policy.dont_rekey && (!hard || conn.live.up)
+            conn.live.newest_ipsec == Some(id)
+                && !conn.policy.dont_rekey
+                && (!hard || conn.live.wanted.up)
         });
         self.log(
             self.about(id),

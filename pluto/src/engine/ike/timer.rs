@@ -7,7 +7,7 @@ use whack::Rc;
 
 use super::IkeTimer;
 use super::table::{Due, Exchange, Name, Pending};
-use crate::engine::connection::{Kind, StateId};
+use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::{Action, JobId, JobResult};
 use crate::engine::{About, Engine, Time, Timer};
 
@@ -200,6 +200,20 @@ impl Engine {
             });
         }
         self.schedule(now, id, Due::Retransmit, delay);
+    }
+
+    /// The way to the peer may be open again: what waits for its answer goes out anew, at once and then as if for the first time.
+    pub(crate) fn ike_send_again(&mut self, now: Time, conn: ConnId) {
+        for id in self.ike.states.of_conn(conn) {
+            let Some(state) = self.ike.states.get_mut(id) else {
+                continue;
+            };
+            // What has just been sent may still be answered.
+            if state.due == Some(Due::Retransmit) && state.retransmits > 1 {
+                state.retransmits = 0;
+                self.schedule(now, id, Due::Retransmit, Duration::ZERO);
+            }
+        }
     }
 
     /// The peer does not answer.

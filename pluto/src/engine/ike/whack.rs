@@ -39,12 +39,7 @@ impl Engine {
             replaces,
         };
         match self.phase1_for(conn, false) {
-            None if has_ipsec => {
-                if let Some(client) = client {
-                    self.hold_client(client);
-                }
-                self.begin_main(now, conn, client, tries, None, vec![quick]);
-            }
+            None if has_ipsec => self.initiate_anew(now, conn, client, tries, replaces),
             None => self.begin_main(now, conn, client, tries, None, Vec::new()),
             Some(phase1) if has_ipsec => {
                 let Some(state) = self.ike.states.get_mut(phase1) else {
@@ -65,6 +60,27 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Over a new ISAKMP SA, whatever there is: the peer may know nothing of it any more.
+    pub(super) fn initiate_anew(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        client: Option<ClientId>,
+        tries: u32,
+        replaces: Option<StateId>,
+    ) {
+        let quick = Pending {
+            conn,
+            client,
+            tries,
+            replaces,
+        };
+        if let Some(client) = client {
+            self.hold_client(client);
+        }
+        self.begin_main(now, conn, client, tries, None, vec![quick]);
     }
 
     /// Starts Main Mode, or says why not.
@@ -221,7 +237,7 @@ impl Engine {
             let wanted = self
                 .conns
                 .get(conn)
-                .is_some_and(|conn| conn.live.up && conn.kind == Kind::Permanent);
+                .is_some_and(|conn| conn.live.wanted.up && conn.kind == Kind::Permanent);
             if wanted && !again.contains(&conn) {
                 again.push(conn);
             }
@@ -229,6 +245,18 @@ impl Engine {
         }
         for conn in again {
             self.ike_initiate(now, conn, None);
+        }
+    }
+
+    /// The peer may have given up the tunnel of a connection that is meant to be up: it is negotiated anew from the beginning, while what is
+    /// there goes on.
+    pub(crate) fn ike_renew(&mut self, now: Time, conn: ConnId) {
+        let Some(conn) = self.conns.get(conn).filter(|conn| conn.live.wanted.up) else {
+            return;
+        };
+        let (id, replaces) = (conn.id(), conn.live.newest_ipsec);
+        if replaces.is_some() {
+            self.initiate_anew(now, id, None, 1, replaces);
         }
     }
 

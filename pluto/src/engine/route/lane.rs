@@ -35,6 +35,8 @@ pub(crate) enum Op {
     Failed(ConnId),
     /// Take the connection out of the table.
     Forget(ConnId, Option<ClientId>),
+    /// Make the route again, where it may have been lost.
+    RenewRoute(ConnId),
     /// Find out again which end is ours.
     Reorient(ConnId),
     /// Put a shunt that belongs to no connection in place of what stands there.
@@ -56,8 +58,6 @@ pub(crate) enum Act {
     Updown(ConnId, Verb),
     /// Write down how far a connection is taken care of.
     Routing(ConnId, Routing),
-    /// Write down whether somebody wants it routed.
-    Wanted(ConnId, bool),
     /// Write down whose SAs the eroute leads to.
     EroutedTo(ConnId, Option<StateId>),
     /// The SAs of a state are no more.
@@ -222,11 +222,6 @@ impl Engine {
                 }
             }
             Act::BareGone(flow) => self.bare_gone(&flow),
-            Act::Wanted(conn, routed) => {
-                if let Some(live) = self.conns.live_mut(conn) {
-                    live.routed = routed;
-                }
-            }
             Act::EroutedTo(conn, state) => {
                 if let Some(live) = self.conns.live_mut(conn) {
                     live.eroute_owner = state;

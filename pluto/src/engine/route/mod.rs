@@ -140,6 +140,9 @@ impl Engine {
             self.route_group(now, id, client, true);
             return;
         }
+        if let Some(live) = self.conns.live_mut(id) {
+            live.wanted.routed = true;
+        }
         match self.path_of(id) {
             Ok(path) => {
                 if let Some(client) = client {
@@ -151,6 +154,24 @@ impl Engine {
                 self.loglog(about, Rc::Route, error.to_string());
                 self.whack_log(about, Rc::Route, "could not route");
             }
+        }
+    }
+
+    /// Routes a connection that is wanted routed, unless it already is.
+    pub(crate) fn route_again(&mut self, now: Time, id: ConnId) {
+        if let Ok(path) = self.path_of(id) {
+            self.enqueue(now, Some(path.flow.dst), Op::Trap(id, None));
+        }
+    }
+
+    /// Makes the route of a connection again: the system takes routes along with the addresses and devices that they use.
+    pub(crate) fn renew_route(&mut self, now: Time, id: ConnId) {
+        if let Some(conn) = self.conns.get(id)
+            && conn.routing().routed()
+            && self.conns.route_owner(conn) == Some(id)
+        {
+            let lane = conn.that.client;
+            self.enqueue(now, lane, Op::RenewRoute(id));
         }
     }
 
@@ -166,6 +187,10 @@ impl Engine {
         let lane = conn.that.client;
         // Their packets come by its route.
         let template = conn.kind == Kind::Template && conn.policy.opportunistic;
+        if let Some(live) = self.conns.live_mut(id) {
+            live.wanted.routed = false;
+        }
+        self.pursued(id);
         if let Some(client) = client {
             self.hold_client(client);
         }
@@ -392,9 +417,15 @@ impl Engine {
             }
             Op::Trap(id, client) => {
                 let about = About::conn(id).watched_by(client);
-                if let Err(error) = result {
-                    self.loglog(about, Rc::LogSerious, error.to_string());
-                    self.whack_log(about, Rc::Route, "could not route");
+                match result {
+                    Ok(()) => self.pursued(id),
+                    Err(error) => {
+                        if client.is_some() || self.first_setback(id) {
+                            self.loglog(about, Rc::LogSerious, error.to_string());
+                        }
+                        self.whack_log(about, Rc::Route, "could not route");
+                        self.pursue_later(now, id);
+                    }
                 }
                 self.release_waiting(client);
                 let opportunistic = |conn: &Connection| conn.policy.opportunistic;
@@ -416,7 +447,15 @@ impl Engine {
                 self.conns.remove(id);
                 self.release_waiting(client);
             }
-            Op::Reorient(id) => self.orient_again(id),
+            Op::Reorient(id) => {
+                self.orient_again(id);
+                self.pursue(now, id);
+            }
+            Op::RenewRoute(id) => match result {
+                Ok(()) => self.pursued(id),
+                // The command has said why.
+                Err(_) => self.pursue_later(now, id),
+            },
             Op::Mark(change) => self.lane_passed(now, change),
             Op::DropBare(_) => {}
             Op::Bare(flow, _) => {

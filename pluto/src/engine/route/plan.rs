@@ -10,7 +10,7 @@ use super::updown::{Verb, without_tunnel};
 use super::{is_block, routes_agree};
 use crate::engine::Engine;
 use crate::engine::connection::{
-    Clients, ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId,
+    Clients, ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId, Wanted,
 };
 use crate::engine::kernel::{Half, InstallError, Installed, Request};
 
@@ -30,7 +30,7 @@ fn of_policy(conn: &Connection) -> MagicSpi {
 /// was taken down stays down, and what is sent there is dropped (ipsec_auto(8), --down).
 fn prospective(conn: &Connection) -> MagicSpi {
     match of_policy(conn) {
-        MagicSpi::Trap if !conn.live.routed && !conn.live.up => MagicSpi::Drop,
+        MagicSpi::Trap if conn.live.wanted == Wanted::default() => MagicSpi::Drop,
         shunt => shunt,
     }
 }
@@ -57,6 +57,7 @@ impl Engine {
             Op::Remap(state) => Ok(self.plan_remap(state)),
             Op::Bare(flow, kind) => Ok(self.plan_bare(flow, kind)),
             Op::DropBare(flow) => Ok(self.plan_drop_bare(flow)),
+            Op::RenewRoute(conn) => Ok(self.plan_renew_route(conn)),
             Op::Forget(..) | Op::Reorient(_) | Op::Mark(_) => Ok(Vec::new()),
         }
     }
@@ -270,17 +271,20 @@ impl Engine {
     fn plan_trap(&self, id: ConnId) -> Plan {
         let conn = self.live_conn(id)?;
         self.may_own_eroute(conn)?;
-        let wanted = Step::must(Act::Wanted(id, true), None);
-        let trapped = conn.routing() == Routing::Prospective && conn.live.routed;
-        if trapped || conn.routing() == Routing::Tunnel {
-            return Ok(vec![wanted]);
+        if conn.routing() == Routing::Tunnel {
+            return Ok(Vec::new());
         }
         let flow = self.path_of(id)?.flow;
         let said = SaId::magic(of_policy(conn));
         let mut steps = self.plan_eroute(conn, flow, said, false)?;
-        steps.push(wanted);
         steps.push(Step::must(Act::Routing(id, Routing::Prospective), None));
         Ok(steps)
+    }
+
+    fn plan_renew_route(&self, id: ConnId) -> Vec<Step> {
+        let routed = self.live_conn(id).is_ok_and(|conn| conn.routing().routed());
+        let route = Step::must(Act::Updown(id, Verb::Route), None);
+        routed.then_some(route).into_iter().collect()
     }
 
     fn plan_unroute(&self, id: ConnId) -> Plan {
@@ -296,7 +300,6 @@ impl Engine {
             let uncovered = self.uncover(path.flow, Some(id));
             steps.push(Step::attempt(Act::Kernel(uncovered)));
         }
-        steps.push(Step::attempt(Act::Wanted(id, false)));
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
         if conn.routing().routed() && !self.conns.route_is_shared(conn) {
             steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));

@@ -147,6 +147,16 @@ impl Gateway {
         });
     }
 
+    /// The interfaces are these now: ipsecN, physical device, address.
+    pub(in crate::engine) fn interfaces(&mut self, all: &[(&str, &str, &str)]) {
+        let interface = |(virt, phys, address): &(&str, &str, &str)| Interface {
+            virt: (*virt).into(),
+            phys: (*phys).into(),
+            addr: addr(address),
+        };
+        self.give(Event::Interfaces(all.iter().map(interface).collect()));
+    }
+
     /// Gives an event to the engine, and carries out what comes of it until nothing more does.
     pub(in crate::engine) fn give(&mut self, event: Event) {
         let mut actions = self.engine.handle(self.now, event);

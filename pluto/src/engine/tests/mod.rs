@@ -12,3 +12,4 @@ mod routes;
 mod strange;
 mod strangers;
 mod table;
+mod world;

@@ -53,13 +53,11 @@ fn a_connection_follows_its_address() {
     gateway.listen(&["192.1.2.99", "192.1.2.23"]);
     assert!(oriented(&gateway));
     assert_eq!(gateway.route("a"), 0);
+    let before = gateway.eroutes();
     gateway.listen(&["192.1.2.99"]);
-    assert!(!oriented(&gateway));
-    assert!(
-        gateway.eroutes().is_empty(),
-        "its shunt went with the interface"
-    );
-    assert_eq!(gateway.verbs.last().unwrap(), "unroute-client");
+    assert!(!gateway.engine.connections().get(conn).unwrap().present());
+    assert_eq!(gateway.eroutes(), before, "what is routed stays closed");
+    assert_eq!(gateway.verbs.last().unwrap(), "route-client");
     assert!(
         gateway
             .log

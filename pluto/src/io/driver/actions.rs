@@ -177,6 +177,7 @@ impl Driver {
                 self.handle(Event::LookupDone { id, result }).await;
             }
             Input::NameServers(servers) => self.handle(Event::NameServers(servers)).await,
+            Input::RoutesAppeared => self.handle(Event::Routes).await,
             Input::InterfacesChanged => self.interfaces_changed().await,
             Input::Signal(kind) => self.signal(kind).await,
             Input::GiveUp => {

@@ -82,6 +82,8 @@ pub enum Input {
     NameServers(Vec<IpAddr>),
     /// Links or addresses have changed.
     InterfacesChanged,
+    /// Routes that may lead to peers have appeared.
+    RoutesAppeared,
     /// A signal.
     Signal(SignalKind),
     /// A shutdown was asked for by a signal, and has taken long enough.

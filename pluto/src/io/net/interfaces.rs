@@ -5,10 +5,15 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_route::{
+    RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{LinkAttribute, LinkFlags},
+    route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
-use rtnetlink::{Handle, MulticastGroup};
+use rtnetlink::{
+    Handle, MulticastGroup,
+    packet_core::{NetlinkMessage, NetlinkPayload},
+};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -151,26 +156,85 @@ fn is_virtual(name: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Tells the driver of changes of links and addresses, a burst of them once.
+/// What messages of rtnetlink are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct News {
+    interfaces: bool,
+    routes: bool,
+}
+
+impl News {
+    fn of(message: &NetlinkMessage<RouteNetlinkMessage>) -> News {
+        let NetlinkPayload::InnerMessage(message) = &message.payload else {
+            return News::default();
+        };
+        let (mut interfaces, mut routes) = (false, false);
+        match message {
+            RouteNetlinkMessage::NewRoute(route) => routes = leads_to_peers(route),
+            RouteNetlinkMessage::DelRoute(_) => {}
+            _ => interfaces = true,
+        }
+        News { interfaces, routes }
+    }
+
+    fn and(self, more: News) -> News {
+        News {
+            interfaces: self.interfaces || more.interfaces,
+            routes: self.routes || more.routes,
+        }
+    }
+
+    fn inputs(self) -> impl Iterator<Item = Input> {
+        // An address that has come with a route is known before the route is made use of.
+        let interfaces = self.interfaces.then_some(Input::InterfacesChanged);
+        let routes = self.routes.then_some(Input::RoutesAppeared);
+        interfaces.into_iter().chain(routes)
+    }
+}
+
+/// Whether a route may be the way to a peer: one of the main table, and not one to ipsecN, of which the updown commands make thousands.
+fn leads_to_peers(route: &RouteMessage) -> bool {
+    let header = &route.header;
+    let device = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => nix::net::if_::if_indextoname(*index).ok(),
+            _ => None,
+        });
+    let to_ipsec = device.is_some_and(|name| is_virtual(&name.to_string_lossy()));
+    header.table == RouteHeader::RT_TABLE_MAIN && header.kind == RouteType::Unicast && !to_ipsec
+}
+
+/// Tells the driver of changes of links and addresses, and of routes that appear, a burst of them once.
 pub async fn watch(inputs: mpsc::Sender<Input>) {
     loop {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
         ];
         match rtnetlink::new_multicast_connection(&groups) {
             Ok((connection, _handle, mut changes)) => {
                 let connection = tokio::spawn(connection);
-                while changes.next().await.is_some() {
+                while let Some((message, _)) = changes.next().await {
+                    let mut news = News::of(&message);
+                    if news == News::default() {
+                        continue;
+                    }
                     let mut burst = 0;
                     while burst < MAX_BURST
-                        && matches!(timeout(QUIET, changes.next()).await, Ok(Some(_)))
+                        && let Ok(Some((message, _))) = timeout(QUIET, changes.next()).await
                     {
+                        news = news.and(News::of(&message));
                         burst += 1;
                     }
-                    if inputs.send(Input::InterfacesChanged).await.is_err() {
-                        return;
+                    for input in news.inputs() {
+                        if inputs.send(input).await.is_err() {
+                            return;
+                        }
                     }
                 }
                 connection.abort();
