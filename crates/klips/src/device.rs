@@ -180,6 +180,8 @@ impl Stats {
 /// One ipsecN device.
 #[derive(Debug, Default)]
 pub struct Device {
+    /// Its name, where somebody gave it another one than ipsecN.
+    pub name: Option<Name>,
     /// What it is attached to.
     pub physical: Option<Physical>,
     /// MTU asked for with attach (`overridemtu`), else 0: the ipsecN device then shows [`DEVICE_MTU`].

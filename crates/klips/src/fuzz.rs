@@ -9,9 +9,9 @@ use pfkey::MAX_MESSAGE_LEN;
 use pfkey::request::{self, Ids, SaParams};
 
 use crate::device::{DeviceId, Name, Physical};
-use crate::home::{Context, Home, Output};
+use crate::home::{Context, Home, NoMemory, Output};
 use crate::klips::{Klips, ProcCursor, ProcFile};
-use crate::packet::{HEADROOM, Packet, TAILROOM};
+use crate::packet::{HEADROOM, Packet, TAILROOM, Tag};
 use crate::pfkey_seam::{Audience, Socket};
 use crate::verdict::Outbound;
 
@@ -19,8 +19,10 @@ use crate::verdict::Outbound;
 struct Nobody;
 
 impl Output for Nobody {
-    fn pfkey(&mut self, _: Audience, _: &[u8]) {}
-    fn release(&mut self, _: DeviceId, _: &[u8]) {}
+    fn pfkey(&mut self, _: Audience, _: &[u8]) -> Result<(), NoMemory> {
+        Ok(())
+    }
+    fn release(&mut self, _: DeviceId, _: &[u8], _: Tag) {}
 }
 
 impl core::fmt::Write for Nobody {

@@ -1,9 +1,11 @@
 //! Traps and holds: a packet that meets a trap is kept, the key daemon is asked, and the packet goes on once there is an answer.
 
+use core::sync::atomic::Ordering;
+
 use ipsec_types::{MagicSpi, Packet as Shown, SaId, Selector, Subnet};
 
 use crate::device::DeviceId;
-use crate::eroute::{AddError, Eroute};
+use crate::eroute::{AddError, Eroute, Held};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
 use crate::packet::{IpHeader, Packet};
@@ -16,7 +18,8 @@ pub const MAX_HOLDS: usize = 1024;
 /// After this many seconds without a packet a hold of KLIPS' own is given up: no daemon took care of it.
 pub const HOLD_IDLE: u64 = 600;
 
-/// See [`Klips::trap`].
+/// See [`Klips::trap`]. All that may fail for lack of memory is had before anything changes, so that there is no hold of which
+/// no daemon has heard: the next packet asks again.
 pub(crate) fn trap<H: Home>(
     klips: &mut Klips<H>,
     cx: &mut Context<'_, H>,
@@ -30,19 +33,24 @@ pub(crate) fn trap<H: Home>(
     let trapped = klips
         .eroutes
         .lookup(&shown)
-        .and_then(|e| Some((e.selector, e.target.as_magic()?)));
-    let made = match trapped {
-        Some((whole, MagicSpi::TrapSubnet)) => become_hold(klips, cx, &whole, &shown),
-        Some((whole, MagicSpi::Trap)) => narrow_hold(klips, cx, &whole, &shown),
-        // Another thread was faster: there is a hold already, or something better.
-        _ => Ok(()),
+        .and_then(|e| Some((e.selector, e.target.as_magic()?)))
+        .filter(|(_, magic)| matches!(magic, MagicSpi::Trap | MagicSpi::TrapSubnet));
+    // Another thread was faster: there is a hold already, or something better.
+    let Some((whole, magic)) = trapped else {
+        return outbound::outbound(klips, cx, id, packet);
     };
+    packet.truncate(header.total);
+    klips.traps.met.fetch_add(1, Ordering::Relaxed);
+    let made = Held::new(id, packet)
+        .map_err(DropReason::from)
+        .and_then(|held| match magic {
+            MagicSpi::TrapSubnet => become_hold(klips, cx, &whole, &shown, held),
+            _ => narrow_hold(klips, cx, &whole, &shown, held),
+        });
+    crate::device::Stats::add(&klips.device(id).stats.tx_dropped, 1);
     match made {
-        Ok(()) => outbound::outbound(klips, cx, id, packet),
-        Err(reason) => {
-            crate::device::Stats::add(&klips.device(id).stats.tx_dropped, 1);
-            Outbound::Drop(reason)
-        }
+        Ok(()) => Outbound::Held,
+        Err(reason) => Outbound::Drop(reason),
     }
 }
 
@@ -52,11 +60,15 @@ fn become_hold<H: Home>(
     cx: &mut Context<'_, H>,
     whole: &Selector,
     shown: &Shown,
+    held: Held<H>,
 ) -> Result<(), DropReason> {
     let seq = klips.next_acquire();
     let eroute = klips.eroutes.get_mut(whole).ok_or(DropReason::NoEroute)?;
-    notify::acquire(cx, seq, eroute, shown);
+    notify::acquire(cx, seq, eroute, shown)?;
     eroute.target = SaId::magic(MagicSpi::Hold);
+    eroute.count(cx.now);
+    eroute.keep(held);
+    klips.traps.asked.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
@@ -66,6 +78,7 @@ fn narrow_hold<H: Home>(
     cx: &mut Context<'_, H>,
     whole: &Selector,
     shown: &Shown,
+    held: Held<H>,
 ) -> Result<(), DropReason> {
     if klips.eroutes.own_holds().len() >= MAX_HOLDS {
         return Err(DropReason::Shunt);
@@ -78,34 +91,72 @@ fn narrow_hold<H: Home>(
         dport: if whole.dport == 0 { 0 } else { shown.dport },
     };
     if narrow == *whole {
-        return become_hold(klips, cx, whole, shown);
+        return become_hold(klips, cx, whole, shown, held);
     }
-    let seq = klips.next_acquire();
-    let eroute = klips.eroutes.get(whole).ok_or(DropReason::NoEroute)?;
-    eroute.count(cx.now);
-    notify::acquire(cx, seq, eroute, shown);
     let hold = Eroute::own_hold(narrow, cx.now)?;
+    hold.count(cx.now);
+    hold.keep(held);
     klips.eroutes.add(hold).map_err(|e| match e {
         AddError::Exists | AddError::Selector | AddError::NoMemory => DropReason::Home,
-    })
+    })?;
+    let seq = klips.next_acquire();
+    let asked = match klips.eroutes.get(whole) {
+        Some(eroute) => {
+            eroute.count(cx.now);
+            notify::acquire(cx, seq, eroute, shown)
+        }
+        None => return Err(DropReason::NoEroute),
+    };
+    if asked.is_err() {
+        drop(klips.eroutes.remove(&narrow));
+        return Err(DropReason::Home);
+    }
+    klips.traps.asked.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// See [`Klips::acquire_lost`].
+pub(crate) fn acquire_lost<H: Home>(klips: &mut Klips<H>, message: &[u8]) {
+    let Some(shown) = pfkey::Message::reply(message)
+        .ok()
+        .and_then(|m| m.acquired())
+    else {
+        return;
+    };
+    let held = klips
+        .eroutes
+        .lookup(&shown)
+        .map(|e| (e.selector, e.is_own_hold(), e.target));
+    let Some((selector, own, target)) = held else {
+        return;
+    };
+    if target.as_magic() != Some(MagicSpi::Hold) {
+        return;
+    }
+    if own {
+        drop(klips.eroutes.remove(&selector));
+    } else if let Some(eroute) = klips.eroutes.get_mut(&selector) {
+        eroute.target = SaId::magic(MagicSpi::TrapSubnet);
+        drop(eroute.release());
+    }
 }
 
 /// Lets the packet of an eroute that was taken out go on, if what covers it now has a use for it: an SA, a pass, or another
 /// hold. A trap is no use: the daemon that took the hold away would only be asked again.
 pub(crate) fn let_go<H: Home>(klips: &Klips<H>, cx: &mut Context<'_, H>, gone: &Eroute<H>) {
-    let out = &mut *cx.out;
-    gone.release(|device, bytes| {
-        let Ok(header) = IpHeader::new_checked(bytes) else {
-            return;
-        };
-        let next = klips
-            .eroutes
-            .lookup(&header.selector(bytes))
-            .map(|e| e.target.as_magic());
-        if matches!(next, Some(None | Some(MagicSpi::Pass | MagicSpi::Hold))) {
-            out.release(device, bytes);
-        }
-    });
+    let Some(held) = gone.release() else {
+        return;
+    };
+    let Ok(header) = IpHeader::new_checked(&held.packet) else {
+        return;
+    };
+    let next = klips
+        .eroutes
+        .lookup(&header.selector(&held.packet))
+        .map(|e| e.target.as_magic());
+    if matches!(next, Some(None | Some(MagicSpi::Pass | MagicSpi::Hold))) {
+        cx.out.release(held.device, &held.packet, held.tag);
+    }
 }
 
 /// Takes out the holds of KLIPS' own making that `whole` covers, now that there is an answer for them all.

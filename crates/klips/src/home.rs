@@ -6,6 +6,7 @@ use core::fmt;
 use core::ops::DerefMut;
 
 use crate::device::DeviceId;
+use crate::packet::Tag;
 use crate::pfkey_seam::Audience;
 use crate::transform::{Authentication, Encryption};
 
@@ -163,11 +164,12 @@ pub trait Home: Sized + 'static {
 
 /// Where the core puts what is to be said or sent besides the packet at hand. Must only queue.
 pub trait Output {
-    /// A whole PF_KEY message for the sockets that `audience` names.
-    fn pfkey(&mut self, audience: Audience, message: &[u8]);
+    /// A whole PF_KEY message for the sockets that `audience` names. Without memory to queue it nobody will hear it.
+    fn pfkey(&mut self, audience: Audience, message: &[u8]) -> Result<(), NoMemory>;
 
-    /// A packet that was held and is free now: put it through [`crate::Klips::outbound`] on `device` again.
-    fn release(&mut self, device: DeviceId, packet: &[u8]);
+    /// A packet that was held and is free now: put it through [`crate::Klips::outbound`] on `device` again. `tag`: what was
+    /// beside it.
+    fn release(&mut self, device: DeviceId, packet: &[u8], tag: Tag);
 }
 
 /// What comes with every call: the home, the time, and where messages go.

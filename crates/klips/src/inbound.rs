@@ -22,7 +22,8 @@ pub(crate) fn inbound<H: Home>(
     physical: u32,
     packet: &mut Packet<'_>,
 ) -> Inbound {
-    let Some(device) = device_of(klips, physical) else {
+    let Some(device) = device_of(klips, physical).or_else(|| elsewhere(klips, packet.bytes()))
+    else {
         return Inbound::Drop(DropReason::NotAttached);
     };
     let stats = &klips.device(device).stats;
@@ -63,22 +64,38 @@ pub(crate) fn may_inflate<H: Home>(klips: &Klips<H>, packet: &[u8]) -> bool {
     if !klips.sadb.has_ipcomp() {
         return false;
     }
-    let Some(sa) = IpHeader::new_checked(packet)
-        .ok()
-        .and_then(|header| match header.protocol {
-            protocol::UDP => Some(SaId {
-                dst: header.dst,
-                spi: Spi(natt::spi(&header, packet)?),
-                proto: SaProto::Esp,
-            }),
-            _ => said(&header, packet).ok().flatten(),
-        })
-        .and_then(|id| klips.sadb.get(&id))
-    else {
+    let Some(sa) = names(klips, packet) else {
         return false;
     };
     // The packet names the outermost SA, or the one next to an IPCOMP that was left out.
     core::iter::successors(Some(sa), |sa| klips.sadb.inward(sa)).any(is_comp)
+}
+
+/// The SA that a packet names, an IPCOMP that was left out aside.
+pub(crate) fn names<'a, H: Home>(klips: &'a Klips<H>, packet: &[u8]) -> Option<&'a Sa<H>> {
+    let header = IpHeader::start(packet)?;
+    let id = match header.protocol {
+        protocol::UDP => SaId {
+            dst: header.dst,
+            spi: Spi(natt::spi(&header, packet)?),
+            proto: SaProto::Esp,
+        },
+        _ => said(&header, packet).ok().flatten()?,
+    };
+    klips.sadb.get(&id)
+}
+
+/// The ipsec device for a packet that came by a physical device to which none is attached: routes need not be the same both ways, and
+/// a device may be one of several with one cable (macvlan, VRF). It is the one whose physical device has the address that the SA
+/// ends at, or else the first that is attached.
+fn elsewhere<H: Home>(klips: &Klips<H>, packet: &[u8]) -> Option<DeviceId> {
+    let sa = names(klips, packet)?;
+    let attached = || {
+        let all = (0..MAX_DEVICES).filter_map(DeviceId::new);
+        all.filter_map(|id| Some((id, klips.device(id).physical.as_ref()?)))
+    };
+    let owner = attached().find(|(_, physical)| physical.owns(sa.id.dst));
+    owner.or_else(|| attached().next()).map(|(id, _)| id)
 }
 
 /// The ipsec device on this physical device.

@@ -6,7 +6,7 @@ use core::fmt;
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Physical};
+use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Name, Physical};
 use crate::eroute::Eroutes;
 use crate::home::{Context, Home, NoMemory, Vector};
 use crate::packet::Packet;
@@ -30,6 +30,10 @@ pub enum ProcFile {
     Version,
     /// `ipsec_klipsdebug`
     KlipsDebug,
+    /// `ipsec/stats/trap_count`: how many packets met a trap.
+    TrapCount,
+    /// `ipsec/stats/trap_sendcount`: how many ACQUIREs were sent for them.
+    TrapSendCount,
 }
 
 impl ProcFile {
@@ -42,6 +46,8 @@ impl ProcFile {
             "ipsec_tncfg" => Self::TnCfg,
             "ipsec_version" => Self::Version,
             "ipsec_klipsdebug" => Self::KlipsDebug,
+            "ipsec/stats/trap_count" => Self::TrapCount,
+            "ipsec/stats/trap_sendcount" => Self::TrapSendCount,
             _ => return None,
         })
     }
@@ -101,11 +107,21 @@ impl Default for Sysctl {
     }
 }
 
+/// What traps were met, as `/proc/net/ipsec/stats` tells.
+#[derive(Debug, Default)]
+pub(crate) struct Traps {
+    /// Packets that met a trap.
+    pub(crate) met: AtomicU32,
+    /// ACQUIREs sent for them.
+    pub(crate) asked: AtomicU32,
+}
+
 /// One host's KLIPS.
 pub struct Klips<H: Home> {
     /// [`MAX_DEVICES`] of them. Not in place: a kernel's stack, over which this value is moved when it is made, is small.
     devices: H::Vec<Device>,
     acquires: AtomicU32,
+    pub(crate) traps: Traps,
     pub(crate) sysctl: Sysctl,
     pub(crate) eroutes: Eroutes<H>,
     pub(crate) sadb: Sadb<H>,
@@ -124,6 +140,7 @@ impl<H: Home> Klips<H> {
         Ok(Self {
             devices,
             acquires: AtomicU32::new(0),
+            traps: Traps::default(),
             sysctl: Sysctl::default(),
             eroutes: Eroutes::new(home),
             sadb: Sadb::new(home),
@@ -171,8 +188,21 @@ impl<H: Home> Klips<H> {
         hold::trap(self, cx, device, packet)
     }
 
+    /// Takes back what a trap became when this ACQUIRE was said, since nobody will hear it: its listeners had no room, or there was
+    /// no memory for it. The next packet asks again.
+    pub fn acquire_lost(&mut self, acquire: &[u8]) {
+        hold::acquire_lost(self, acquire);
+    }
+
+    /// Whether `packet`, the start of an IP packet, names an SA of ours that packets come to us on: for homes that see packets of
+    /// devices to which nothing is attached, and others' packets among them.
+    pub fn knows(&self, packet: &[u8]) -> bool {
+        inbound::names(self, packet).is_some()
+    }
+
     /// Undoes the IPsec of `packet`, an IP packet from its first header byte that arrived on physical device `physical` and is
-    /// for this host, reassembled if it came in fragments.
+    /// for this host, reassembled if it came in fragments. Where no ipsec device is attached to that one, it is taken all the same
+    /// if [`Self::knows`] it, and appears on the ipsec device whose physical device has the address it was sent to.
     pub fn inbound(
         &self,
         cx: &mut Context<'_, H>,
@@ -190,8 +220,18 @@ impl<H: Home> Klips<H> {
 
     /// Handles one PF_KEY request from `socket`. Answers go to `cx.out`, errors as messages with `sadb_msg_errno` too; a
     /// request too broken to be answered is dropped.
+    ///
+    /// What takes a whole table away (FLUSH, DELFLOW of all) is done in pieces, between which the home lets packets go on: it
+    /// calls again, with the same message, while [`Socket::is_sweeping`] says so; the answer comes with the last piece. A DUMP is
+    /// begun here; [`Self::dump_more`] goes on with it.
     pub fn pfkey(&mut self, cx: &mut Context<'_, H>, socket: &mut Socket, message: &[u8]) {
         request::handle(self, cx, socket, message);
+    }
+
+    /// Tells the next SAs of a DUMP that `socket` asked for, some dozen, while [`Socket::is_dumping`] says that there are more. The home
+    /// calls it when the socket has room for them, so that a reader who does not read costs nothing.
+    pub fn dump_more(&self, cx: &mut Context<'_, H>, socket: &mut Socket) {
+        request::dump_more(self, cx, socket);
     }
 
     /// Ages SAs and holds: sends EXPIRE, deletes what is over. Looks at `budget` entries at most and continues there next
@@ -251,6 +291,12 @@ impl<H: Home> Klips<H> {
         if slot.physical.is_some() && slot.mtu() != mtu {
             slot.override_mtu = mtu;
         }
+    }
+
+    /// The home's news that somebody gave an ipsec device another name: it is shown by that one.
+    pub fn device_renamed(&mut self, device: DeviceId, name: Name) {
+        let usual = DeviceId::from_name(name.as_str()) == Some(device);
+        self.devices[device.index()].name = (!usual).then_some(name);
     }
 
     /// Detaches all devices.

@@ -123,7 +123,7 @@ pub(crate) fn heard<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, encap: &Encap,
     let built = pfkey::request::nat_t_new_mapping(&mut buffer, Ids::default(), &sa.id, known, from);
     if let Ok(message) = built {
         let satype = SaType::from(sa.id.proto).number();
-        cx.out.pfkey(Audience::Registered(satype), message);
+        let _ = cx.out.pfkey(Audience::Registered(satype), message);
     }
 }
 

@@ -5,7 +5,7 @@ use pfkey::request::{AcquireParams, Ids};
 use pfkey::{Comb, IdentType, MAX_MESSAGE_LEN, SaFlags, SaState, SaType};
 
 use crate::eroute::Eroute;
-use crate::home::{Context, Home};
+use crate::home::{Context, Home, NoMemory};
 use crate::ident::Ident;
 use crate::lifetime::{Lifetime, Limits, Standing};
 use crate::pfkey_seam::Audience;
@@ -114,7 +114,7 @@ fn expire<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, hard: bool) {
     );
     if let Ok(message) = built {
         let satype = SaType::from(sa.id.proto).number();
-        cx.out.pfkey(Audience::Registered(satype), message);
+        let _ = cx.out.pfkey(Audience::Registered(satype), message);
     }
 }
 
@@ -129,13 +129,13 @@ pub(crate) fn ident<H: Home>(ident: &Ident<H>) -> Option<pfkey::Ident<'_>> {
     })
 }
 
-/// Asks key daemons for an SA for `packet`, which met the trap `eroute`.
+/// Asks key daemons for an SA for `packet`, which met the trap `eroute`. An error: they will not hear of it.
 pub(crate) fn acquire<H: Home>(
     cx: &mut Context<'_, H>,
     seq: u32,
     eroute: &Eroute<H>,
     packet: &Packet,
-) {
+) -> Result<(), NoMemory> {
     let wanted = Packet {
         proto: if eroute.selector.proto == 0 {
             0
@@ -165,10 +165,10 @@ pub(crate) fn acquire<H: Home>(
         combs: combs.get(..count).unwrap_or(&[]),
     };
     let mut buffer = [0; MAX_MESSAGE_LEN];
-    if let Ok(message) = pfkey::request::acquire(&mut buffer, Ids { seq, pid: 0 }, &params) {
-        cx.out
-            .pfkey(Audience::Registered(SaType::Esp.number()), message);
-    }
+    let message =
+        pfkey::request::acquire(&mut buffer, Ids { seq, pid: 0 }, &params).map_err(|_| NoMemory)?;
+    cx.out
+        .pfkey(Audience::Registered(SaType::Esp.number()), message)
 }
 
 /// What ACQUIRE proposes, the best first: a cipher and a MAC, 0 for an AEAD's.

@@ -2,10 +2,12 @@
 //!
 //! Not here: the transforms (`esp`, `ah`, `ipcomp`, `ipip`), or setting holds up (`hold`), which changes tables.
 
+use core::net::IpAddr;
+
 use ipsec_types::{MagicSpi, SaId};
 
 use crate::device::{Device, DeviceId, Physical, Stats};
-use crate::eroute::Eroute;
+use crate::eroute::{Eroute, Held};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
 use crate::packet::icmp::{self, Problem};
@@ -44,7 +46,7 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
             Stats::add(&stats.tx_bytes, bytes as u64);
         }
         Outbound::Held | Outbound::Icmp => Stats::add(&stats.tx_dropped, 1),
-        Outbound::Trap | Outbound::Room { .. } => {}
+        Outbound::Trap | Outbound::Room { .. } | Outbound::Drop(DropReason::LinkLocal) => {}
         Outbound::Drop(
             DropReason::NotAttached
             | DropReason::NoEroute
@@ -64,12 +66,16 @@ fn decide<H: Home>(
     id: DeviceId,
     packet: &mut Packet<'_>,
 ) -> Result<Outbound, DropReason> {
+    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+    let unless_local = |reason| match is_link_local(header.dst) {
+        true => DropReason::LinkLocal,
+        false => reason,
+    };
     let physical = klips
         .device(id)
         .physical
         .as_ref()
-        .ok_or(DropReason::NotAttached)?;
-    let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        .ok_or_else(|| unless_local(DropReason::NotAttached))?;
     packet.truncate(header.total);
     let shown = header.selector(packet.bytes());
     let found = klips.eroutes.lookup(&shown);
@@ -80,7 +86,7 @@ fn decide<H: Home>(
     if is_ike(physical, &shown, found.map(|e| &e.target)) {
         return Ok(pass);
     }
-    let eroute = found.ok_or(DropReason::NoEroute)?;
+    let eroute = found.ok_or_else(|| unless_local(DropReason::NoEroute))?;
     let shunt = eroute.target.as_magic();
     let verdict = match shunt {
         None => protect(klips, cx, physical, &eroute.target, header, packet),
@@ -94,6 +100,15 @@ fn decide<H: Home>(
         eroute.count(cx.now);
     }
     verdict
+}
+
+/// Whether an address is of all neighbours on a link, or some: of groups that no router passes on (RFC 5771 section 4, RFC 4291
+/// section 2.7).
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets().starts_with(&[224, 0, 0]),
+        IpAddr::V6(v6) => matches!(v6.segments()[0] & 0xff0f, 0xff01 | 0xff02),
+    }
 }
 
 /// IKE's own packets go round KLIPS: from one of our addresses and an IKE port, unless an eroute sends them through
@@ -138,7 +153,7 @@ pub(crate) fn hold<H: Home>(
     id: DeviceId,
     packet: &Packet<'_>,
 ) -> Result<Outbound, DropReason> {
-    eroute.hold(id, packet.bytes())?;
+    eroute.keep(Held::new(id, packet)?);
     Ok(Outbound::Held)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Not here: the requests themselves (`request`) or the bytes (crate `pfkey`).
 
+use crate::request::Dump;
+
 /// For whom a message is. Sockets in promiscuous mode hear everything besides, see [`Socket::hears`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -21,6 +23,10 @@ pub struct Socket {
     /// Bit n: registered for SA type n (RFC 2367 section 3.1.7).
     registered: u32,
     promiscuous: bool,
+    /// A DUMP that is not told to its end.
+    pub(crate) dump: Option<Dump>,
+    /// Where a request goes on that takes a whole table away.
+    pub(crate) sweep: Option<usize>,
 }
 
 impl Socket {
@@ -29,7 +35,19 @@ impl Socket {
         Self {
             registered: 0,
             promiscuous: false,
+            dump: None,
+            sweep: None,
         }
+    }
+
+    /// Whether a DUMP is not told to its end: [`crate::Klips::dump_more`] goes on with it, when the socket has room.
+    pub fn is_dumping(&self) -> bool {
+        self.dump.is_some()
+    }
+
+    /// Whether the last request is done in part: [`crate::Klips::pfkey`] goes on with it, given the same message.
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
     }
 
     /// Whether this socket is to be given a message for `audience`. `is_sender`: it sent the request being answered.

@@ -1,7 +1,7 @@
 //! The texts of `/proc/net/ipsec_*`, in FreeS/WAN's formats.
 
 use core::fmt::{self, Write};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use ipsec_types::alg::XformName;
 use ipsec_types::{AuthAlg, Selector, Subnet};
@@ -40,7 +40,13 @@ pub(crate) fn write<H: Home>(
         ProcFile::TnCfg => devices(klips, out).map(|()| false),
         ProcFile::Version => writeln!(out, "FreeS/WAN version: {VERSION}").map(|()| false),
         ProcFile::KlipsDebug => debug(klips, out).map(|()| false),
+        ProcFile::TrapCount => number(out, &klips.traps.met),
+        ProcFile::TrapSendCount => number(out, &klips.traps.asked),
     }
+}
+
+fn number(out: &mut dyn Write, number: &AtomicU32) -> Result<bool, fmt::Error> {
+    writeln!(out, "{:08x}", number.load(Ordering::Relaxed)).map(|()| false)
 }
 
 /// Writes a batch of entries and moves the cursor behind them; true if there may be more.
@@ -280,11 +286,16 @@ fn life(out: &mut dyn Write, life: &Lifetime, now: u64) -> fmt::Result {
 fn devices<H: Home>(klips: &Klips<H>, out: &mut dyn Write) -> fmt::Result {
     for id in (0..MAX_DEVICES).filter_map(DeviceId::new) {
         let device = klips.device(id);
+        // KLIPS has a fixed number of devices; of the free ones it is enough to show the first four.
+        if device.physical.is_none() && id.index() >= 4 {
+            continue;
+        }
+        match &device.name {
+            Some(name) => out.write_str(name.as_str())?,
+            None => write!(out, "{id}")?,
+        }
         let Some(physical) = &device.physical else {
-            // KLIPS has a fixed number of devices; of the free ones it is enough to show the first four.
-            if id.index() < 4 {
-                writeln!(out, "{id} -> NULL mtu=0(0) -> 0")?;
-            }
+            writeln!(out, " -> NULL mtu=0(0) -> 0")?;
             continue;
         };
         let inner = if device.override_mtu == 0 {
@@ -294,7 +305,7 @@ fn devices<H: Home>(klips: &Klips<H>, out: &mut dyn Write) -> fmt::Result {
         };
         writeln!(
             out,
-            "{id} -> {} mtu={inner}({}) -> {}",
+            " -> {} mtu={inner}({}) -> {}",
             physical.name.as_str(),
             physical.mtu,
             physical.mtu

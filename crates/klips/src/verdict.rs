@@ -59,6 +59,9 @@ pub enum Inbound {
 pub enum DropReason {
     /// The ipsec device has no physical device attached.
     NotAttached,
+    /// To neighbours on the link only (224.0.0.0/24, ff01::/16, ff02::/16), of which an ipsec device has none: what every host says of
+    /// itself when a device comes up. Not counted.
+    LinkLocal,
     /// Not a well-formed IPv4 or IPv6 packet.
     Malformed,
     /// A fragment where a whole packet is needed.
@@ -114,6 +117,7 @@ impl DropReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotAttached => "no physical device attached",
+            Self::LinkLocal => "for neighbours on the link only",
             Self::Malformed => "malformed packet",
             Self::Fragment => "fragment where a whole packet is needed",
             Self::NoEroute => "no eroute",

@@ -123,3 +123,98 @@ fn a_scan_does_not_fill_memory() {
     host.with(|klips, cx| klips.tick(cx, klips::MAX_HOLDS));
     assert_eq!(host.klips.eroutes().len(), 1);
 }
+
+/// There is no memory for what the core says, as in a kernel now and then.
+struct NoMemoryLeft;
+
+impl klips::Output for NoMemoryLeft {
+    fn pfkey(&mut self, _: klips::Audience, _: &[u8]) -> Result<(), klips::NoMemory> {
+        Err(klips::NoMemory)
+    }
+
+    fn release(&mut self, _: klips::DeviceId, _: &[u8], _: klips::packet::Tag) {}
+}
+
+#[test]
+fn f2_an_acquire_that_nobody_hears_leaves_the_trap_to_ask_again() {
+    for magic in [MagicSpi::Trap, MagicSpi::TrapSubnet] {
+        let (mut host, _) = tunnel_pair();
+        host.replace_eroute(&nets(), shunt(magic));
+        let before = host.proc(klips::ProcFile::Eroute);
+
+        // No memory for the ACQUIRE.
+        let mut bytes = ours();
+        let end = bytes.len();
+        let mut packet = klips::Packet::new(&mut bytes, 0, end).expect("range");
+        let mut cx = klips::Context {
+            home: &klipsd::home::UserHome,
+            now: host.now,
+            out: &mut NoMemoryLeft,
+        };
+        let verdict = host.klips.trap(&mut cx, device(), &mut packet);
+        assert_eq!(
+            verdict,
+            Outbound::Drop(klips::DropReason::Home),
+            "{magic:?}"
+        );
+        let after = host.proc(klips::ProcFile::Eroute);
+        let targets = |text: &str| -> Vec<String> {
+            let last = |line: &str| line.rsplit(' ').next().map(str::to_owned);
+            text.lines().filter_map(last).collect()
+        };
+        assert_eq!(targets(&after), targets(&before), "{magic:?}");
+
+        // Said, but the daemon's socket had no room: the home says so, and the next packet asks again.
+        assert_eq!(host.send(&ours()).0, Outbound::Held);
+        let asked = told(&mut host, MsgType::Acquire);
+        assert_eq!(asked.len(), 1);
+        host.klips.acquire_lost(&asked[0]);
+        assert_eq!(host.send(&ours()).0, Outbound::Held);
+        assert_eq!(told(&mut host, MsgType::Acquire).len(), 1, "{magic:?}");
+        assert_eq!(host.send(&ours()).0, Outbound::Held);
+        assert_eq!(told(&mut host, MsgType::Acquire).len(), 0, "{magic:?}");
+        assert_eq!(host.proc(klips::ProcFile::TrapCount), "00000003\n");
+        assert_eq!(host.proc(klips::ProcFile::TrapSendCount), "00000002\n");
+    }
+}
+
+#[test]
+fn f2_a_held_packet_keeps_what_the_home_wrote_beside_it() {
+    let (mut host, _) = tunnel_pair();
+    host.replace_eroute(&nets(), shunt(MagicSpi::Hold));
+    let mut bytes = ours();
+    let end = bytes.len();
+    let tag = [0x10, 6, 77];
+    let mut packet = klips::Packet::new(&mut bytes, 0, end)
+        .expect("range")
+        .with_tag(tag);
+    let held = host.with(|klips, cx| klips.outbound(cx, device(), &mut packet));
+    assert_eq!(held, Outbound::Held);
+
+    struct Released(Vec<klips::packet::Tag>);
+    impl klips::Output for Released {
+        fn pfkey(&mut self, _: klips::Audience, _: &[u8]) -> Result<(), klips::NoMemory> {
+            Ok(())
+        }
+        fn release(&mut self, _: klips::DeviceId, _: &[u8], tag: klips::packet::Tag) {
+            self.0.push(tag);
+        }
+    }
+    let mut out = Released(Vec::new());
+    let mut cx = klips::Context {
+        home: &klipsd::home::UserHome,
+        now: host.now,
+        out: &mut out,
+    };
+    let mut buffer = [0; pfkey::MAX_MESSAGE_LEN];
+    let pass = request::add_flow(
+        &mut buffer,
+        IDS,
+        &nets(),
+        shunt(MagicSpi::Pass),
+        pfkey::SaFlags::REPLACEFLOW,
+    );
+    host.klips
+        .pfkey(&mut cx, &mut host.socket, pass.expect("a request"));
+    assert_eq!(out.0, [tag]);
+}

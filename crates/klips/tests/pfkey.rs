@@ -7,7 +7,8 @@ use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector, Spi};
 use klips::{Audience, ProcFile};
 use pfkey::request::{self, Ids, SaParams};
 use pfkey::{
-    DebugFlags, IdentType, Lifetime, MAX_MESSAGE_LEN, Message, SaFlags, SaState, SaType, errno,
+    DebugFlags, IdentType, Lifetime, MAX_MESSAGE_LEN, Message, MsgType, SaFlags, SaState, SaType,
+    errno,
 };
 
 const SRC: &str = "192.1.2.23";
@@ -565,4 +566,104 @@ fn algorithms_that_do_not_fit_are_refused() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("aklen"), "{text}");
+}
+
+/// One call does a bounded part, and others may come in between: packets, and requests that change the table.
+#[test]
+fn d5_what_concerns_a_whole_table_is_done_in_pieces() {
+    let mut host = Host::new(&[DST]);
+    for spi in 0x1000..0x1300 {
+        host.add(&aes(spi));
+    }
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let message = request::dump(&mut buffer, IDS, SaType::Esp).expect("built");
+    let mut socket = klips::Socket::new();
+    host.with(|klips, cx| klips.pfkey(cx, &mut socket, message));
+    let mut pieces = vec![host.out.messages.len() / 2];
+    while socket.is_dumping() {
+        // One that was told already goes, and one that was not.
+        let gone = [
+            0x1000 + 2 * pieces.len() as u32,
+            0x12ff - pieces.len() as u32,
+        ];
+        for spi in gone {
+            let mut buffer = [0; MAX_MESSAGE_LEN];
+            let id = said(SaProto::Esp, spi, DST);
+            let delete = request::delete(&mut buffer, IDS, &id, None).expect("built");
+            let _ = host.ask(delete);
+        }
+        let before = host.out.messages.len();
+        host.with(|klips, cx| klips.dump_more(cx, &mut socket));
+        pieces.push((host.out.messages.len() - before) / 2);
+        // Another DUMP has to wait for the end of this one.
+        if socket.is_dumping() {
+            host.with(|klips, cx| klips.pfkey(cx, &mut socket, message));
+            let (_, busy) = host.out.messages.pop().expect("an answer");
+            assert_eq!(
+                Message::reply(&busy).expect("well formed").errno(),
+                errno::EBUSY
+            );
+        }
+    }
+    assert!(
+        pieces.len() > 10 && pieces.iter().all(|told| *told <= 64),
+        "{pieces:?}"
+    );
+    let told: Vec<_> = host
+        .out
+        .messages
+        .iter()
+        .filter(|(to, _)| *to == Audience::Sender)
+        .collect();
+    let seqs: Vec<u32> = told
+        .iter()
+        .map(|(_, m)| Message::reply(m).expect("well formed").seq())
+        .collect();
+    assert!(
+        seqs.windows(2).all(|two| two[0] >= two[1]),
+        "it counts down"
+    );
+    assert_eq!(
+        seqs.iter().filter(|seq| **seq == 0).count(),
+        1,
+        "and to 0 once, at the end"
+    );
+
+    let flush = request::flush(&mut buffer, IDS, SaType::Unspec).expect("built");
+    let (mut socket, mut left) = (klips::Socket::new(), host.klips.sadb().len());
+    host.out.messages.clear();
+    loop {
+        host.with(|klips, cx| klips.pfkey(cx, &mut socket, flush));
+        let now = host.klips.sadb().len();
+        assert!(left - now <= 128, "{left} {now}");
+        left = now;
+        if !socket.is_sweeping() {
+            break;
+        }
+        assert_eq!(host.out.messages.len(), 0, "the answer comes at the end");
+    }
+    assert_eq!((left, host.out.messages.len()), (0, 1));
+}
+
+#[test]
+fn d5_a_dump_ends_though_its_last_sa_goes() {
+    let mut host = Host::new(&[DST]);
+    (0x1000..0x1040).for_each(|spi| host.add(&aes(spi)));
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let message = request::dump(&mut buffer, IDS, SaType::Unspec).expect("built");
+    let mut socket = klips::Socket::new();
+    host.with(|klips, cx| klips.pfkey(cx, &mut socket, message));
+    assert!(socket.is_dumping());
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let flush = request::flush(&mut buffer, IDS, SaType::Unspec).expect("built");
+    let _ = host.ask(flush);
+    host.out.messages.clear();
+    while socket.is_dumping() {
+        host.with(|klips, cx| klips.dump_more(cx, &mut socket));
+    }
+    let end = Message::reply(&host.out.messages[0].1).expect("well formed");
+    assert_eq!(
+        (end.msg_type(), end.seq(), end.errno()),
+        (MsgType::Dump, 0, errno::ENOENT)
+    );
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use common::*;
 use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector};
 use klips::packet::{IpHeader, checksum};
-use klips::{DropReason, Inbound, Outbound};
+use klips::{DropReason, Inbound, Outbound, Packet};
 use pfkey::request::{self, SaParams};
 use pfkey::{Lifetime, Message, MsgType};
 
@@ -508,4 +508,33 @@ fn nested_tunnels() {
     middle.add_group(&group);
     let through = middle.opened(&sealed);
     assert_eq!(west.opened(&through), ours());
+}
+
+/// Routes need not be the same both ways, and a device may have its packets shown as another's.
+#[test]
+fn k1_what_is_for_an_sa_of_ours_is_taken_from_any_device() {
+    let (mut east, mut west) = tunnel_pair();
+    let plain = udp("192.0.2.1", "192.0.1.1", (1000, 2000), 30);
+    let (elsewhere, sealed) = (PHYSICAL + 1, east.sealed(&plain));
+    assert!(west.klips.knows(&sealed[..28]), "by the start of a packet");
+    let mut open = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let end = bytes.len();
+        let mut packet = Packet::new(&mut bytes, 0, end).expect("range");
+        west.with(|klips, cx| klips.inbound(cx, elsewhere, &mut packet))
+    };
+    assert_eq!(open(&sealed), Inbound::Deliver { device: device() });
+    // Others may live there whose SAs these are.
+    let mut strange = east.sealed(&plain);
+    strange[23] ^= 1;
+    assert_eq!(open(&strange), Inbound::Drop(DropReason::NotAttached));
+    assert!(!west.klips.knows(&strange));
+    assert_eq!(
+        west.klips
+            .device(device())
+            .stats
+            .rx_errors
+            .load(Ordering::Relaxed),
+        0
+    );
 }

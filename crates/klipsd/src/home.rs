@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
+use klips::packet::Tag;
 use klips::transform::{Authentication, Encryption};
 use klips::{Audience, CryptoError, DeviceId, Home, NoMemory};
 use rand::Rng as _;
@@ -129,11 +130,12 @@ impl Pending {
 }
 
 impl klips::Output for Pending {
-    fn pfkey(&mut self, audience: Audience, message: &[u8]) {
+    fn pfkey(&mut self, audience: Audience, message: &[u8]) -> Result<(), NoMemory> {
         self.messages.push((audience, message.to_vec()));
+        Ok(())
     }
 
-    fn release(&mut self, device: DeviceId, packet: &[u8]) {
+    fn release(&mut self, device: DeviceId, packet: &[u8], _: Tag) {
         self.released.push((device, packet.to_vec()));
     }
 }

@@ -12,6 +12,8 @@ pub mod errno {
     pub const ESRCH: u8 = 3;
     /// Out of memory.
     pub const ENOMEM: u8 = 12;
+    /// Another request like it is under way.
+    pub const EBUSY: u8 = 16;
     /// The SA or eroute exists.
     pub const EEXIST: u8 = 17;
     /// The message is malformed.

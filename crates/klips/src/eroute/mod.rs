@@ -11,21 +11,42 @@ use ipsec_types::{MagicSpi, SaId, Selector};
 use crate::device::DeviceId;
 use crate::home::{Home, Lock, NoMemory, Vector};
 use crate::ident::Ident;
+use crate::packet::{Packet, Tag};
 
 pub use table::{AddError, Eroutes};
 
-/// The packet that a `%hold` keeps: always the last one that came.
+/// A packet that a `%hold` keeps.
 pub struct Held<H: Home> {
-    /// The ipsec device it was routed to; `None`: no packet.
-    device: Option<DeviceId>,
-    packet: H::Vec<u8>,
+    /// The ipsec device it was routed to.
+    pub device: DeviceId,
+    /// The packet.
+    pub packet: H::Vec<u8>,
+    /// What the home had beside it.
+    pub tag: Tag,
+}
+
+impl<H: Home> Held<H> {
+    /// A copy of `packet`, which was routed to `device`.
+    pub fn new(device: DeviceId, packet: &Packet<'_>) -> Result<Self, NoMemory> {
+        let mut copy: H::Vec<u8> = H::Vec::new();
+        copy.try_reserve(packet.len())?;
+        for byte in packet.bytes() {
+            copy.try_push(*byte)?;
+        }
+        Ok(Self {
+            device,
+            packet: copy,
+            tag: packet.tag(),
+        })
+    }
 }
 
 /// What of an eroute no lookup reads.
 struct Rare<H: Home> {
     own_hold: bool,
     idents: [Ident<H>; 2],
-    held: H::Lock<Held<H>>,
+    /// Always the last one that came.
+    held: H::Lock<Option<Held<H>>>,
 }
 
 /// One eroute. All that a packet reads and counts is in the first cache line: among 100,000 eroutes it is memory that a
@@ -47,10 +68,7 @@ pub struct Eroute<H: Home> {
 impl<H: Home> Eroute<H> {
     /// An eroute that nothing has used yet, made at `now`.
     pub fn new(selector: Selector, target: SaId, pid: u32, now: u64) -> Result<Self, NoMemory> {
-        let held = H::Lock::new(Held {
-            device: None,
-            packet: H::Vec::new(),
-        })?;
+        let held = H::Lock::new(None)?;
         let mut rare = H::Vec::new();
         rare.try_push(Rare {
             own_hold: false,
@@ -109,32 +127,16 @@ impl<H: Home> Eroute<H> {
         self.last_used.store(now, Ordering::Relaxed);
     }
 
-    /// Keeps a copy of `packet` in the place of any kept before.
-    pub fn hold(&self, device: DeviceId, packet: &[u8]) -> Result<(), NoMemory> {
-        let rare = self.rare.first().ok_or(NoMemory)?;
-        rare.held.with(|held| {
-            held.device = None;
-            held.packet.clear();
-            held.packet.try_reserve(packet.len())?;
-            for byte in packet {
-                held.packet.try_push(*byte)?;
-            }
-            held.device = Some(device);
-            Ok(())
-        })
+    /// Keeps a packet in the place of any kept before.
+    pub fn keep(&self, packet: Held<H>) {
+        if let Some(rare) = self.rare.first() {
+            // What was there is dropped with the lock open.
+            let _before = rare.held.with(|held| held.replace(packet));
+        }
     }
 
-    /// Takes the held packet out, if there is one, and gives it to `f`.
-    pub fn release(&self, f: impl FnOnce(DeviceId, &[u8])) {
-        let Some(rare) = self.rare.first() else {
-            return;
-        };
-        let taken = rare.held.with(|held| {
-            let device = held.device.take()?;
-            Some((device, core::mem::replace(&mut held.packet, H::Vec::new())))
-        });
-        if let Some((device, packet)) = taken {
-            f(device, &packet);
-        }
+    /// Takes the held packet out, if there is one.
+    pub fn release(&self) -> Option<Held<H>> {
+        self.rare.first()?.held.with(Option::take)
     }
 }

@@ -218,6 +218,16 @@ impl<H: Home> Eroutes<H> {
         self.own_holds.clear();
     }
 
+    /// The eroute in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Eroute<H>> {
+        self.slab.get(slot)
+    }
+
+    /// One more than the highest slot in use, at least.
+    pub(crate) fn bound(&self) -> usize {
+        self.slab.bound()
+    }
+
     /// The eroutes from slot `from` on, with their slots.
     pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = (u32, &Eroute<H>)> {
         self.slab.iter_from(from)

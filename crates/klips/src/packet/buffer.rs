@@ -13,12 +13,17 @@ pub const MAX_PACKET: usize = 0xfff0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
+/// What a home has written beside a packet and wants to find there again after the core has kept the packet
+/// for a while: in a kernel its mark, priority and security mark. The core never reads it.
+pub type Tag = [u32; 3];
+
 /// A packet: `buffer[start..end]`, with room before and after.
 #[derive(Debug)]
 pub struct Packet<'a> {
     buffer: &'a mut [u8],
     start: usize,
     end: usize,
+    tag: Tag,
 }
 
 impl<'a> Packet<'a> {
@@ -27,7 +32,24 @@ impl<'a> Packet<'a> {
     /// Outgoing packets need at most [`HEADROOM`] before and [`TAILROOM`] after; incoming ones need none, except that IPCOMP can
     /// inflate only into what tail room there is.
     pub fn new(buffer: &'a mut [u8], start: usize, end: usize) -> Option<Self> {
-        (start <= end && end <= buffer.len()).then_some(Self { buffer, start, end })
+        (start <= end && end <= buffer.len()).then_some(Self {
+            buffer,
+            start,
+            end,
+            tag: Tag::default(),
+        })
+    }
+
+    /// The same packet with the home's own words beside it.
+    #[must_use]
+    pub fn with_tag(mut self, tag: Tag) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// The home's own words beside it.
+    pub fn tag(&self) -> Tag {
+        self.tag
     }
 
     /// The packet's bytes.

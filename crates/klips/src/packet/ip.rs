@@ -201,32 +201,35 @@ impl IpHeader {
         Err(Malformed::Extensions)
     }
 
-    /// The header and SPI of an ESP (in UDP too) or AH packet of which an ICMP error quotes only the start. Extension headers end the search.
-    pub fn quoted(bytes: &[u8]) -> Option<(Self, u32)> {
-        let version = bytes.first()? >> 4;
+    /// The header of a packet of which maybe only the start is there; `total` says how much is.
+    pub fn start(bytes: &[u8]) -> Option<Self> {
         let mut whole = [0; 128];
         let len = bytes.len().min(whole.len());
-        whole.get_mut(..len)?.copy_from_slice(bytes.get(..len)?);
-        let start = if version == 4 {
-            usize::from(whole[0] & 15) * 4
-        } else {
-            40
-        };
-        // The length fields speak of bytes that are not quoted.
-        let protocol_at = if version == 4 { 9 } else { 6 };
-        let protocol = whole[protocol_at];
-        patch(whole.get_mut(..len)?, protocol_at, protocol);
-        let header = Self::new_checked(whole.get(..len)?).ok()?;
-        let at = match protocol {
-            protocol::AH => start + 4,
-            protocol::UDP => start + 8,
-            _ => start,
+        let copy = whole.get_mut(..len)?;
+        copy.copy_from_slice(bytes.get(..len)?);
+        // The length fields speak of bytes that are not there.
+        let protocol_at = if copy.first()? >> 4 == 4 { 9 } else { 6 };
+        let protocol = *copy.get(protocol_at)?;
+        patch(copy, protocol_at, protocol);
+        Self::new_checked(copy).ok()
+    }
+
+    /// The header and SPI of an ESP (in UDP too) or AH packet of which an ICMP error quotes only the start. Extension headers end the search.
+    pub fn quoted(bytes: &[u8]) -> Option<(Self, u32)> {
+        let header = Self::start(bytes)?;
+        if !header.is_v4() && header.payload != 40 {
+            return None;
+        }
+        let at = match header.protocol {
+            protocol::AH => header.payload + 4,
+            protocol::UDP => header.payload + 8,
+            _ => header.payload,
         };
         let spi = bytes
             .get(at..)?
             .first_chunk()
             .map(|b| u32::from_be_bytes(*b))?;
-        (header.payload == start).then_some((header, spi))
+        Some((header, spi))
     }
 
     /// Whether the packet is IPv4.

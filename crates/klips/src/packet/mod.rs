@@ -7,7 +7,7 @@ mod fragment;
 pub mod icmp;
 pub mod ip;
 
-pub use buffer::{HEADROOM, MAX_PACKET, MAX_TRANSFORMS, NoRoom, Packet, TAILROOM};
+pub use buffer::{HEADROOM, MAX_PACKET, MAX_TRANSFORMS, NoRoom, Packet, TAILROOM, Tag};
 pub use fragment::{FRAGMENT_HEADER, transmit};
 pub use ip::{IpHeader, Malformed};
 

@@ -3,11 +3,11 @@
 use ipsec_types::{MagicSpi, SaId, SaProto, Selector};
 use pfkey::{Message, SaFlags, errno};
 
-use super::{Errno, echo, sa};
+use super::{Errno, echo, sa, tables};
 use crate::eroute::{AddError, Eroute};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
-use crate::pfkey_seam::Audience;
+use crate::pfkey_seam::{Audience, Socket};
 use crate::sadb::Transform;
 use crate::{hold, packet::MAX_TRANSFORMS};
 
@@ -99,20 +99,20 @@ fn set_policy<H: Home>(klips: &mut Klips<H>, id: &SaId, selector: Selector) -> R
 pub(super) fn delete<H: Home>(
     klips: &mut Klips<H>,
     cx: &mut Context<'_, H>,
+    socket: &mut Socket,
     message: &Message<'_>,
 ) -> Result<(), Errno> {
     if message
         .sa()
         .is_some_and(|sa| sa.flags.contains(SaFlags::CLEARFLOW))
     {
-        klips.eroutes.clear();
-    } else {
-        let selector = message.selector().ok_or(INVALID)?;
-        let gone = klips
-            .eroutes
-            .remove(&selector)
-            .ok_or(Errno(errno::ENOENT))?;
-        hold::let_go(klips, cx, &gone);
+        return tables::clear_flows(klips, cx, socket, message);
     }
+    let selector = message.selector().ok_or(INVALID)?;
+    let gone = klips
+        .eroutes
+        .remove(&selector)
+        .ok_or(Errno(errno::ENOENT))?;
+    hold::let_go(klips, cx, &gone);
     echo(cx, Audience::All, message)
 }

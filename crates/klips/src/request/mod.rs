@@ -5,6 +5,9 @@
 mod flow;
 mod group;
 mod sa;
+mod tables;
+
+pub(crate) use tables::{Dump, dump_more};
 
 use pfkey::{ExtType, MAX_MESSAGE_LEN, Message, MsgType, SaType, errno};
 
@@ -45,7 +48,7 @@ pub(crate) fn handle<H: Home>(
     if let Err(Errno(errno)) = done {
         let mut buffer = [0; pfkey::HEADER_LEN];
         if let Some(reply) = pfkey::request::error_reply(&mut buffer, bytes, errno) {
-            cx.out.pfkey(Audience::Sender, reply);
+            let _ = cx.out.pfkey(Audience::Sender, reply);
         }
     }
 }
@@ -63,11 +66,11 @@ fn dispatch<H: Home>(
         MsgType::Update => sa::update(klips, cx, message),
         MsgType::Delete => sa::delete(klips, cx, message),
         MsgType::Get => sa::get(klips, cx, message),
-        MsgType::Dump => sa::dump(klips, cx, message),
-        MsgType::Flush => sa::flush(klips, cx, message),
+        MsgType::Dump => tables::dump(klips, cx, socket, message),
+        MsgType::Flush => tables::flush(klips, cx, socket, message),
         MsgType::GrpSa => group::group(klips, cx, message),
         MsgType::AddFlow => flow::add(klips, cx, message),
-        MsgType::DelFlow => flow::delete(klips, cx, message),
+        MsgType::DelFlow => flow::delete(klips, cx, socket, message),
         MsgType::Debug => debug(klips, cx, message),
         MsgType::Promisc => {
             socket.set_promiscuous(message.promisc_on());
@@ -82,9 +85,9 @@ fn dispatch<H: Home>(
 
 /// Sends `message` to `audience`, and to the sockets that hear everything.
 fn say<H: Home>(cx: &mut Context<'_, H>, audience: Audience, message: &[u8]) {
-    cx.out.pfkey(audience, message);
+    let _ = cx.out.pfkey(audience, message);
     if audience != Audience::All {
-        cx.out.pfkey(Audience::Promiscuous, message);
+        let _ = cx.out.pfkey(Audience::Promiscuous, message);
     }
 }
 

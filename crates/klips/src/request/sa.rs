@@ -1,4 +1,4 @@
-//! Requests about SAs: GETSPI, ADD, UPDATE, DELETE, GET, DUMP, FLUSH.
+//! Requests about one SA: GETSPI, ADD, UPDATE, DELETE, GET.
 
 use core::net::IpAddr;
 
@@ -380,7 +380,11 @@ pub(super) fn get<H: Home>(
     tell(cx, sa, *message.header())
 }
 
-fn tell<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, header: pfkey::Header) -> Result<(), Errno> {
+pub(super) fn tell<H: Home>(
+    cx: &mut Context<'_, H>,
+    sa: &Sa<H>,
+    header: pfkey::Header,
+) -> Result<(), Errno> {
     let mut buffer = [0; MAX_MESSAGE_LEN];
     let mut reply = Builder::with_header(&mut buffer, header)
         .sa(&notify::describe(sa))
@@ -409,57 +413,4 @@ fn tell<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, header: pfkey::Header) -> 
     }
     say(cx, Audience::Sender, reply.finish()?);
     Ok(())
-}
-
-/// DUMP: every SA of the type, one message each, told to the asker; `seq` counts down to 0 with the last.
-pub(super) fn dump<H: Home>(
-    klips: &mut Klips<H>,
-    cx: &mut Context<'_, H>,
-    message: &Message<'_>,
-) -> Result<(), Errno> {
-    let wanted = message.satype().proto();
-    let all = || {
-        klips
-            .sadb
-            .iter_from(0)
-            .map(|(_, sa)| sa)
-            .filter(|sa| wanted.is_none_or(|p| p == sa.id.proto))
-    };
-    let mut left = all().count();
-    if left == 0 {
-        return Err(Errno(errno::ENOENT));
-    }
-    for sa in all() {
-        left -= 1;
-        let satype = pfkey::SaType::from(sa.id.proto).number();
-        tell(
-            cx,
-            sa,
-            pfkey::Header {
-                satype,
-                seq: left as u32,
-                ..*message.header()
-            },
-        )?;
-    }
-    Ok(())
-}
-
-/// FLUSH: takes all SAs of the type away, and the groups they are in.
-pub(super) fn flush<H: Home>(
-    klips: &mut Klips<H>,
-    cx: &mut Context<'_, H>,
-    message: &Message<'_>,
-) -> Result<(), Errno> {
-    let wanted = message.satype().proto();
-    let mut at = 0;
-    loop {
-        let next = klips.sadb.iter_from(at).next().map(|(n, sa)| (n, sa.id));
-        let Some((n, id)) = next else { break };
-        if wanted.is_none_or(|p| p == id.proto) {
-            let _ = klips.sadb.delete_group(&id);
-        }
-        at = n as usize + 1;
-    }
-    echo(cx, Audience::All, message)
 }

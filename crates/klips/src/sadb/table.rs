@@ -36,7 +36,19 @@ pub struct Sadb<H: Home> {
     key: HashKey,
     next_reference: u32,
     larvals: usize,
-    comps: usize,
+    /// By [`kind`].
+    counts: [usize; 5],
+}
+
+/// The number of a protocol's count.
+fn kind(proto: SaProto) -> usize {
+    match proto {
+        SaProto::IpIp => 0,
+        SaProto::Esp => 1,
+        SaProto::Ah => 2,
+        SaProto::Int => 3,
+        SaProto::Comp => 4,
+    }
 }
 
 fn hash(key: HashKey, id: &SaId) -> u32 {
@@ -63,7 +75,7 @@ impl<H: Home> Sadb<H> {
             key: HashKey::random(home),
             next_reference: 1,
             larvals: 0,
-            comps: 0,
+            counts: [0; 5],
         }
     }
 
@@ -82,9 +94,14 @@ impl<H: Home> Sadb<H> {
         self.larvals
     }
 
+    /// How many there are of one protocol, or of all.
+    pub fn count(&self, proto: Option<SaProto>) -> usize {
+        proto.map_or(self.len(), |proto| self.counts[kind(proto)])
+    }
+
     /// Whether any of them is of IPCOMP.
     pub fn has_ipcomp(&self) -> bool {
-        self.comps > 0
+        self.count(Some(SaProto::Comp)) > 0
     }
 
     pub(crate) fn number(&self, id: &SaId) -> Option<u32> {
@@ -116,7 +133,7 @@ impl<H: Home> Sadb<H> {
     pub fn add(&mut self, mut sa: Sa<H>) -> Result<&Sa<H>, NoMemory> {
         sa.reference = self.next_reference;
         let larval = sa.state() == State::Larval;
-        let comp = sa.id.proto == SaProto::Comp;
+        let kind = kind(sa.id.proto);
         let hash = hash(self.key, &sa.id);
         let n = self.slab.insert(sa)?;
         let (key, slab) = (self.key, &self.slab);
@@ -126,7 +143,7 @@ impl<H: Home> Sadb<H> {
             return Err(e);
         }
         self.larvals += usize::from(larval);
-        self.comps += usize::from(comp);
+        self.counts[kind] += 1;
         self.next_reference = self.next_reference.wrapping_add(1).max(1);
         self.slab.get(n).ok_or(NoMemory)
     }
@@ -153,7 +170,7 @@ impl<H: Home> Sadb<H> {
             self.index
                 .remove(hash(key, &sa.id), n, |n| hash_at(key, slab, n));
             self.larvals -= usize::from(sa.state() == State::Larval);
-            self.comps -= usize::from(sa.id.proto == SaProto::Comp);
+            self.counts[kind(sa.id.proto)] -= 1;
         }
     }
 
@@ -222,6 +239,11 @@ impl<H: Home> Sadb<H> {
             next = sa.outward.take();
         }
         Ok(())
+    }
+
+    /// The SA in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Sa<H>> {
+        self.slab.get(slot)
     }
 
     /// The SAs from slot `from` on, with their slots.

@@ -80,6 +80,12 @@ impl Host {
             out: &mut self.out,
         };
         self.klips.pfkey(&mut cx, &mut self.socket, message);
+        while self.socket.is_sweeping() {
+            self.klips.pfkey(&mut cx, &mut self.socket, message);
+        }
+        while self.socket.is_dumping() {
+            self.klips.dump_more(&mut cx, &mut self.socket);
+        }
         let mut all = self.out.messages.split_off(before);
         all.retain(|(audience, _)| *audience != Audience::Promiscuous);
         all

@@ -98,38 +98,55 @@ impl Listeners {
         &self.wake
     }
 
-    /// Queues messages for those whom they are for.
-    pub fn deliver(&self, messages: &[(Audience, Vec<u8>)], sender: Option<ClientId>) {
+    /// Queues messages for those whom they are for. Answers the ACQUIREs that were for somebody, and lost to all of them.
+    pub fn deliver<'m>(
+        &self,
+        messages: &'m [(Audience, Vec<u8>)],
+        sender: Option<ClientId>,
+    ) -> Vec<&'m [u8]> {
+        let mut unheard = Vec::new();
         if messages.is_empty() {
-            return;
+            return unheard;
         }
         let clients = lock(&self.clients);
         for (audience, message) in messages {
             let shared: Arc<[u8]> = message.as_slice().into();
+            let (mut wanted, mut heard) = (false, false);
             for client in clients.iter() {
                 let own = sender == Some(client.id);
                 if lock(&client.state).hears(*audience, own) {
-                    client.enqueue(&shared, !own);
+                    wanted = true;
+                    heard |= client.enqueue(&shared, !own);
                 }
+            }
+            if wanted && !heard && is_acquire(message) {
+                unheard.push(message.as_slice());
             }
         }
         self.wake.wake();
+        unheard
     }
 }
 
+fn is_acquire(message: &[u8]) -> bool {
+    pfkey::Header::parse(message)
+        .is_ok_and(|header| header.msg_type == pfkey::MsgType::Acquire as u8)
+}
+
 impl Client {
-    fn enqueue(&self, message: &Arc<[u8]>, broadcast: bool) {
+    fn enqueue(&self, message: &Arc<[u8]>, broadcast: bool) -> bool {
         let mut queue = lock(&self.queue);
         if broadcast && queue.broadcast + message.len() > BROADCAST_LIMIT {
             queue.lost += 1;
             if queue.lost == 1 {
                 tracing::warn!("a PF_KEY client does not read: messages to it are lost");
             }
-            return;
+            return false;
         }
         queue.octets += message.len();
         queue.broadcast += if broadcast { message.len() } else { 0 };
         queue.messages.push_back((message.clone(), broadcast));
+        true
     }
 
     /// Whether something waits to be written.

@@ -27,6 +27,8 @@ pub fn serve(host: &Arc<Host>, listener: &Socket) {
             let alive = !readable || ask(host, client, &mut buffer);
             if !alive || client.write().is_err() {
                 host.listeners.remove(client.id);
+            } else {
+                dump(host, client);
             }
         }
     }
@@ -68,6 +70,19 @@ fn accept(host: &Host, listener: &Socket) {
         } else if !host.listeners.add(sock) {
             tracing::warn!("too many open PF_KEY sockets");
         }
+    }
+}
+
+/// Goes on with a DUMP, as far as there is room for its answers.
+fn dump(host: &Host, client: &Client) {
+    while client.may_ask() {
+        let mut state = client.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.is_dumping() {
+            return;
+        }
+        let mut pending = host.dump_more(&mut state);
+        drop(state);
+        host.settle(&mut pending, Some(client.id));
     }
 }
 

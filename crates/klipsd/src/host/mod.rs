@@ -87,7 +87,9 @@ impl Host {
                 return;
             }
             let now = std::mem::take(pending);
-            self.listeners.deliver(&now.messages, sender);
+            for acquire in self.listeners.deliver(&now.messages, sender) {
+                self.write().acquire_lost(acquire);
+            }
             for (device, packet) in &now.released {
                 if let Some(Some(writers)) = self.writers().get(device.index()) {
                     writers.send(&mut Tables::read(self), pending, packet);
@@ -96,7 +98,7 @@ impl Host {
         }
     }
 
-    /// Handles one PF_KEY request.
+    /// Handles one PF_KEY request: a piece at a time where it is about a whole table, so that packets go on.
     pub fn request(&self, socket: &mut klips::Socket, message: &[u8]) -> Pending {
         let mut pending = Pending::default();
         let mut cx = Context {
@@ -105,6 +107,21 @@ impl Host {
             out: &mut pending,
         };
         self.write().pfkey(&mut cx, socket, message);
+        while socket.is_sweeping() {
+            self.write().pfkey(&mut cx, socket, message);
+        }
+        pending
+    }
+
+    /// Tells some more of a DUMP.
+    pub fn dump_more(&self, socket: &mut klips::Socket) -> Pending {
+        let mut pending = Pending::default();
+        let mut cx = Context {
+            home: &self.home,
+            now: self.now(),
+            out: &mut pending,
+        };
+        self.read().dump_more(&mut cx, socket);
         pending
     }
 
