@@ -7,9 +7,15 @@
 #include <linux/zlib.h>
 #include "crypto.h"
 
-struct crypto_sync_skcipher *klips_h_cipher_new(const char *name, int *error)
+/* Whether the kernel may load a module for what it does not have yet. */
+static u32 mask(bool load)
 {
-	struct crypto_sync_skcipher *cipher = crypto_alloc_sync_skcipher(name, 0, 0);
+	return load ? 0 : CRYPTO_NOLOAD;
+}
+
+struct crypto_sync_skcipher *klips_h_cipher_new(const char *name, bool load, int *error)
+{
+	struct crypto_sync_skcipher *cipher = crypto_alloc_sync_skcipher(name, 0, mask(load));
 
 	*error = PTR_ERR_OR_ZERO(cipher);
 	return IS_ERR(cipher) ? NULL : cipher;
@@ -110,9 +116,9 @@ void klips_h_aead_exit(void)
 	requests = NULL;
 }
 
-struct crypto_aead *klips_h_aead_new(const char *name, unsigned int icv, int *error)
+struct crypto_aead *klips_h_aead_new(const char *name, unsigned int icv, bool load, int *error)
 {
-	struct crypto_aead *aead = crypto_alloc_aead(name, 0, CRYPTO_ALG_ASYNC);
+	struct crypto_aead *aead = crypto_alloc_aead(name, 0, CRYPTO_ALG_ASYNC | mask(load));
 
 	*error = PTR_ERR_OR_ZERO(aead);
 	if (*error)
@@ -138,11 +144,11 @@ int klips_h_aead_key(struct crypto_aead *aead, const u8 *key, unsigned int len)
 	return crypto_aead_setkey(aead, key, len);
 }
 
-/* data holds, or has room for, the ICV at its end; softirqs are off. */
+/* data holds, or has room for, the ICV at its end. */
 int klips_h_aead_crypt(struct crypto_aead *aead, bool encrypt, u8 *nonce, u8 *aad,
 		       unsigned int aad_len, u8 *data, unsigned int len)
 {
-	struct aead_request *request = this_cpu_ptr(requests);
+	struct aead_request *request;
 	/* What is authenticated only may lie across two pages. */
 	struct scatterlist sg[MOST_PAGES + 2];
 	unsigned int n = 0, icv = crypto_aead_authsize(aead);
@@ -157,18 +163,22 @@ int klips_h_aead_crypt(struct crypto_aead *aead, bool encrypt, u8 *nonce, u8 *aa
 	if (error)
 		return error;
 	sg_mark_end(&sg[n - 1]);
+	/* Until they are on again the request is ours: nothing below comes back here. */
+	local_bh_disable();
+	request = this_cpu_ptr(requests);
 	aead_request_set_tfm(request, aead);
 	aead_request_set_callback(request, 0, NULL, NULL);
 	aead_request_set_ad(request, aad_len);
 	aead_request_set_crypt(request, sg, sg, encrypt ? len - icv : len, nonce);
 	error = encrypt ? crypto_aead_encrypt(request) : crypto_aead_decrypt(request);
 	memzero_explicit(request, sizeof(*request) + crypto_aead_reqsize(aead));
+	local_bh_enable();
 	return error;
 }
 
-struct crypto_shash *klips_h_mac_new(const char *name, int *error)
+struct crypto_shash *klips_h_mac_new(const char *name, bool load, int *error)
 {
-	struct crypto_shash *mac = crypto_alloc_shash(name, 0, 0);
+	struct crypto_shash *mac = crypto_alloc_shash(name, 0, mask(load));
 
 	*error = PTR_ERR_OR_ZERO(mac);
 	return IS_ERR(mac) ? NULL : mac;

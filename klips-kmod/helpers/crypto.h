@@ -6,7 +6,7 @@
 #include <crypto/hash.h>
 #include <crypto/skcipher.h>
 
-struct crypto_sync_skcipher *klips_h_cipher_new(const char *name, int *error);
+struct crypto_sync_skcipher *klips_h_cipher_new(const char *name, bool load, int *error);
 void klips_h_cipher_free(struct crypto_sync_skcipher *cipher);
 int klips_h_cipher_key(struct crypto_sync_skcipher *cipher, const u8 *key, unsigned int len);
 int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 *data,
@@ -14,13 +14,13 @@ int klips_h_crypt(struct crypto_sync_skcipher *cipher, bool encrypt, u8 *iv, u8 
 
 int klips_h_aead_init(void);
 void klips_h_aead_exit(void);
-struct crypto_aead *klips_h_aead_new(const char *name, unsigned int icv, int *error);
+struct crypto_aead *klips_h_aead_new(const char *name, unsigned int icv, bool load, int *error);
 void klips_h_aead_free(struct crypto_aead *aead);
 int klips_h_aead_key(struct crypto_aead *aead, const u8 *key, unsigned int len);
 int klips_h_aead_crypt(struct crypto_aead *aead, bool encrypt, u8 *nonce, u8 *aad,
 		       unsigned int aad_len, u8 *data, unsigned int len);
 
-struct crypto_shash *klips_h_mac_new(const char *name, int *error);
+struct crypto_shash *klips_h_mac_new(const char *name, bool load, int *error);
 void klips_h_mac_free(struct crypto_shash *mac);
 int klips_h_mac_key(struct crypto_shash *mac, const u8 *key, unsigned int len);
 

@@ -1,15 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/capability.h>
 #include <linux/rtnetlink.h>
 #include "host.h"
 
+#define MOST_DEVICES 10
+
 static unsigned int devices = 4;
-module_param(devices, uint, 0444);
+
+static int set_devices(const char *value, const struct kernel_param *parameter)
+{
+	int error = param_set_uint_minmax(value, parameter, 1, MOST_DEVICES);
+
+	if (error)
+		pr_err("klips: devices=%s is not taken: a number from 1 to %d is\n", value,
+		       MOST_DEVICES);
+	return error;
+}
+
+static const struct kernel_param_ops devices_ops = {
+	.set = set_devices,
+	.get = param_get_uint,
+};
+module_param_cb(devices, &devices_ops, &devices, 0444);
 MODULE_PARM_DESC(devices,
 		 "how many ipsecN devices each network namespace has, 1 to 10 (default 4)");
 
 unsigned int klips_h_device_count(void)
 {
-	return clamp(devices, 1U, 10U);
+	return devices;
 }
 
 /*
@@ -125,9 +143,23 @@ void klips_h_set_stash(void *stash)
 	this_cpu_write(klips_stash, stash);
 }
 
-void *klips_h_scratch(void)
+/* Puts another one in its place, and answers the one that was there. */
+void *klips_h_swap_scratch(void *scratch)
 {
-	return this_cpu_read(klips_scratch);
+	return this_cpu_xchg(klips_scratch, scratch);
+}
+
+/* As inside a gate. */
+void klips_h_pin(void)
+{
+	local_bh_disable();
+	preempt_disable();
+}
+
+void klips_h_unpin(void)
+{
+	preempt_enable();
+	local_bh_enable();
 }
 
 void klips_h_scratch_exit(void)
@@ -145,7 +177,7 @@ int klips_h_scratch_init(size_t size)
 	int cpu;
 
 	for_each_possible_cpu (cpu) {
-		void *p = kvmalloc_node(size, GFP_KERNEL, cpu_to_node(cpu));
+		void *p = kvzalloc_node(size, GFP_KERNEL, cpu_to_node(cpu));
 
 		if (!p) {
 			klips_h_scratch_exit();
@@ -224,4 +256,9 @@ void klips_h_rtnl_lock(void)
 void klips_h_rtnl_unlock(void)
 {
 	rtnl_unlock();
+}
+
+bool klips_h_may_load(void)
+{
+	return capable(CAP_NET_ADMIN);
 }

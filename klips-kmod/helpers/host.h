@@ -12,6 +12,14 @@
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
+/*
+ * With PREEMPT_RT softirqs can be preempted, and no memory is had while a lock like that of the gate
+ * is held: each packet would have to be done under a lock that sleeps.
+ */
+#ifdef CONFIG_PREEMPT_RT
+#error "klips.ko does not work on kernels with CONFIG_PREEMPT_RT: use klipsd there (IPSEC_KLIPS=klipsd)"
+#endif
+
 struct klips_gate; /* a lock whose readers, each on its own CPU, never meet */
 struct klips_gate *klips_h_gate_new(void);
 void klips_h_gate_free(struct klips_gate *gate);
@@ -24,7 +32,10 @@ void klips_h_gate_unlock_writers(struct klips_gate *gate);
 
 void *klips_h_stash(void);
 void klips_h_set_stash(void *stash);
-void *klips_h_scratch(void);
+void *klips_h_swap_scratch(void *scratch);
+void klips_h_pin(void);
+void klips_h_unpin(void);
+bool klips_h_may_load(void);
 int klips_h_scratch_init(size_t size);
 void klips_h_scratch_exit(void);
 

@@ -117,6 +117,34 @@ struct sk_buff *klips_h_skb_segment(struct sk_buff *skb)
 	return segments;
 }
 
+/* The start of a received packet, from its network header on; how much of it there was. */
+unsigned int klips_h_skb_peek(const struct sk_buff *skb, u8 *to, unsigned int most)
+{
+	int at = skb_network_offset(skb);
+	unsigned int len = min(skb->len - at, most);
+
+	return skb_copy_bits(skb, at, to, len) ? 0 : len;
+}
+
+/* What has to survive a copy: mark, priority, secmark. */
+void klips_h_skb_tag(const struct sk_buff *skb, u32 *tag)
+{
+	tag[0] = skb->mark;
+	tag[1] = skb->priority;
+#ifdef CONFIG_NETWORK_SECMARK
+	tag[2] = skb->secmark;
+#endif
+}
+
+void klips_h_skb_set_tag(struct sk_buff *skb, const u32 *tag)
+{
+	skb->mark = tag[0];
+	skb->priority = tag[1];
+#ifdef CONFIG_NETWORK_SECMARK
+	skb->secmark = tag[2];
+#endif
+}
+
 void klips_h_skb_room(const struct sk_buff *skb, struct klips_room *room)
 {
 	room->head = skb->head;
@@ -175,8 +203,16 @@ struct sk_buff *klips_h_queue_take(struct sk_buff_head *queue)
 static void forget(struct sk_buff *skb)
 {
 	skb_dst_drop(skb);
+	/* The security path too: what is inside has not come by it. */
+	skb_ext_reset(skb);
 	nf_reset_ct(skb);
-	secpath_reset(skb);
+	nf_reset_trace(skb);
+	ipvs_reset(skb);
+#ifdef CONFIG_NET_SWITCHDEV
+	skb->offload_fwd_mark = 0;
+	skb->offload_l3_fwd_mark = 0;
+#endif
+	skb_clear_tstamp(skb);
 	skb_gso_reset(skb);
 	skb->ip_summed = CHECKSUM_NONE;
 	skb->ignore_df = 1;
@@ -436,9 +472,10 @@ bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_bu
 
 /*
  * Gives an IP packet to the stack as one that dev received. Takes skb. Any context but hard
- * interrupts.
+ * interrupts. "secured": it came through SAs, and firewalls are to see so (nft's "meta ipsec", and
+ * "-m policy"), as of what the kernel's own IPsec has decrypted.
  */
-void klips_h_deliver(struct net_device *dev, struct sk_buff *skb)
+void klips_h_deliver(struct net_device *dev, struct sk_buff *skb, bool secured)
 {
 	struct klips_device *ours = netdev_priv(dev);
 
@@ -453,6 +490,14 @@ void klips_h_deliver(struct net_device *dev, struct sk_buff *skb)
 	skb->dev = dev;
 	skb_clear_hash(skb);
 	skb_set_queue_mapping(skb, 0);
+	if (secured) {
+		struct sec_path *path = secpath_set(skb);
+
+		if (path) {
+			xfrm_state_hold(ours->state);
+			path->xvec[path->len++] = ours->state;
+		}
+	}
 	/* The cell is this CPU's, and has no lock. */
 	local_bh_disable();
 	gro_cells_receive(&ours->cells, skb);
@@ -481,6 +526,25 @@ static void setup(struct net_device *dev)
 	dev->hw_features = dev->features;
 }
 
+/*
+ * What stands for KLIPS' SAs on the security path of a packet. It is in no table and has no key. It is
+ * of transport mode, since the kernel's own policies, which know nothing of ours, would refuse what
+ * came by a tunnel that none of them asks for.
+ */
+static struct xfrm_state *state_new(struct net *net)
+{
+	struct xfrm_state *state = xfrm_state_alloc(net);
+
+	if (state) {
+		state->id.proto = IPPROTO_ESP;
+		state->props.mode = XFRM_MODE_TRANSPORT;
+		state->props.family = AF_UNSPEC;
+		/* So that the last one who has it may free it. */
+		state->km.state = XFRM_STATE_DEAD;
+	}
+	return state;
+}
+
 struct net_device *klips_h_device_new(struct net *net, unsigned int number,
 				      const struct net_device_ops *ops, void *host)
 {
@@ -497,7 +561,10 @@ struct net_device *klips_h_device_new(struct net *net, unsigned int number,
 	ours = netdev_priv(dev);
 	ours->host = host;
 	ours->number = number;
-	if (gro_cells_init(&ours->cells, dev)) {
+	ours->state = state_new(net);
+	if (!ours->state || gro_cells_init(&ours->cells, dev)) {
+		if (ours->state)
+			xfrm_state_put(ours->state);
 		free_netdev(dev);
 		return NULL;
 	}
@@ -528,7 +595,10 @@ void klips_h_device_uninit(struct net_device *dev)
 /* One that was unregistered, or never registered. */
 void klips_h_device_free(struct net_device *dev)
 {
+	struct klips_device *ours = netdev_priv(dev);
+
 	klips_h_device_uninit(dev);
+	xfrm_state_put(ours->state);
 	free_netdev(dev);
 }
 

@@ -17,6 +17,7 @@ struct klips_device {
 	void *host;
 	unsigned int number;
 	struct gro_cells cells;
+	struct xfrm_state *state;
 };
 
 struct klips_room {
@@ -33,6 +34,9 @@ int klips_h_skb_prepare(struct sk_buff *skb, unsigned int head, unsigned int tai
 int klips_h_skb_expand(struct sk_buff *skb, unsigned int head, unsigned int tail);
 struct sk_buff *klips_h_skb_segment(struct sk_buff *skb);
 void klips_h_skb_room(const struct sk_buff *skb, struct klips_room *room);
+unsigned int klips_h_skb_peek(const struct sk_buff *skb, u8 *to, unsigned int most);
+void klips_h_skb_tag(const struct sk_buff *skb, u32 *tag);
+void klips_h_skb_set_tag(struct sk_buff *skb, const u32 *tag);
 void klips_h_skb_set_range(struct sk_buff *skb, unsigned int start, unsigned int end);
 void klips_h_skb_to_network_header(struct sk_buff *skb);
 struct sk_buff *klips_h_skb_next(const struct sk_buff *skb);
@@ -45,7 +49,7 @@ struct klips_routes *klips_h_routes_new(void);
 void klips_h_routes_free(struct klips_routes *routes);
 bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb,
 		      u32 device);
-void klips_h_deliver(struct net_device *dev, struct sk_buff *skb);
+void klips_h_deliver(struct net_device *dev, struct sk_buff *skb, bool secured);
 
 struct net_device *klips_h_device_new(struct net *net, unsigned int number,
 				      const struct net_device_ops *ops, void *host);

@@ -14,6 +14,9 @@
 #include <linux/sysctl.h>
 #include <net/net_namespace.h>
 
+struct proc_dir_entry *klips_h_proc_dir(struct net *net, const char *name,
+					struct proc_dir_entry *parent);
+struct seq_file *klips_h_file_seq(struct file *file);
 struct net *klips_h_seq_net(struct seq_file *file);
 size_t klips_h_seq_number(const struct seq_file *file);
 #endif

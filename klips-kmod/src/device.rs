@@ -14,6 +14,7 @@ use klips::{DeviceError, DeviceId, Physical};
 
 use crate::host::Host;
 use crate::sys::device;
+use crate::sys::rtnl::Rtnl;
 
 /// Why a device could not be attached or detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,36 +45,37 @@ fn ids() -> impl Iterator<Item = DeviceId> {
 }
 
 /// Attaches ipsecN to the device called `name`; `mtu` is what ipsecN is to show instead of its
-/// default. Under RTNL.
+/// default.
 pub(crate) fn attach(
+    rtnl: &Rtnl,
     host: &Host,
     id: DeviceId,
     name: &CStr,
     mtu: Option<u32>,
 ) -> Result<(), AttachError> {
-    let look = device::look_up(host.net, name).ok_or(AttachError::NoDevice)?;
+    let look = device::look_up(rtnl, &host.net, name).ok_or(AttachError::NoDevice)?;
     if look.is_ours {
         return Err(AttachError::Itself);
     }
     host.write(None, |klips, _| klips.attach(id, look.physical, mtu))
         .map_err(AttachError::Core)?;
     host.note_link(id, look.link_header);
-    show(host, id);
+    show(rtnl, host, id);
     Ok(())
 }
 
-/// Takes ipsecN off its device. Under RTNL.
-pub(crate) fn detach(host: &Host, id: DeviceId) -> Result<(), AttachError> {
+/// Takes ipsecN off its device.
+pub(crate) fn detach(rtnl: &Rtnl, host: &Host, id: DeviceId) -> Result<(), AttachError> {
     host.write(None, |klips, _| klips.detach(id))
         .map_err(AttachError::Core)?;
-    show(host, id);
+    show(rtnl, host, id);
     Ok(())
 }
 
-/// Takes all ipsecN off their devices. Under RTNL.
-pub(crate) fn clear(host: &Host) {
+/// Takes all ipsecN off their devices.
+pub(crate) fn clear(rtnl: &Rtnl, host: &Host) {
     host.write(None, |klips, _| klips.clear());
-    ids().for_each(|id| show(host, id));
+    ids().for_each(|id| show(rtnl, host, id));
 }
 
 /// Has so many ipsecN in this namespace: those above go, detached. May sleep; not under RTNL.
@@ -83,43 +85,43 @@ pub(crate) fn set_count(host: &'static Host, count: usize) -> Result {
     }
     host.devices.stop(count);
     // Now nobody can attach them again.
-    device::with_rtnl(|| {
+    Rtnl::with(|rtnl| {
         for id in ids().skip(count) {
-            let _ = detach(host, id);
+            let _ = detach(rtnl, host, id);
         }
     });
     host.devices.start(host, count).map_err(Error::from_errno)
 }
 
 /// Brings what is seen of ipsecN up to what the tables say.
-fn show(host: &Host, id: DeviceId) {
+fn show(rtnl: &Rtnl, host: &Host, id: DeviceId) {
     host.note_attached();
     host.devices
-        .set_mtu(id, host.read(|klips, _| klips.device(id).mtu()));
+        .set_mtu(rtnl, id, host.read(|klips, _| klips.device(id).mtu()));
 }
 
-/// Physical device number `index` goes away. Under RTNL. By number, since a name that is no text is
+/// Physical device number `index` goes away. By number, since a name that is no text is
 /// one that we cannot know.
-pub(crate) fn gone(host: &Host, index: u32) {
+pub(crate) fn gone(rtnl: &Rtnl, host: &Host, index: u32) {
     for id in ids().filter(|id| host.physical_of(*id) == index) {
         pr_info!(
             "the physical device of {} is gone: {} is detached\n",
             id,
             id
         );
-        let _ = detach(host, id);
+        let _ = detach(rtnl, host, id);
     }
 }
 
-/// Somebody gave ipsecN an MTU. Under RTNL.
-pub(crate) fn own_changed(host: &Host, id: DeviceId, mtu: u32) {
+/// Somebody gave ipsecN an MTU.
+pub(crate) fn own_changed(_: &Rtnl, host: &Host, id: DeviceId, mtu: u32) {
     if host.read(|klips, _| klips.device(id).mtu() != mtu) {
         host.write(None, |klips, _| klips.device_changed(id, mtu));
     }
 }
 
-/// A physical device may have changed. Under RTNL.
-pub(crate) fn update(host: &Host, now: Physical) {
+/// A physical device may have changed.
+pub(crate) fn update(_: &Rtnl, host: &Host, now: Physical) {
     let differs = |p: &Physical| {
         p.index == now.index
             && (p.name != now.name || p.mtu != now.mtu || p.addresses != now.addresses)
@@ -132,10 +134,10 @@ pub(crate) fn update(host: &Host, now: Physical) {
 
 /// Looks at all attached devices again.
 pub(crate) fn refresh(host: &Host) {
-    device::with_rtnl(|| {
+    Rtnl::with(|rtnl| {
         for id in ids() {
-            if let Some(look) = device::look_at(host.net, host.physical_of(id)) {
-                update(host, look.physical);
+            if let Some(look) = device::look_at(rtnl, &host.net, host.physical_of(id)) {
+                update(rtnl, host, look.physical);
             }
         }
     });

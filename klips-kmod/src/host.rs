@@ -13,13 +13,14 @@ use klips::{Context, DeviceId, Klips};
 
 use crate::home::{self, KernelHome, Said};
 use crate::pfkey::{SocketId, Sockets};
+use crate::proc::Births;
 use crate::sys::device::Devices;
 use crate::sys::gate::Gate;
 use crate::sys::icmp::Listener;
 use crate::sys::net::Net;
 use crate::sys::proc;
 use crate::sys::provision::Stash;
-use crate::sys::skb::{Queue, Routes, Skb};
+use crate::sys::skb::{Chain, Queue, Routes, Skb};
 use crate::sys::sysctl::Switches;
 use crate::sys::work::{Delayed, Work};
 
@@ -45,6 +46,8 @@ pub(crate) struct Host {
     rooms: [AtomicRoom; MAX_DEVICES],
     /// Routes that its packets went by.
     pub(crate) routes: Routes,
+    /// Its birth packets.
+    pub(crate) births: Births,
     /// Its `/proc/sys/net/ipsec`.
     switches: Switches,
     icmp: Listener,
@@ -83,9 +86,10 @@ impl Host {
             physical: Default::default(),
             rooms: Default::default(),
             routes: Routes::new().map_err(|_| ENOMEM)?,
+            births: Births::new(),
             switches: Switches::new(),
             icmp: Listener::new(),
-            tables: Gate::new(Klips::new(&KernelHome).map_err(|_| ENOMEM)?).map_err(|_| ENOMEM)?,
+            tables: Gate::new(Klips::new).map_err(|_| ENOMEM)?,
             trapped: Queue::new(),
             trap: Work::new(Self::do_trapped),
             tick: Delayed::new(Self::do_tick),
@@ -120,9 +124,9 @@ impl Host {
         self.trap.cancel();
     }
 
-    fn context(said: &mut Said) -> Context<'_, KernelHome> {
+    fn context<'a>(home: &'a KernelHome, said: &'a mut Said) -> Context<'a, KernelHome> {
         Context {
-            home: &KernelHome,
+            home,
             now: crate::sys::now(),
             out: said,
         }
@@ -133,11 +137,20 @@ impl Host {
         &self,
         f: impl FnOnce(&Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R,
     ) -> R {
+        self.read_for(None, f)
+    }
+
+    /// The same for a request of `sender`'s.
+    pub(crate) fn read_for<R>(
+        &self,
+        sender: Option<SocketId>,
+        f: impl FnOnce(&Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R,
+    ) -> R {
         let mut said = Said::default();
         let answer = self
             .tables
-            .read(|klips| f(klips, &mut Self::context(&mut said)));
-        self.tell(None, &mut said);
+            .read(|klips, home| f(klips, &mut Self::context(home, &mut said)));
+        self.tell(sender, &mut said);
         self.let_go(&mut said);
         answer
     }
@@ -151,29 +164,45 @@ impl Host {
         mut f: impl FnMut(&mut Klips<KernelHome>, &mut Context<'_, KernelHome>) -> R,
     ) -> R {
         let stash = RefCell::new(Stash::default());
-        let mut writer = self.tables.writer();
-        let (answer, mut said) = loop {
+        let (answer, mut said, mut writer) = loop {
             let mut said = Said::default();
-            let answer = writer.write(&stash, |klips| f(klips, &mut Self::context(&mut said)));
-            if stash.borrow_mut().provide() != Ok(true) {
-                break (answer, said);
+            let mut writer = self.tables.writer();
+            let answer = writer.write(&stash, |klips, home| {
+                f(klips, &mut Self::context(home, &mut said))
+            });
+            if !stash.borrow().lacked() {
+                break (answer, said, writer);
+            }
+            // Making a transform may take a module's loading, and large memory may take reclaim:
+            // nobody waits for that but us.
+            drop(writer);
+            if stash.borrow_mut().provide().is_err() {
+                stash.borrow_mut().give_up();
             }
         };
         // Still the only writer, so that listeners hear of changes in the order they were made in.
-        self.tell(sender, &mut said);
+        let mut unheard = self.tell(sender, &mut said);
+        while let Some(acquire) = unheard.take() {
+            writer.write(&stash, |klips, _| klips.acquire_lost(acquire.bytes()));
+        }
         drop(writer);
         self.let_go(&mut said);
         answer
     }
 
-    fn tell(&self, sender: Option<SocketId>, said: &mut Said) {
+    /// Gives what was said to whom it is for. Answers the ACQUIREs that nobody will hear who wants to.
+    fn tell(&self, sender: Option<SocketId>, said: &mut Said) -> Chain {
+        let mut unheard = Chain::default();
         while let Some(mut message) = said.messages.take() {
             let audience = home::audience(&mut message);
-            self.sockets.broadcast(audience, sender, &message);
+            if !self.sockets.broadcast(audience, sender, &message) && is_acquire(&message) {
+                unheard.put(message);
+            }
         }
-        if said.lost {
+        if said.lost && crate::sys::may_log() {
             pr_warn!("no memory for what KLIPS had to say or send\n");
         }
+        unheard
     }
 
     fn let_go(&self, said: &mut Said) {
@@ -191,6 +220,25 @@ impl Host {
                 .physical
                 .iter()
                 .any(|p| p.load(Ordering::Relaxed) == index)
+    }
+
+    /// Whether any ipsecN is attached to anything.
+    pub(crate) fn is_any_attached(&self) -> bool {
+        self.physical.iter().any(|p| p.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Counts a packet that came by device number `physical` and was lost before the core saw it: at
+    /// the ipsecN that is attached there, or else at the first that is attached.
+    pub(crate) fn count_refused(&self, physical: u32) {
+        let at = |right: &dyn Fn(u32) -> bool| {
+            self.physical
+                .iter()
+                .position(|p| right(p.load(Ordering::Relaxed)))
+        };
+        let number = at(&|p| p == physical).or_else(|| at(&|p| p != 0));
+        if let Some(device) = number.and_then(DeviceId::new) {
+            self.devices.count_rx_dropped(device);
+        }
     }
 
     /// The number of the physical device of `device`; 0: none.
@@ -269,6 +317,10 @@ impl Host {
             let Some(device) = home::device(&mut packet) else {
                 continue;
             };
+            let Some(mut packet) = packet.prepare(0, 0) else {
+                self.devices.count_tx_dropped(device);
+                continue;
+            };
             let verdict = self.write(None, |klips, cx| {
                 packet.with_packet(0, |packet| klips.trap(cx, device, packet))
             });
@@ -285,4 +337,8 @@ impl Host {
         }
         self.tick.after(TICK_MS);
     }
+}
+
+fn is_acquire(message: &Skb) -> bool {
+    pfkey::Header::parse(message.bytes()).is_ok_and(|h| h.msg_type == pfkey::MsgType::Acquire as u8)
 }

@@ -12,6 +12,7 @@ use klips::DeviceId;
 use crate::device::{self, AttachError};
 use crate::host::Host;
 use crate::sys::errno;
+use crate::sys::rtnl::Rtnl;
 
 /// `SIOCDEVPRIVATE` of `<linux/sockios.h>`; the three commands follow it.
 const SET_DEV: u32 = 0x89f0;
@@ -56,21 +57,22 @@ impl<'a> Request<'a> {
 
 /// Does what was asked of ipsecN number `id`, with FreeS/WAN's errnos: ENXIO for a physical device
 /// that is not there, EBUSY when attached already, ENODEV when there is nothing to detach; EINVAL
-/// for a name that is none or an ipsecN's. Under RTNL.
-pub(crate) fn perform(host: &Host, id: DeviceId, request: &Request<'_>) -> Result {
+/// for a name that is none or an ipsecN's.
+pub(crate) fn perform(rtnl: &Rtnl, host: &Host, id: DeviceId, request: &Request<'_>) -> Result {
     let done = match request {
         Request::Attach(name, mtu) => {
             let mut buffer = [0; NAME];
             device::attach(
+                rtnl,
                 host,
                 id,
                 physical(name, &mut buffer)?,
                 Some(*mtu).filter(|mtu| *mtu != 0),
             )
         }
-        Request::Detach => device::detach(host, id),
+        Request::Detach => device::detach(rtnl, host, id),
         Request::Clear => {
-            device::clear(host);
+            device::clear(rtnl, host);
             Ok(())
         }
     };

@@ -31,45 +31,15 @@ module! {
     license: "GPL",
 }
 
-/// A part of the module that runs from load to unload.
-type Part = (fn() -> Result<(), i32>, fn());
-
-/// In the order in which they are started; packets come last and go first.
-const PARTS: &[Part] = &[
-    (sys::scratch::init, sys::scratch::exit),
-    (sys::crypto::init, sys::crypto::exit),
-    (sys::net::register, sys::net::unregister),
-    (sys::socket::register, sys::socket::unregister),
-    (sys::notify::register, sys::notify::unregister),
-    (sys::protocol::register, sys::protocol::unregister),
-];
-
 /// The module, loaded.
-struct Module;
+struct Module {
+    _parts: sys::Parts,
+}
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        for (n, (start, _)) in PARTS.iter().enumerate() {
-            if let Err(error) = start() {
-                stop(n);
-                pr_err!("not loaded: part {} answered error {}\n", n, error);
-                return Err(Error::from_errno(error));
-            }
-        }
+        let parts = sys::Parts::start()?;
         pr_info!("KLIPS {}\n", klips::VERSION);
-        Ok(Self)
-    }
-}
-
-/// Stops the first `n` parts, the last one first.
-fn stop(n: usize) {
-    for (_, stop) in PARTS.iter().take(n).rev() {
-        stop();
-    }
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        stop(PARTS.len());
+        Ok(Self { _parts: parts })
     }
 }

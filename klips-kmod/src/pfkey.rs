@@ -40,33 +40,63 @@ impl Sockets {
         &self.0
     }
 
-    /// Gives a message of the core's to the sockets that `audience` names. `sender`: whose request
-    /// it answers. Never waits; what a socket has no room for is lost to it, answers to its own
-    /// requests excepted.
-    pub(crate) fn broadcast(&self, audience: Audience, sender: Option<SocketId>, message: &Skb) {
+    /// Gives a message of the core's to the sockets that `audience` names. `sender`: whose request it
+    /// answers. Never waits; what a socket has no room for is lost to it, answers to its own requests
+    /// excepted. False: it was for somebody, and lost to all of them.
+    pub(crate) fn broadcast(
+        &self,
+        audience: Audience,
+        sender: Option<SocketId>,
+        message: &Skb,
+    ) -> bool {
+        let (mut wanted, mut heard) = (false, false);
         self.0.each(|socket| {
             let own = sender == Some(SocketId::of(socket));
             if socket.state().hears(audience, own) {
-                socket.queue(message, own);
+                wanted = true;
+                heard |= socket.queue(message, own);
             }
         });
+        heard || !wanted
     }
 }
 
-/// Handles one request of `socket`. A refusal is told by a message, as RFC 2367 section 3 has it;
-/// an error of its own is only what cannot be answered so: EINVAL for what is no PF_KEY v2 message
-/// at all.
+/// Handles one request of `socket`. A refusal is told by a message, as RFC 2367 section 3 has it; an
+/// error of its own is only what cannot be answered so: EINVAL for what is no PF_KEY v2 message at
+/// all.
 pub(crate) fn request(host: &Host, socket: &KeySocket, message: &[u8]) -> Result {
     let mut reply = [0; pfkey::HEADER_LEN];
     if pfkey::request::error_reply(&mut reply, message, pfkey::errno::EINVAL).is_none() {
         return Err(EINVAL);
     }
-    let before = socket.state();
-    host.write(Some(SocketId::of(socket)), |klips, cx| {
-        let mut state = before.clone();
-        klips.pfkey(cx, &mut state, message);
-        // Before the answers are delivered: REGISTER's goes to those who are registered.
-        socket.set_state(state);
-    });
+    let sender = Some(SocketId::of(socket));
+    loop {
+        let before = socket.state();
+        host.write(sender, |klips, cx| {
+            let mut state = before.clone();
+            klips.pfkey(cx, &mut state, message);
+            // Before the answers are delivered: REGISTER's goes to those who are registered.
+            socket.set_state(state);
+        });
+        // What concerns a whole table is done in pieces; packets go on in between.
+        if !socket.state().is_sweeping() {
+            break;
+        }
+    }
+    dump(host, socket);
     Ok(())
+}
+
+/// Goes on with a DUMP of `socket`'s, as far as it has room for what is told. Its user's lock is held.
+pub(crate) fn dump(host: &Host, socket: &KeySocket) {
+    while socket.has_room() {
+        let mut state = socket.state();
+        if !state.is_dumping() {
+            return;
+        }
+        host.read_for(Some(SocketId::of(socket)), |klips, cx| {
+            klips.dump_more(cx, &mut state)
+        });
+        socket.set_state(state);
+    }
 }

@@ -5,7 +5,7 @@
 use klips::{DeviceId, Outbound};
 
 use crate::host::Host;
-use crate::sys::skb::Skb;
+use crate::sys::skb::{PreparedSkb, Skb};
 
 /// How often more room may be asked for: once by each SA group that the packet goes through.
 const TRIES: usize = 4;
@@ -24,12 +24,12 @@ pub(crate) fn start(host: &Host, device: DeviceId, packet: Skb) {
 }
 
 /// Decides about `packet`, and does what was decided. Any context but hard interrupts.
-pub(crate) fn transmit(host: &Host, device: DeviceId, mut packet: Skb) {
+pub(crate) fn transmit(host: &Host, device: DeviceId, packet: Skb) {
     let room = host.room_of(device);
-    if !packet.prepare(room.link + room.head, room.tail) {
+    let Some(mut packet) = packet.prepare(room.link + room.head, room.tail) else {
         host.devices.count_tx_dropped(device);
         return;
-    }
+    };
     for _ in 0..TRIES {
         // What the link layer wants is kept back, so that there is no copy for want of it behind
         // us.
@@ -50,15 +50,15 @@ pub(crate) fn transmit(host: &Host, device: DeviceId, mut packet: Skb) {
 }
 
 /// Does what was decided; the tables are open.
-pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Outbound>) {
+pub(crate) fn act(host: &Host, device: DeviceId, packet: PreparedSkb, verdict: Option<Outbound>) {
     match verdict {
         Some(Outbound::Transmit { physical, mtu } | Outbound::Pass { physical, mtu }) => {
             send(host, device, packet, physical, mtu)
         }
-        Some(Outbound::Icmp) => host.devices.deliver(device, packet),
-        Some(Outbound::Trap) => host.trap_soon(device, packet),
+        Some(Outbound::Icmp) => host.devices.deliver(device, packet.into(), false),
+        Some(Outbound::Trap) => host.trap_soon(device, packet.into()),
         // Only where a writer was before us: to be asked again.
-        Some(Outbound::Room { .. }) => transmit(host, device, packet),
+        Some(Outbound::Room { .. }) => transmit(host, device, packet.into()),
         // The core has counted these.
         Some(Outbound::Held | Outbound::Drop(_)) | None => {}
     }
@@ -66,20 +66,24 @@ pub(crate) fn act(host: &Host, device: DeviceId, packet: Skb, verdict: Option<Ou
 
 /// Sends the packet by the route that device number `physical` has for it; in fragments where it is
 /// bigger than `mtu`.
-fn send(host: &Host, device: DeviceId, mut packet: Skb, physical: u32, mtu: u32) {
+fn send(host: &Host, device: DeviceId, mut packet: PreparedSkb, physical: u32, mtu: u32) {
     let len = packet.bytes().len();
     if len <= mtu as usize {
-        if !packet.transmit(host.net, &host.routes, physical) {
+        if !packet.transmit(&host.net, &host.routes, physical) {
             not_sent(host, device, len);
         }
         return;
     }
     let link = host.room_of(device).link;
+    // A piece is routed and queued as the whole would have been.
+    let tag = packet.tag();
     let mut all = true;
     let pieces = packet.with_packet(0, |packet| {
-        klips::packet::transmit(packet, mtu, |piece| match Skb::new(link, piece, 0) {
-            Ok(piece) => all &= piece.transmit(host.net, &host.routes, physical),
-            Err(_) => all = false,
+        klips::packet::transmit(packet, mtu, |piece| {
+            match PreparedSkb::new(link, piece, 0, tag) {
+                Ok(piece) => all &= piece.transmit(&host.net, &host.routes, physical),
+                Err(_) => all = false,
+            }
         })
     });
     if !all || pieces.is_none_or(|pieces| pieces == 0) {

@@ -122,16 +122,21 @@ impl Kind {
         }
     }
 
-    /// Makes one. May sleep.
-    pub(crate) fn make(&self) -> Result<Object, CryptoError> {
+    /// Makes one, for which a module is loaded if `load` says so. Without, only what the kernel was
+    /// seen to have is asked for: a cipher may be made of others, and the kernel would load those.
+    /// May sleep.
+    pub(crate) fn make(&self, load: bool) -> Result<Object, CryptoError> {
         let row = self.row()?;
+        if !load && !row.had.load(Ordering::Relaxed) {
+            return Err(CryptoError::Unsupported);
+        }
         let made = match self {
-            Self::Cipher(_) => Skcipher::new(row.name).map(Object::Cipher),
-            Self::Mac(_) => Shash::new(row.name).map(Object::Mac),
+            Self::Cipher(_) => Skcipher::new(row.name, load).map(Object::Cipher),
+            Self::Mac(_) => Shash::new(row.name, load).map(Object::Mac),
             Self::Aead(id, key) => {
                 let icv = transform::encryption(*id).map_or(0, |row| row.icv);
                 let key = key.bytes.get(..key.len).ok_or(CryptoError::BadKey)?;
-                crypto::Aead::new(row.name, icv, key).map(Object::Aead)
+                crypto::Aead::new(row.name, icv, key, load).map(Object::Aead)
             }
         };
         match made {
@@ -160,10 +165,10 @@ pub(crate) fn probe() {
                 )
             }
         };
-        let _ = kind.make();
+        let _ = kind.make(true);
     }
     for row in transform::AUTHENTICATIONS {
-        let _ = Kind::Mac(row.id).make();
+        let _ = Kind::Mac(row.id).make(true);
     }
 }
 

@@ -7,15 +7,16 @@
 
 pub(crate) mod crypto;
 
+use klips::packet::{HEADROOM, TAILROOM, Tag};
 use klips::transform::{Authentication, Encryption};
-use klips::{Audience, CryptoError, DeviceId, Home};
+use klips::{Audience, CryptoError, DeviceId, Home, NoMemory};
 
 use crate::sys::alloc::KernelVec;
 use crate::sys::lock::SpinLock;
-use crate::sys::skb::{Chain, Skb};
+use crate::sys::skb::{Chain, PreparedSkb, Skb};
 
-/// A host in the kernel.
-pub(crate) struct KernelHome;
+/// A host in the kernel. Whoever has one is inside a gate, where what belongs to the CPU may be used.
+pub(crate) use crate::sys::gate::Inside as KernelHome;
 
 impl Home for KernelHome {
     type Vec<T: Send + Sync + 'static> = KernelVec<T>;
@@ -45,11 +46,11 @@ impl Home for KernelHome {
     }
 
     fn deflate(&self, buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
-        crypto::deflate(buffer, len)
+        crypto::deflate(self, buffer, len)
     }
 
     fn inflate(&self, buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
-        crypto::inflate(buffer, len)
+        crypto::inflate(self, buffer, len)
     }
 
     fn random(&self, buffer: &mut [u8]) {
@@ -69,25 +70,24 @@ pub(crate) struct Said {
 }
 
 impl klips::Output for Said {
-    fn pfkey(&mut self, audience: Audience, message: &[u8]) {
-        match Skb::new(0, message, 0) {
-            Ok(mut skb) => {
-                let (kind, satype) = match audience {
-                    Audience::Sender => (0, 0),
-                    Audience::All => (1, 0),
-                    Audience::Registered(satype) => (2, satype),
-                    Audience::Promiscuous => (3, 0),
-                };
-                skb.beside()[..2].copy_from_slice(&[kind, satype]);
-                self.messages.put(skb);
-            }
-            Err(_) => self.lost = true,
-        }
+    fn pfkey(&mut self, audience: Audience, message: &[u8]) -> Result<(), NoMemory> {
+        let made = PreparedSkb::new(0, message, 0, Tag::default());
+        let mut skb = Skb::from(made.inspect_err(|_| self.lost = true)?);
+        let (kind, satype) = match audience {
+            Audience::Sender => (0, 0),
+            Audience::All => (1, 0),
+            Audience::Registered(satype) => (2, satype),
+            Audience::Promiscuous => (3, 0),
+        };
+        skb.beside()[..2].copy_from_slice(&[kind, satype]);
+        self.messages.put(skb);
+        Ok(())
     }
 
-    fn release(&mut self, device: DeviceId, packet: &[u8]) {
-        match Skb::new(klips::packet::HEADROOM, packet, klips::packet::TAILROOM) {
-            Ok(mut skb) => {
+    fn release(&mut self, device: DeviceId, packet: &[u8], tag: Tag) {
+        match PreparedSkb::new(HEADROOM, packet, TAILROOM, tag) {
+            Ok(skb) => {
+                let mut skb = Skb::from(skb);
                 set_device(&mut skb, device);
                 self.released.put(skb);
             }

@@ -15,6 +15,7 @@ use klips::CryptoError;
 use klips::home::{MAX_MAC, NONCE};
 
 use super::c;
+use super::gate::Inside;
 
 /// The longest IV, in bytes.
 const MAX_IV: usize = klips::transform::MAX_IV;
@@ -46,10 +47,11 @@ unsafe impl Send for Skcipher {}
 unsafe impl Sync for Skcipher {}
 
 impl Skcipher {
-    /// The cipher of this name, without a key yet. May sleep.
-    pub(crate) fn new(name: &CStr) -> Result<Self, CryptoError> {
+    /// The cipher of this name, without a key yet; `load`: a module may be loaded for
+    /// it. May sleep.
+    pub(crate) fn new(name: &CStr, load: bool) -> Result<Self, CryptoError> {
         // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
-        made(|error| unsafe { c::klips_h_cipher_new(name.as_ptr().cast(), error) }).map(Self)
+        made(|error| unsafe { c::klips_h_cipher_new(name.as_ptr().cast(), load, error) }).map(Self)
     }
 
     /// Sets the key.
@@ -108,12 +110,19 @@ unsafe impl Send for Aead {}
 unsafe impl Sync for Aead {}
 
 impl Aead {
-    /// The AEAD of this name, with an ICV of `icv` bytes and this key. May sleep.
-    pub(crate) fn new(name: &CStr, icv: usize, key: &[u8]) -> Result<Self, CryptoError> {
+    /// The AEAD of this name, with an ICV of `icv` bytes and this key; `load` as above.
+    /// May sleep.
+    pub(crate) fn new(
+        name: &CStr,
+        icv: usize,
+        key: &[u8],
+        load: bool,
+    ) -> Result<Self, CryptoError> {
         // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
-        let aead =
-            made(|error| unsafe { c::klips_h_aead_new(name.as_ptr().cast(), icv as u32, error) })
-                .map(Self)?;
+        let aead = made(|error| unsafe {
+            c::klips_h_aead_new(name.as_ptr().cast(), icv as u32, load, error)
+        })
+        .map(Self)?;
         // SAFETY: the transform is ours alone, the key readable for its length; the caller may
         // sleep.
         match unsafe { c::klips_h_aead_key(aead.0.as_ptr(), key.as_ptr(), key.len() as u32) } {
@@ -124,7 +133,7 @@ impl Aead {
     }
 
     /// Encrypts and authenticates, or checks and decrypts, `data` in place, at whose end the ICV
-    /// is. Inside the gate only.
+    /// is. Any context but hard interrupts.
     pub(crate) fn crypt(
         &self,
         encrypt: bool,
@@ -138,8 +147,8 @@ impl Aead {
         let (iv, aad, data) = (own.as_mut_ptr(), aad.as_ptr().cast_mut(), data.as_mut_ptr());
         // SAFETY: the transform has its key, and nonces of this length; `aad` is readable for its
         // length and not written to, since it is passed on as it is where source and destination
-        // are one; `data` is writable for its length. Inside the gate nothing else on this CPU uses
-        // its request.
+        // are one; `data` is writable for its length. The helper turns softirqs
+        // off while it uses this CPU's request.
         match unsafe {
             c::klips_h_aead_crypt(self.0.as_ptr(), encrypt, iv, aad, aad_len, data, len)
         } {
@@ -166,10 +175,11 @@ unsafe impl Send for Shash {}
 unsafe impl Sync for Shash {}
 
 impl Shash {
-    /// The hash of this name, without a key yet. May sleep.
-    pub(crate) fn new(name: &CStr) -> Result<Self, CryptoError> {
+    /// The hash of this name, without a key yet; `load`: a module may be loaded for
+    /// it. May sleep.
+    pub(crate) fn new(name: &CStr, load: bool) -> Result<Self, CryptoError> {
         // SAFETY: the name ends in a zero byte, the error is writable; the caller may sleep.
-        made(|error| unsafe { c::klips_h_mac_new(name.as_ptr().cast(), error) }).map(Self)
+        made(|error| unsafe { c::klips_h_mac_new(name.as_ptr().cast(), load, error) }).map(Self)
     }
 
     /// Sets the key.
@@ -223,9 +233,16 @@ impl Drop for Shash {
     }
 }
 
+/// Whether the process at hand may have the kernel load modules: one that administers the machine's
+/// network may, and not one that has only a namespace of its own.
+pub(crate) fn may_load() -> bool {
+    // SAFETY: no condition; process context.
+    unsafe { c::klips_h_may_load() }
+}
+
 /// Makes deflate's workspaces and requests for AEADs, one a CPU, and finds out which transforms the
 /// kernel has. May sleep.
-pub(crate) fn init() -> Result<(), i32> {
+pub(super) fn init() -> Result<(), i32> {
     // SAFETY: called once, at load, where sleeping is allowed.
     match unsafe { c::klips_h_deflate_init() } {
         0 => {}
@@ -246,7 +263,7 @@ pub(crate) fn init() -> Result<(), i32> {
 }
 
 /// Gives them back, once nothing of the module runs.
-pub(crate) fn exit() {
+pub(super) fn exit() {
     // SAFETY: called last of all, when no packet can be in `deflate`, `inflate` or an AEAD.
     unsafe {
         c::klips_h_deflate_exit();
@@ -254,8 +271,8 @@ pub(crate) fn exit() {
     }
 }
 
-/// Compresses `buffer[..len]` in place. Inside the gate only.
-pub(crate) fn deflate(buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
+/// Compresses `buffer[..len]` in place, by this CPU's workspace.
+pub(crate) fn deflate(_: &Inside, buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
     let data = buffer.get_mut(..len).ok_or(CryptoError::BadLength)?;
     // SAFETY: `data` is writable for its length; inside the gate nothing else on this CPU uses its
     // workspace.
@@ -263,8 +280,9 @@ pub(crate) fn deflate(buffer: &mut [u8], len: usize) -> Result<usize, CryptoErro
     usize::try_from(now).map_err(|_| CryptoError::BadData)
 }
 
-/// Decompresses `buffer[..len]` in place, into all of `buffer` at most. Inside the gate only.
-pub(crate) fn inflate(buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
+/// Decompresses `buffer[..len]` in place, into all of `buffer` at most, by this CPU's
+/// workspace.
+pub(crate) fn inflate(_: &Inside, buffer: &mut [u8], len: usize) -> Result<usize, CryptoError> {
     if len > buffer.len() {
         return Err(CryptoError::BadLength);
     }

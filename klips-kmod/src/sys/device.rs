@@ -11,6 +11,7 @@ use klips::{DeviceId, Physical};
 
 use super::c;
 use super::net::Net;
+use super::rtnl::Rtnl;
 use super::skb::Skb;
 use crate::host::Host;
 
@@ -169,12 +170,12 @@ impl Devices {
         unsafe { c::klips_h_rcu_read_unlock() };
     }
 
-    /// Gives `packet` to the stack as one that ipsecN received.
-    pub(crate) fn deliver(&self, id: DeviceId, packet: Skb) {
+    /// Gives `packet` to the stack as one that ipsecN received; `secured`: through SAs.
+    pub(crate) fn deliver(&self, id: DeviceId, packet: Skb, secured: bool) {
         self.with(id, |device| {
             // SAFETY: the device is not freed before an RCU grace period; the stack takes the
             // packet over.
-            unsafe { c::klips_h_deliver(device, packet.into_raw()) }
+            unsafe { c::klips_h_deliver(device, packet.into_raw(), secured) }
         });
     }
 
@@ -202,12 +203,12 @@ impl Devices {
         });
     }
 
-    /// Has ipsecN show this MTU. Under RTNL.
-    pub(crate) fn set_mtu(&self, id: DeviceId, mtu: u32) {
+    /// Has ipsecN show this MTU.
+    pub(crate) fn set_mtu(&self, _: &Rtnl, id: DeviceId, mtu: u32) {
         if let Some(slot) = self.0.get(id.index()) {
             let device = slot.load(Ordering::Acquire);
             if !device.is_null() {
-                // SAFETY: the caller holds RTNL, so nobody unregisters the device.
+                // SAFETY: RTNL is held, so nobody unregisters the device.
                 unsafe { c::dev_set_mtu(device, mtu as c_int) };
             }
         }
@@ -224,11 +225,11 @@ pub(crate) struct Look {
     pub(crate) link_header: u32,
 }
 
-/// Looks at a device. Under RTNL.
+/// Looks at a device.
 ///
 /// # Safety
-/// `device` is a registered device, and RTNL is held.
-pub(crate) unsafe fn look(device: *mut c::net_device) -> Option<Look> {
+/// `device` is a registered device.
+pub(super) unsafe fn look(_: &Rtnl, device: *mut c::net_device) -> Option<Look> {
     let mut raw = [[0u8; 17]; MAX_ADDRESSES];
     // SAFETY: by this function's condition; the array is as long as is said.
     let (index, mtu, name, count, is_ours, link_header) = unsafe {
@@ -255,30 +256,28 @@ pub(crate) unsafe fn look(device: *mut c::net_device) -> Option<Look> {
     })
 }
 
-/// Looks at the device of this name. The caller holds RTNL.
-pub(crate) fn look_up(net: Net, name: &CStr) -> Option<Look> {
+/// Looks at the device of this name.
+pub(crate) fn look_up(rtnl: &Rtnl, net: &Net, name: &CStr) -> Option<Look> {
     // SAFETY: RTNL is held, so the device stays.
     unsafe {
         let device = c::__dev_get_by_name(net.as_ptr(), name.as_ptr());
-        if device.is_null() { None } else { look(device) }
+        if device.is_null() {
+            None
+        } else {
+            look(rtnl, device)
+        }
     }
 }
 
-/// Looks at the device of this number. The caller holds RTNL.
-pub(crate) fn look_at(net: Net, index: u32) -> Option<Look> {
+/// Looks at the device of this number.
+pub(crate) fn look_at(rtnl: &Rtnl, net: &Net, index: u32) -> Option<Look> {
     // SAFETY: RTNL is held, so the device stays.
     unsafe {
         let device = c::__dev_get_by_index(net.as_ptr(), index as c_int);
-        if device.is_null() { None } else { look(device) }
+        if device.is_null() {
+            None
+        } else {
+            look(rtnl, device)
+        }
     }
-}
-
-/// Runs `f` with RTNL held. May sleep.
-pub(crate) fn with_rtnl<R>(f: impl FnOnce() -> R) -> R {
-    // SAFETY: process context; unlocked below.
-    unsafe { c::klips_h_rtnl_lock() };
-    let answer = f();
-    // SAFETY: locked above.
-    unsafe { c::klips_h_rtnl_unlock() };
-    answer
 }

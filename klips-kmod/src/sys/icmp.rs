@@ -11,14 +11,14 @@ use crate::host::Host;
 /// A router did not let through a packet that began like `quoted`. In softirq context under RCU.
 unsafe extern "C" fn told(device: *const c::net_device, quoted: *const u8, len: c_uint, mtu: u32) {
     // SAFETY: the helper gives a device that is alive under RCU, and so many readable bytes.
-    let (host, index, quoted) = unsafe {
+    let (host, quoted) = unsafe {
         (
             Host::of(c::klips_h_device_net(device)),
-            c::klips_h_device_ifindex(device) as u32,
             core::slice::from_raw_parts(quoted, len as usize),
         )
     };
-    if let Some(host) = host.filter(|host| host.is_attached(index)) {
+    // By any device, as what it speaks of may have gone by any.
+    if let Some(host) = host.filter(|host| host.is_any_attached()) {
         host.read(|klips, cx| klips.path_mtu(cx.now, quoted, mtu));
     }
 }

@@ -9,6 +9,7 @@ use kernel::prelude::*;
 
 use crate::ioctl::{self, Request};
 use crate::sys::device::owner;
+use crate::sys::rtnl::Rtnl;
 use crate::sys::{c, errno};
 
 /// `ndo_siocdevprivate`. The kernel has copied the caller's `struct ifreq`, and holds RTNL.
@@ -36,10 +37,12 @@ pub(crate) unsafe extern "C" fn private(
             core::slice::from_raw_parts(union.cast::<u8>(), size_of_val(&*union)),
         )
     };
+    // SAFETY: held by our caller until we return.
+    let rtnl = unsafe { Rtnl::held() };
     let Some((host, id)) = owner else {
         return ENODEV.to_errno();
     };
-    let done =
-        Request::new(command as u32, given).and_then(|request| ioctl::perform(host, id, &request));
+    let done = Request::new(command as u32, given)
+        .and_then(|request| ioctl::perform(&rtnl, host, id, &request));
     errno::answer(done.map(|()| 0))
 }

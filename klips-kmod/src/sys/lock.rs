@@ -18,15 +18,22 @@ pub(crate) struct SpinLock<T> {
     value: UnsafeCell<T>,
 }
 
+impl<T> SpinLock<T> {
+    /// A lock around `value`.
+    pub(crate) const fn around(value: T) -> Self {
+        Self {
+            held: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+}
+
 // SAFETY: one holder at a time reaches the value.
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 impl<T> klips::Lock<T> for SpinLock<T> {
     fn new(value: T) -> Result<Self, NoMemory> {
-        Ok(Self {
-            held: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        })
+        Ok(Self::around(value))
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {

@@ -14,7 +14,7 @@
 //! | the tables (`klips::Klips`) | their host | one writer, which holds the gate's mutex and every CPU's gate lock ([`gate`]) |
 //! | an SA's replay window, a held packet | the tables | whoever holds its [`lock::SpinLock`], inside the gate |
 //! | an SA's sequence number, counters | the tables | atomics |
-//! | an `sk_buff` | the one [`skb::Skb`] that owns it | that owner, once [`skb::Skb::prepare`] made it unshared |
+//! | an `sk_buff` | the one [`skb::Skb`] that owns it | that owner, once it is a [`skb::PreparedSkb`] |
 //! | ipsecN | its host, which unregisters it before it ends | RTNL |
 //!
 //! # Locks of a packet, and RCU
@@ -34,6 +34,12 @@
 //! well, for some dozen instructions. Cipher and MAC objects are only read; what they work on is on
 //! the stack, the packet's, or the CPU's ([`scratch`]).
 //!
+//! What holds is carried by types that cost nothing: [`gate::Inside`] is proof of being within a gate,
+//! [`rtnl::Rtnl`] of holding RTNL, [`skb::PreparedSkb`] of a packet that may be written to,
+//! [`scratch::Scratch`] is the CPU's buffer while it is taken, and [`Parts`] what runs from load to
+//! unload. Where a function may sleep, or must not, is said at the function: that is a matter of
+//! deadlock, and not of memory.
+//!
 //! Nothing outside the tables is called before the gate is left: sending, delivering and telling
 //! PF_KEY sockets come after. Hard interrupts never enter. The lock validator knows the gate as one
 //! reader-writer lock that readers may not enter twice.
@@ -48,14 +54,18 @@ pub(crate) mod ioctl;
 pub(crate) mod lock;
 pub(crate) mod net;
 pub(crate) mod notify;
+mod parts;
 pub(crate) mod proc;
 pub(crate) mod protocol;
 pub(crate) mod provision;
+pub(crate) mod rtnl;
 pub(crate) mod scratch;
 pub(crate) mod skb;
 pub(crate) mod socket;
 pub(crate) mod sysctl;
 pub(crate) mod work;
+
+pub(crate) use parts::Parts;
 
 /// What bindgen made of the kernel's headers and `helpers/`.
 #[allow(
@@ -73,6 +83,12 @@ pub(crate) mod c {
 pub(crate) fn now() -> u64 {
     // SAFETY: reads a clock; no condition.
     unsafe { c::klips_h_seconds() }
+}
+
+/// Whether one more line of what strangers may cause is to be logged: the limit of the network's own.
+pub(crate) fn may_log() -> bool {
+    // SAFETY: no condition.
+    unsafe { c::net_ratelimit() != 0 }
 }
 
 /// Fills `buffer` from the kernel's generator.

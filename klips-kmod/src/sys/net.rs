@@ -14,7 +14,6 @@ use super::c;
 use crate::host::Host;
 
 /// A namespace. Held by its host, so it is alive wherever a host is.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Net(*mut c::net);
 
 // SAFETY: a struct net is shared by all CPUs.
@@ -24,7 +23,7 @@ unsafe impl Sync for Net {}
 
 impl Net {
     /// For the wrappers of this room.
-    pub(crate) fn as_ptr(self) -> *mut c::net {
+    pub(super) fn as_ptr(&self) -> *mut c::net {
         self.0
     }
 }
@@ -134,7 +133,7 @@ unsafe extern "C" fn exit(net: *mut c::net) {
 }
 
 /// Gives every namespace its host, those that there are and those to come. May sleep.
-pub(crate) fn register() -> Result<(), c_int> {
+pub(super) fn register() -> Result<(), c_int> {
     // SAFETY: the operations are static, and this is called once a load.
     match unsafe { c::register_pernet_device(OPERATIONS.0.get()) } {
         0 => Ok(()),
@@ -143,7 +142,7 @@ pub(crate) fn register() -> Result<(), c_int> {
 }
 
 /// Ends all hosts. May sleep.
-pub(crate) fn unregister() {
+pub(super) fn unregister() {
     // SAFETY: registered before.
     unsafe { c::unregister_pernet_device(OPERATIONS.0.get()) }
 }

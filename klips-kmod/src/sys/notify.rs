@@ -5,6 +5,7 @@
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_ulong, c_void};
 
+use super::rtnl::Rtnl;
 use super::{c, device};
 use crate::host::Host;
 
@@ -45,20 +46,26 @@ unsafe extern "C" fn device_event(
             Host::of(c::klips_h_device_net(device)),
         )
     };
+    // SAFETY: this chain is called with RTNL held.
+    let rtnl = unsafe { Rtnl::held() };
     if event == c::netdev_cmd_NETDEV_CHANGEMTU as c_ulong {
-        // SAFETY: RTNL is held.
-        unsafe { own_mtu(device) };
+        // SAFETY: the chain's device is registered.
+        unsafe { own_mtu(&rtnl, device) };
+    }
+    if event == c::netdev_cmd_NETDEV_CHANGENAME as c_ulong {
+        // SAFETY: the chain's device is registered.
+        unsafe { own_name(&rtnl, device) };
     }
     let Some(host) = host.filter(|host| host.is_attached(index)) else {
         return 0;
     };
     if event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong {
-        crate::device::gone(host, index);
+        crate::device::gone(&rtnl, host, index);
         return 0;
     }
-    // SAFETY: RTNL is held.
-    if let Some(look) = unsafe { device::look(device) } {
-        crate::device::update(host, look.physical);
+    // SAFETY: the chain's device is registered.
+    if let Some(look) = unsafe { device::look(&rtnl, device) } {
+        crate::device::update(&rtnl, host, look.physical);
     }
     0
 }
@@ -66,15 +73,30 @@ unsafe extern "C" fn device_event(
 /// The MTU of a device was changed: news for the core if it is an ipsecN.
 ///
 /// # Safety
-/// `device` is a registered device, and RTNL is held.
-unsafe fn own_mtu(device: *mut c::net_device) {
+/// `device` is a registered device.
+unsafe fn own_mtu(rtnl: &Rtnl, device: *mut c::net_device) {
     // SAFETY: by this function's condition, and an ipsecN is asked for its owner only.
     let owner = unsafe {
-        let look = device::look(device).filter(|look| look.is_ours);
+        let look = device::look(rtnl, device).filter(|look| look.is_ours);
         look.and_then(|look| Some((device::owner(device)?, look.physical.mtu)))
     };
     if let Some(((host, id), mtu)) = owner {
-        crate::device::own_changed(host, id, mtu);
+        crate::device::own_changed(rtnl, host, id, mtu);
+    }
+}
+
+/// A device has another name: news for the core if it is an ipsecN.
+///
+/// # Safety
+/// `device` is a registered device.
+unsafe fn own_name(rtnl: &Rtnl, device: *mut c::net_device) {
+    // SAFETY: by this function's condition, and an ipsecN is asked for its owner only.
+    let owner = unsafe {
+        let look = device::look(rtnl, device).filter(|look| look.is_ours);
+        look.and_then(|look| Some((device::owner(device)?, look.physical.name)))
+    };
+    if let Some(((host, id), name)) = owner {
+        host.write(None, |klips, _| klips.device_renamed(id, name));
     }
 }
 
@@ -113,7 +135,7 @@ unsafe extern "C" fn address6_event(
 }
 
 /// Begins to listen. May sleep.
-pub(crate) fn register() -> Result<(), i32> {
+pub(super) fn register() -> Result<(), i32> {
     // SAFETY: the blocks are static and registered once a load.
     let error = unsafe { c::register_netdevice_notifier(DEVICES.0.get()) };
     if error != 0 {
@@ -128,7 +150,7 @@ pub(crate) fn register() -> Result<(), i32> {
 }
 
 /// Stops listening. May sleep.
-pub(crate) fn unregister() {
+pub(super) fn unregister() {
     // SAFETY: registered before.
     unsafe {
         c::unregister_inet6addr_notifier(ADDRESSES6.0.get());

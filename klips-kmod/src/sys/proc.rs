@@ -10,7 +10,7 @@
 //! as long as a call lasts, and removing an entry waits for calls under way before it is gone.
 
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::fmt;
 use core::mem::size_of;
 use core::ptr;
@@ -41,14 +41,20 @@ struct Reading {
 /// The buffer of a file being read.
 struct Text(*mut c::seq_file);
 
-impl fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl proc::Sink for Text {
+    fn octets(&mut self, octets: &[u8]) -> fmt::Result {
         // SAFETY: made in `show` only, of a file that is being read.
-        match unsafe { c::seq_write(self.0, text.as_ptr().cast(), text.len()) } {
+        match unsafe { c::seq_write(self.0, octets.as_ptr().cast(), octets.len()) } {
             0 => Ok(()),
             // The buffer is full: seq_file has noted it and will ask again.
             _ => Err(fmt::Error),
         }
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        proc::Sink::octets(self, text.as_bytes())
     }
 }
 
@@ -67,36 +73,74 @@ static OPERATIONS: Operations = Operations(UnsafeCell::new(c::seq_operations {
 
 /// Makes the files of a namespace, all or none.
 pub(crate) fn start(host: &'static Host) -> Result<(), c_int> {
-    let made = proc::FILES
-        .iter()
-        .enumerate()
-        .all(|(number, (name, mode, _))| {
-            // SAFETY: the host's namespace is alive and has had its /proc/net since before any
-            // module's; name and operations are static.
-            let file = unsafe {
-                c::proc_create_net_data(
-                    name.as_ptr(),
-                    *mode,
-                    (*host.net.as_ptr()).proc_net,
-                    OPERATIONS.0.get(),
-                    size_of::<Reading>() as c_uint,
-                    ptr::without_provenance_mut(number),
-                )
-            };
-            !file.is_null()
-        });
-    if !made {
+    if make(host).is_none() {
         stop(host);
         return Err(ENOMEM.to_errno());
     }
     Ok(())
 }
 
+/// Makes directories, files and links; `None` where one cannot be made.
+fn make(host: &'static Host) -> Option<()> {
+    let net = host.net.as_ptr();
+    let mut directories = [ptr::null_mut(); proc::DIRECTORIES.len()];
+    // SAFETY: the host's namespace is alive and has had its /proc/net since before any module's;
+    // names, operations and parents live as long as the entries, which `stop` takes away.
+    unsafe {
+        let root = (*net).proc_net;
+        for (n, (name, parent)) in proc::DIRECTORIES.iter().enumerate() {
+            let parent = parent.map_or(Some(&root), |parent| directories.get(parent))?;
+            *directories.get_mut(n)? = present(c::klips_h_proc_dir(net, name.as_ptr(), *parent))?;
+        }
+        for (number, (directory, name, text)) in proc::FILES.iter().enumerate() {
+            present(c::proc_create_net_data_write(
+                name.as_ptr(),
+                proc::MODE,
+                *directories.get(*directory)?,
+                OPERATIONS.0.get(),
+                matches!(text, proc::Text::Birth(_)).then_some(write),
+                size_of::<Reading>() as c_uint,
+                ptr::without_provenance_mut(number),
+            ))?;
+        }
+        for (name, target) in &proc::LINKS {
+            present(c::proc_symlink(name.as_ptr(), root, target.as_ptr()))?;
+        }
+    }
+    Some(())
+}
+
+fn present<T>(made: *mut T) -> Option<*mut T> {
+    (!made.is_null()).then_some(made)
+}
+
 /// Takes them away, those that are there, when nobody is in them any more.
 pub(crate) fn stop(host: &Host) {
-    for (name, ..) in &proc::FILES {
-        // SAFETY: as in `start`; a name that is not there is only looked for.
+    let remove = |name: &CStr| {
+        // SAFETY: as in `make`; a name that is not there is only looked for.
         unsafe { c::remove_proc_subtree(name.as_ptr(), (*host.net.as_ptr()).proc_net) };
+    };
+    proc::LINKS.iter().for_each(|(name, _)| remove(name));
+    remove(proc::DIRECTORIES[0].0);
+}
+
+/// What was written to a file, all of one system call.
+///
+/// # Safety
+/// By the kernel, for a file that was opened with these operations, with `len` readable octets.
+unsafe extern "C" fn write(file: *mut c::file, octets: *mut c_char, len: usize) -> c_int {
+    // SAFETY: the file's namespace is alive during the call; by this function's condition.
+    let (host, number, octets) = unsafe {
+        let seq = c::klips_h_file_seq(file);
+        (
+            Host::of(c::klips_h_seq_net(seq)),
+            c::klips_h_seq_number(seq),
+            core::slice::from_raw_parts(octets.cast::<u8>(), len),
+        )
+    };
+    match host {
+        Some(host) if proc::take(host, number, octets) => 0,
+        _ => EINVAL.to_errno(),
     }
 }
 

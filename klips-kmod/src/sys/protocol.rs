@@ -3,8 +3,8 @@
 //! The protocols ESP, AH and IPCOMP, of IPv4 and IPv6.
 //!
 //! They are shared with the kernel's own IPsec through its table of handlers: ours comes first, and
-//! takes what arrives on a device that an ipsecN of that namespace is attached to. All else goes on
-//! to the next handler.
+//! takes what arrives on a device that an ipsecN of that namespace is attached to, and by any other
+//! device what is for an SA that it has. All else goes on to the next handler.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -70,25 +70,47 @@ static V6: [Handler<c::xfrm6_protocol>; 6] = [
     handler6(PROTOCOLS[2], drop_quietly, LAST),
 ];
 
-/// The host that a packet came to, and the number of the device it came by, if an ipsecN is
-/// attached to that.
+/// An IP header with its options, or some extension headers, and what names an SA behind it.
+const START: usize = 128;
+
+/// The host of the namespace that a packet came to, and the number of the device it came by.
 ///
 /// # Safety
 /// `skb` is a packet that the stack received, and RCU is locked.
 unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
     // SAFETY: a received packet has its device, which is alive under RCU.
-    let (host, index) = unsafe {
+    unsafe {
         let device = (*skb)
             .__bindgen_anon_1
             .__bindgen_anon_1
             .__bindgen_anon_1
             .dev;
-        (
-            Host::of(c::klips_h_device_net(device))?,
-            c::klips_h_device_ifindex(device) as u32,
-        )
-    };
-    host.is_attached(index).then_some((host, index))
+        let host = Host::of(c::klips_h_device_net(device))?;
+        Some((host, c::klips_h_device_ifindex(device) as u32))
+    }
+}
+
+/// Takes over a packet that is ours: that came by a device which an ipsecN is attached to, or for an
+/// SA of ours by any other, since routes need not be the same both ways.
+///
+/// # Safety
+/// As for [`place`]; if there is an answer, the packet is no longer the caller's.
+unsafe fn take<'a>(skb: *mut c::sk_buff) -> Option<(&'a Host, u32, Skb)> {
+    // SAFETY: by this function's condition.
+    let (host, index) = unsafe { place(skb)? };
+    let skb = NonNull::new(skb)?;
+    if !host.is_attached(index) {
+        let mut start = [0; START];
+        // SAFETY: a received packet, of which so many bytes are copied at most.
+        let len = unsafe { c::klips_h_skb_peek(skb.as_ptr(), start.as_mut_ptr(), START as u32) };
+        let start = start.get(..len as usize)?;
+        if !host.is_any_attached() || !host.read(|klips, _| klips.knows(start)) {
+            return None;
+        }
+    }
+    // SAFETY: the packet is ours from here on; the stack has set its network header, which lies
+    // before what it begins with now.
+    Some((host, index, unsafe { Skb::received(skb) }))
 }
 
 /// In softirq context under RCU; the packet begins behind its IP header.
@@ -96,13 +118,11 @@ unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
 /// # Safety
 /// By the stack's table of handlers, with a packet that is ours unless `NOT_OURS` is answered.
 unsafe extern "C" fn receive(skb: *mut c::sk_buff) -> c_int {
-    // SAFETY: the stack calls this with a packet it received, under RCU.
-    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
+    // SAFETY: the stack calls this with a packet it received, under RCU, and leaves it to us unless
+    // we answer NOT_OURS.
+    let Some((host, index, packet)) = (unsafe { take(skb) }) else {
         return NOT_OURS;
     };
-    // SAFETY: unless we answer NOT_OURS the packet is ours, and the stack has made it unshared.
-    let mut packet = unsafe { Skb::from_raw(skb) };
-    packet.to_network_header();
     crate::receive::receive(host, index, packet);
     0
 }
@@ -131,13 +151,11 @@ unsafe extern "C" fn receive_encapsulated(
     _: c::__be32,
     _: c_int,
 ) -> c_int {
-    // SAFETY: the stack calls this with a packet it received, under RCU.
-    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
+    // SAFETY: the stack calls this with a packet it received, under RCU, and leaves it to us unless
+    // we answer NOT_OURS.
+    let Some((host, index, packet)) = (unsafe { take(skb) }) else {
         return NOT_OURS;
     };
-    // SAFETY: unless we answer NOT_OURS the packet is ours, and the stack has made it unshared.
-    let mut packet = unsafe { Skb::from_raw(skb) };
-    packet.to_network_header();
     crate::receive::receive_from_udp(host, index, packet);
     0
 }
@@ -157,13 +175,18 @@ unsafe extern "C" fn callback(_: *mut c::sk_buff, _: c_int) -> c_int {
 /// locked.
 unsafe fn learn(skb: *mut c::sk_buff, mtu: u32) -> c_int {
     // SAFETY: by this function's condition.
-    let (Some((host, _)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
+    let (Some((host, index)), Some(skb)) = (unsafe { place(skb) }, NonNull::new(skb)) else {
         return NOT_OUR_ERROR;
     };
     // SAFETY: the packet stays the stack's: this Skb is not dropped, and only read.
     let packet = ManuallyDrop::new(unsafe { Skb::from_raw(skb) });
+    // The core looks whether it is about an SA of ours.
     host.read(|klips, cx| klips.path_mtu(cx.now, packet.bytes(), mtu));
-    0
+    if host.is_attached(index) {
+        0
+    } else {
+        NOT_OUR_ERROR
+    }
 }
 
 /// # Safety
@@ -200,7 +223,7 @@ unsafe extern "C" fn error6(
 }
 
 /// Registers all of them; on an error none is left. May sleep.
-pub(crate) fn register() -> Result<(), i32> {
+pub(super) fn register() -> Result<(), i32> {
     for (n, (v4, v6)) in V4.iter().zip(&V6).enumerate() {
         // SAFETY: the handlers are static and registered once a load; those that were are taken
         // back.
@@ -232,6 +255,6 @@ fn unregister_first(n: usize) {
 }
 
 /// Takes all of them back; afterwards no packet is in them. May sleep.
-pub(crate) fn unregister() {
+pub(super) fn unregister() {
     unregister_first(V4.len());
 }

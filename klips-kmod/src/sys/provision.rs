@@ -54,15 +54,25 @@ pub(crate) struct Stash {
     lacked: bool,
     /// More was lacking than there are slots.
     overrun: bool,
+    /// What lacks now is not to be had.
+    given_up: bool,
 }
 
 impl Stash {
-    /// Makes what was lacking. `Ok(true)`: something was, so try again. To be called where sleeping
-    /// is allowed.
-    pub(crate) fn provide(&mut self) -> Result<bool, NoMemory> {
-        if !core::mem::take(&mut self.lacked) {
-            return Ok(false);
-        }
+    /// Whether the last try asked for something that was not here, and that making may bring.
+    pub(crate) fn lacked(&self) -> bool {
+        self.lacked && !self.given_up
+    }
+
+    /// Nothing more is to be made: the next try is the last one, with what there is.
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Makes what was lacking. To be called where sleeping is allowed, and with no lock held that
+    /// others may want: a transform may have to be loaded.
+    pub(crate) fn provide(&mut self) -> Result<(), NoMemory> {
+        self.lacked = false;
         if self.overrun {
             return Err(NoMemory);
         }
@@ -79,14 +89,14 @@ impl Stash {
                     }
                     Thing::Memory(Block(at))
                 }
-                Want::Transform(kind) => match kind.make() {
+                Want::Transform(kind) => match kind.make(super::crypto::may_load()) {
                     Ok(object) => Thing::Transform(object),
                     Err(CryptoError::NoMemory) => return Err(NoMemory),
                     Err(error) => Thing::Refused(error),
                 },
             });
         }
-        Ok(true)
+        Ok(())
     }
 
     fn take(&mut self, want: Want) -> Option<Thing> {

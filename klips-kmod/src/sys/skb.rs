@@ -4,13 +4,19 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 
+use klips::packet::Tag;
 use klips::{NoMemory, Packet};
 
 use super::c;
+use super::net::Net;
 
-/// An `sk_buff` that is ours to change and to free.
+/// An `sk_buff` that is ours, though its buffer may be shared, or in pieces.
 pub(crate) struct Skb(NonNull<c::sk_buff>);
+
+/// An `sk_buff` that is one buffer, unshared and summed: ours to write to.
+pub(crate) struct PreparedSkb(Skb);
 
 // SAFETY: an sk_buff may be passed from one CPU to another by its owner.
 unsafe impl Send for Skb {}
@@ -24,6 +30,17 @@ impl Skb {
         Self(skb)
     }
 
+    /// Takes over a packet that the stack received, and has it begin at its IP header.
+    ///
+    /// # Safety
+    /// As [`Self::from_raw`]; besides, the stack has set the network header, before which the packet
+    /// does not begin.
+    pub(crate) unsafe fn received(skb: NonNull<c::sk_buff>) -> Self {
+        // SAFETY: by this function's condition.
+        unsafe { c::klips_h_skb_to_network_header(skb.as_ptr()) };
+        Self(skb)
+    }
+
     /// Gives it up to whoever takes the pointer.
     pub(crate) fn into_raw(self) -> *mut c::sk_buff {
         core::mem::ManuallyDrop::new(self).0.as_ptr()
@@ -34,33 +51,16 @@ impl Skb {
         self.0.as_ptr()
     }
 
-    /// A new one that holds `bytes`, with so much room around. Does not sleep.
-    pub(crate) fn new(head: usize, bytes: &[u8], tail: usize) -> Result<Self, NoMemory> {
-        // SAFETY: `bytes` is readable for its length; any context.
-        let skb = unsafe {
-            c::klips_h_skb_new(head as u32, bytes.as_ptr(), bytes.len() as u32, tail as u32)
-        };
-        NonNull::new(skb).map(Self).ok_or(NoMemory)
-    }
-
     /// Makes it one unshared buffer, summed, with so much room before and after where that takes no
-    /// new buffer, or a new one is needed anyway. False: no memory, or it came as several in one.
-    #[must_use]
-    pub(crate) fn prepare(&mut self, head: usize, tail: usize) -> bool {
+    /// new buffer, or a new one is needed anyway. `None`, and it is gone: no memory, or it came as
+    /// several in one.
+    pub(crate) fn prepare(self, head: usize, tail: usize) -> Option<PreparedSkb> {
         // SAFETY: it is valid and nobody else's.
-        unsafe { c::klips_h_skb_prepare(self.as_ptr(), head as u32, tail as u32) == 0 }
+        let done = unsafe { c::klips_h_skb_prepare(self.as_ptr(), head as u32, tail as u32) };
+        (done == 0).then_some(PreparedSkb(self))
     }
 
-    /// Makes at least so much room before and after it. To be called after [`Self::prepare`].
-    /// False: no memory.
-    #[must_use]
-    pub(crate) fn expand(&mut self, head: usize, tail: usize) -> bool {
-        // SAFETY: it is valid and nobody else's.
-        unsafe { c::klips_h_skb_expand(self.as_ptr(), head as u32, tail as u32) == 0 }
-    }
-
-    /// The packets that it is to be cut into, which most often is itself alone; each then is one
-    /// unshared buffer. `None`: no memory.
+    /// The packets that it is to be cut into, which most often is itself alone. `None`: no memory.
     pub(crate) fn segments(self) -> Option<Chain> {
         // SAFETY: it is valid and nobody else's, and the function takes it over.
         let mut next = NonNull::new(unsafe { c::klips_h_skb_segment(self.into_raw()) })?;
@@ -101,52 +101,92 @@ impl Skb {
         }
     }
 
-    /// Runs `f` on the packet in its buffer, of which it does not see the first `kept` bytes if the
-    /// packet begins behind them, and keeps the range that `f` left it at. To be called after
-    /// [`Self::prepare`].
-    pub(crate) fn with_packet<R>(
-        &mut self,
-        kept: usize,
-        f: impl FnOnce(&mut Packet<'_>) -> R,
-    ) -> Option<R> {
-        let room = self.room();
-        let (start, end) = (room.start as usize, room.end as usize);
-        let kept = kept.min(start);
-        // SAFETY: the buffer is `size` bytes, unshared after prepare, and self is borrowed alone.
-        let buffer = unsafe { core::slice::from_raw_parts_mut(room.head, room.size as usize) };
-        let mut packet = Packet::new(buffer.get_mut(kept..)?, start - kept, end - kept)?;
-        let answer = f(&mut packet);
-        let range = packet.range();
-        // SAFETY: a Packet's range is within its buffer, which is that behind `kept`.
-        unsafe {
-            c::klips_h_skb_set_range(
-                self.as_ptr(),
-                (kept + range.start) as u32,
-                (kept + range.end) as u32,
-            )
-        };
-        Some(answer)
-    }
-
-    /// Makes it begin at its IP header.
-    pub(crate) fn to_network_header(&mut self) {
-        // SAFETY: the stack set the network header, which lies before what the packet begins with
-        // now.
-        unsafe { c::klips_h_skb_to_network_header(self.as_ptr()) }
-    }
-
     /// The 48 bytes beside the packet that belong to its owner.
     pub(crate) fn beside(&mut self) -> &mut [u8; 48] {
         // SAFETY: `cb` is 48 bytes of plain data of an sk_buff that is ours.
         unsafe { &mut *core::ptr::addr_of_mut!((*self.as_ptr()).cb).cast() }
     }
 
-    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may
-    /// be remembered in `routes`; whether it went.
-    pub(crate) fn transmit(self, net: super::net::Net, routes: &Routes, device: u32) -> bool {
-        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this
-        // function uses; it takes the sk_buff over.
-        unsafe { c::klips_h_transmit(net.as_ptr(), routes.0.as_ptr(), self.into_raw(), device) }
+    /// What the host has written on it for its own use, and what has to survive a copy: the
+    /// firewall's mark, by which it may be routed, its priority, and the security module's mark.
+    pub(crate) fn tag(&self) -> Tag {
+        let mut tag = Tag::default();
+        // SAFETY: it is valid; three words are written.
+        unsafe { c::klips_h_skb_tag(self.as_ptr(), tag.as_mut_ptr()) };
+        tag
+    }
+
+    /// Writes that on it.
+    pub(crate) fn set_tag(&mut self, tag: Tag) {
+        // SAFETY: it is valid and ours; three words are read.
+        unsafe { c::klips_h_skb_set_tag(self.as_ptr(), tag.as_ptr()) }
+    }
+}
+
+impl PreparedSkb {
+    /// A new one that holds `bytes`, with so much room around, and `tag` written on it. Does not
+    /// sleep.
+    pub(crate) fn new(head: usize, bytes: &[u8], tail: usize, tag: Tag) -> Result<Self, NoMemory> {
+        // SAFETY: `bytes` is readable for its length; any context.
+        let skb = unsafe {
+            c::klips_h_skb_new(head as u32, bytes.as_ptr(), bytes.len() as u32, tail as u32)
+        };
+        let mut skb = NonNull::new(skb).map(Skb).ok_or(NoMemory)?;
+        skb.set_tag(tag);
+        Ok(Self(skb))
+    }
+
+    /// What is in it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+
+    /// What the host has written on it, see [`Skb::tag`].
+    pub(crate) fn tag(&self) -> Tag {
+        self.0.tag()
+    }
+
+    /// Makes at least so much room before and after it. False: no memory.
+    #[must_use]
+    pub(crate) fn expand(&mut self, head: usize, tail: usize) -> bool {
+        // SAFETY: it is valid, nobody else's, and one buffer.
+        unsafe { c::klips_h_skb_expand(self.0.as_ptr(), head as u32, tail as u32) == 0 }
+    }
+
+    /// Runs `f` on the packet in its buffer, of which it does not see the first `kept` bytes if the
+    /// packet begins behind them, and keeps the range that `f` left it at.
+    pub(crate) fn with_packet<R>(
+        &mut self,
+        kept: usize,
+        f: impl FnOnce(&mut Packet<'_>) -> R,
+    ) -> Option<R> {
+        let room = self.0.room();
+        let (start, end) = (room.start as usize, room.end as usize);
+        let kept = kept.min(start);
+        // SAFETY: the buffer is `size` bytes, unshared, and self is borrowed alone.
+        let buffer = unsafe { core::slice::from_raw_parts_mut(room.head, room.size as usize) };
+        let packet = Packet::new(buffer.get_mut(kept..)?, start - kept, end - kept)?;
+        let mut packet = packet.with_tag(self.tag());
+        let answer = f(&mut packet);
+        let range = packet.range();
+        let (start, end) = ((kept + range.start) as u32, (kept + range.end) as u32);
+        // SAFETY: a Packet's range is within its buffer, which is that behind `kept`.
+        unsafe { c::klips_h_skb_set_range(self.0.as_ptr(), start, end) };
+        Some(answer)
+    }
+
+    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may be
+    /// remembered in `routes`; whether it went.
+    pub(crate) fn transmit(self, net: &Net, routes: &Routes, device: u32) -> bool {
+        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this function
+        // uses; it takes the sk_buff over.
+        unsafe { c::klips_h_transmit(net.as_ptr(), routes.0.as_ptr(), self.0.into_raw(), device) }
+    }
+}
+
+impl From<PreparedSkb> for Skb {
+    fn from(prepared: PreparedSkb) -> Self {
+        prepared.0
     }
 }
 
@@ -223,7 +263,10 @@ impl Drop for Chain {
 }
 
 /// A queue that many put into and one takes from.
-pub(crate) struct Queue(UnsafeCell<c::sk_buff_head>);
+pub(crate) struct Queue {
+    queue: UnsafeCell<c::sk_buff_head>,
+    ready: AtomicBool,
+}
 
 // SAFETY: its functions take its lock.
 unsafe impl Sync for Queue {}
@@ -233,19 +276,27 @@ unsafe impl Send for Queue {}
 impl Queue {
     /// To be followed by [`Self::init`] where it will stay.
     pub(crate) fn new() -> Self {
-        Self(UnsafeCell::new(c::sk_buff_head::default()))
+        Self {
+            queue: UnsafeCell::default(),
+            ready: AtomicBool::new(false),
+        }
     }
 
-    /// Makes it ready, once it is where it will stay: it is `'static`.
+    /// Makes it ready, once it is where it will stay: it is `'static`. Until then it takes nothing.
     pub(crate) fn init(&'static self) {
-        // SAFETY: it does not move any more, and its one caller is what starts all its users.
-        unsafe { c::klips_h_queue_init(self.0.get()) }
+        if !self.ready.load(Ordering::Relaxed) {
+            // SAFETY: it does not move any more, and nobody uses it before it is ready. It is made
+            // ready by the one thread that brings its host up.
+            unsafe { c::klips_h_queue_init(self.queue.get()) };
+            self.ready.store(true, Ordering::Release);
+        }
     }
 
     /// Appends `skb` unless there are `most` already; then it is given back.
     pub(crate) fn put(&self, skb: Skb, most: u32) -> Result<(), Skb> {
+        let ready = self.ready.load(Ordering::Acquire);
         // SAFETY: the queue is ready, and takes the sk_buff over when it answers true.
-        if unsafe { c::klips_h_queue_put(self.0.get(), skb.as_ptr(), most) } {
+        if ready && unsafe { c::klips_h_queue_put(self.queue.get(), skb.as_ptr(), most) } {
             let _ = skb.into_raw();
             Ok(())
         } else {
@@ -255,8 +306,11 @@ impl Queue {
 
     /// Takes the first one out.
     pub(crate) fn take(&self) -> Option<Skb> {
-        // SAFETY: the queue is ready, or all zero still; what it gives is ours.
-        NonNull::new(unsafe { c::klips_h_queue_take(self.0.get()) }).map(Skb)
+        if !self.ready.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: the queue is ready; what it gives is ours.
+        NonNull::new(unsafe { c::klips_h_queue_take(self.queue.get()) }).map(Skb)
     }
 }
 

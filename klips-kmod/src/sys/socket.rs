@@ -21,7 +21,7 @@ use kernel::prelude::*;
 use crate::host::Host;
 use crate::pfkey;
 use crate::sys::skb::Skb;
-use crate::sys::{c, errno};
+use crate::sys::{c, crypto, errno};
 
 /// `PF_KEY`, and `PF_KEY_V2` of `<linux/pfkeyv2.h>`.
 const FAMILY: c_int = 15;
@@ -59,11 +59,11 @@ impl KeySocket {
         result
     }
 
-    /// Appends `message` to what waits to be received. `owed`: it answers this socket's own
-    /// request, and is kept even where nothing more should be: one request's answers at most, as
-    /// none is taken while there is no room. Other messages are lost then, and the reader learns so
-    /// by ENOBUFS.
-    pub(crate) fn queue(&self, message: &Skb, owed: bool) {
+    /// Appends `message` to what waits to be received; whether it did. `owed`: it answers this
+    /// socket's own request, and is kept even where nothing more should be: one piece of the answers
+    /// at most, as none is made while there is no room. Other messages are lost then, and the reader
+    /// learns so by ENOBUFS.
+    pub(crate) fn queue(&self, message: &Skb, owed: bool) -> bool {
         let sk = self.kernel();
         // SAFETY: a live socket; the helpers only use its atomic and locked parts.
         let queued = unsafe {
@@ -73,6 +73,13 @@ impl KeySocket {
             // SAFETY: as above.
             unsafe { c::klips_h_key_overrun(sk) };
         }
+        queued
+    }
+
+    /// Whether more may wait to be received.
+    pub(crate) fn has_room(&self) -> bool {
+        // SAFETY: a live socket.
+        unsafe { c::klips_h_key_room(self.kernel()) }
     }
 
     fn kernel(&self) -> *mut c::sock {
@@ -119,7 +126,10 @@ struct Request(KVVec<u8>);
 
 impl Request {
     /// Takes `len` octets from the sender.
-    fn take(message: *mut c::msghdr, len: usize) -> Result<Self> {
+    ///
+    /// # Safety
+    /// `message` is that of the system call under way.
+    unsafe fn take(message: *mut c::msghdr, len: usize) -> Result<Self> {
         let mut bytes = KVVec::with_capacity(len, GFP_KERNEL)?;
         bytes.extend_with(len, 0, GFP_KERNEL)?;
         let mut request = Self(bytes);
@@ -204,7 +214,7 @@ static FAMILY_OPS: Given<c::net_proto_family> = Given(UnsafeCell::new({
 }));
 
 /// Registers PF_KEY. Each namespace must have its host before.
-pub(crate) fn register() -> Result<(), c_int> {
+pub(super) fn register() -> Result<(), c_int> {
     // SAFETY: the table lives as long as the module, and is registered once.
     errno::plain(unsafe { c::proto_register(PROTO.0.get(), 0) })?;
     // SAFETY: as above.
@@ -222,7 +232,7 @@ pub(crate) fn register() -> Result<(), c_int> {
 }
 
 /// Takes PF_KEY back. Sockets hold the module, so none is open.
-pub(crate) fn unregister() {
+pub(super) fn unregister() {
     // SAFETY: registered by `register`.
     unsafe {
         c::sock_unregister(FAMILY);
@@ -271,7 +281,10 @@ unsafe fn open(net: *mut c::net, sock: *mut c::socket, protocol: c_int, kern: c_
         c::sock_init_data(sock, sk);
         (*sk).__sk_common.skc_family = FAMILY as _;
         (*sk).sk_protocol = VERSION as _;
-        (*sk).sk_rcvbuf = (*sk).sk_rcvbuf.max(RECEIVE_BUFFER);
+        // Whoever has but a namespace of their own gets what any socket gets.
+        if crypto::may_load() {
+            (*sk).sk_rcvbuf = (*sk).sk_rcvbuf.max(RECEIVE_BUFFER);
+        }
         c::klips_h_key_link(sk, list.0.get());
     }
     Ok(())
@@ -319,7 +332,8 @@ unsafe fn ask(sk: *mut c::sock, message: *mut c::msghdr, len: usize) -> Result<c
     }
     // SAFETY: `sk` is live, and no lock is held.
     errno::checked(unsafe { c::klips_h_key_wait(sk, flags & c::MSG_DONTWAIT != 0) })?;
-    let request = Request::take(message, len)?;
+    // SAFETY: the sender's message, by the caller.
+    let request = unsafe { Request::take(message, len) }?;
     // SAFETY: `sk` is a socket of ours and stays open through this call, and so does its namespace.
     // The user's lock is taken for one request after another, and released below.
     unsafe {
@@ -377,6 +391,15 @@ unsafe fn receive(
             && let Some(tell) = (*sk).sk_write_space
         {
             tell(sk);
+        }
+        let socket = &*sk.cast::<KeySocket>();
+        if socket.state().is_dumping()
+            && let Some(host) = Host::of(c::klips_h_key_net(sk))
+        {
+            // What was read has made room. The socket keeps its namespace, and so the host.
+            c::klips_h_key_hold_user(sk);
+            pfkey::dump(host, socket);
+            c::release_sock(sk);
         }
         done?;
         Ok(if flags & c::MSG_TRUNC != 0 {

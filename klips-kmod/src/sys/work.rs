@@ -111,8 +111,10 @@ impl Delayed {
 
     /// Has it run after `ms` milliseconds.
     pub(crate) fn after(&self, ms: u32) {
-        // SAFETY: `init` was called before anything that calls this.
-        unsafe { c::klips_h_schedule_delayed_work(self.work.get(), ms) };
+        if !self.host.load(Ordering::Acquire).is_null() {
+            // SAFETY: `init` was called.
+            unsafe { c::klips_h_schedule_delayed_work(self.work.get(), ms) };
+        }
     }
 
     /// Waits until it has run, and keeps it from running again.
