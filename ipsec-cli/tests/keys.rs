@@ -28,7 +28,11 @@ fn a_new_host_key_is_shown_in_every_form() {
     assert_eq!(mode & 0o777, 0o600);
 
     let (secrets, problems) = Secrets::load(file.as_ref());
-    assert_eq!(problems, []);
+    let weak = problems.iter().map(ToString::to_string).collect::<String>();
+    assert!(
+        problems[0].warning && weak.contains("it has 1024 bits, which is weak"),
+        "{weak}"
+    );
     assert_eq!(secrets.entries().len(), 1);
 
     let left = ok(&place.ipsec(&["showhostkey", "--left"]));
@@ -106,7 +110,7 @@ fn a_long_key_is_cut_into_strings_for_dns() {
 #[test]
 fn rsasigkey_prints_what_secrets_take_and_reads_it_back() {
     let place = Place::new();
-    let lines = ok(&place.ipsec(&["rsasigkey", "--hostname", "h", "512"]));
+    let lines = ok(&place.ipsec(&["rsasigkey", "--hostname", "h", "2048"]));
     let (secrets, problems) = Secrets::parse("t", &format!("@h: RSA {{\n{lines}\t}}\n"));
     assert_eq!(
         (secrets.entries().len(), problems.len()),
@@ -132,7 +136,23 @@ fn wrong_sizes_are_refused() {
         let output = place.ipsec(&["rsasigkey", bits]);
         assert_eq!(output.status.code(), Some(1), "{bits}");
     }
-    assert_eq!(place.ipsec(&["rsasigkey"]).status.code(), Some(2));
+    let short = place.ipsec(&["rsasigkey", "512"]);
+    assert!(String::from_utf8_lossy(&short.stderr).contains("from 1024 to 8192"));
+}
+
+/// What is made unless somebody says otherwise is good for long.
+#[test]
+fn a5_new_keys_have_3072_bits_and_exponent_65537() {
+    let place = Place::new();
+    let lines = ok(&place.ipsec(&["rsasigkey"]));
+    let (secrets, problems) = Secrets::parse("t", &format!(": RSA {{\n{lines}\t}}\n"));
+    assert_eq!(problems, []);
+    assert!(
+        lines.contains("PublicExponent: 0x010001") || lines.contains("PublicExponent: 0x10001")
+    );
+    let public = key_of(&lines, "#pubkey=");
+    assert_eq!(PublicKey::from_text(public).unwrap().bits(), 3072);
+    assert_eq!(secrets.entries().len(), 1);
 }
 
 #[test]
@@ -140,7 +160,7 @@ fn a_key_is_never_overwritten() {
     let place = Place::new();
     let file = place.path("ipsec.secrets");
     for _ in 0..2 {
-        ok(&place.ipsec(&["newhostkey", "--output", &file, "--bits", "512"]));
+        ok(&place.ipsec(&["newhostkey", "--output", &file, "--bits", "1024"]));
     }
     assert_eq!(Secrets::load(file.as_ref()).0.entries().len(), 2);
     let output = place.ipsec(&["showhostkey", "--left"]);

@@ -77,6 +77,7 @@ pub(crate) fn merge(
     if !document.implicit.contains(&number) {
         add_defaults(document, kind, &mut map, &emptied, &mut gathered.problems);
     }
+    refuse_unsupported(kind, &map, &mut gathered.problems);
     let header = document.sections[number].header.clone();
     (
         Some(Settings {
@@ -184,6 +185,20 @@ fn orient(name: &str, flipped: bool) -> String {
         (true, Some(rest), _) => format!("right{rest}"),
         (true, _, Some(rest)) => format!("left{rest}"),
         _ => name.to_string(),
+    }
+}
+
+/// What asks for trust that can't be given must not be passed over: another kind of trust would stand in its place.
+fn refuse_unsupported(
+    kind: SectionKind,
+    map: &BTreeMap<String, Setting>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    for (name, setting) in map {
+        if let Some(Status::Unsupported(why)) = keyword::find(kind, name).map(|k| k.status) {
+            let message = format!("\"{name}\" asks for certificates, which are not supported yet");
+            problems.push(Diagnostic::error(message, Some(setting.name_span.clone())).help(why));
+        }
     }
 }
 

@@ -295,8 +295,6 @@ pub fn subnet(text: &str) -> Result<Subnet, BadValue> {
 pub enum RsaKey {
     /// `%none`: none is known.
     None,
-    /// `%cert`: from a certificate.
-    Cert,
     /// `%dns`, `%dnsonload`: looked up when the connection is added.
     DnsOnLoad,
     /// `%dnsondemand`: looked up when it is needed.
@@ -309,7 +307,12 @@ pub enum RsaKey {
 pub fn rsa_key(text: &str) -> Result<RsaKey, BadValue> {
     Ok(match text {
         "%none" | "0x00" => RsaKey::None,
-        "%cert" => RsaKey::Cert,
+        "%cert" => {
+            return bad(
+                "%cert asks for certificates, which are not supported yet",
+                crate::keyword::RAW_KEYS,
+            );
+        }
         "%dns" | "%dnsonload" => RsaKey::DnsOnLoad,
         "%dnsondemand" => RsaKey::DnsOnDemand,
         _ if text.starts_with('%') => {
@@ -348,7 +351,11 @@ pub fn rsa_key(text: &str) -> Result<RsaKey, BadValue> {
 /// An identity: checks the form, keeps the text.
 pub fn id(text: &str) -> Result<String, BadValue> {
     match text.split_once('@') {
-        _ if text.starts_with('%') && !matches!(text, "%myid" | "%any" | "%fromcert") => bad(
+        _ if text == "%fromcert" => bad(
+            "%fromcert asks for certificates, which are not supported yet",
+            crate::keyword::RAW_KEYS,
+        ),
+        _ if text.starts_with('%') && !matches!(text, "%myid" | "%any") => bad(
             format!("unknown magic value \"{text}\""),
             "it is %myid or %any, or an identity",
         ),

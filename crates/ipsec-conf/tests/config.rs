@@ -325,6 +325,60 @@ fn obsolete_keywords_warn() {
     assert!(outcome.value.is_some() && !outcome.problems[0].is_error());
 }
 
+/// What says whom to trust is not passed over: the connection does not load, whether it says so itself or takes it from elsewhere.
+#[test]
+fn a3_a_connection_that_asks_for_certificates_does_not_load() {
+    let base = "\tleft=192.0.2.1\n\tright=192.0.2.2\n\trightid=@peer\n";
+    for asks in [
+        "leftcert=east.pem",
+        "rightcert=west.pem",
+        "leftcert2=east.pem",
+        "rightca=\"C=CA, O=us, CN=root\"",
+        "leftca=%same",
+        "rightgroups=staff",
+        "rightcertpolicy=1.3.6.1.4.1.36906.1.2",
+        "rightrsasigkey=%cert",
+        "leftrsasigkey2=%cert",
+        "leftid=%fromcert",
+    ] {
+        let also = format!("conn c\n{base}\talso=trust\nconn trust\n\t{asks}\n");
+        for (line, text) in [
+            (5, format!("conn c\n{base}\t{asks}\n")),
+            (7, also),
+            (2, format!("conn %default\n\t{asks}\nconn c\n{base}")),
+        ] {
+            let config = Config::parse("ipsec.conf", &text);
+            let outcome = config.conn("c");
+            assert!(outcome.value.is_none(), "{text}");
+            let errors: Vec<String> = outcome
+                .problems
+                .iter()
+                .map(|p| config.render(p, false))
+                .collect();
+            let errors = errors.join("\n");
+            assert!(
+                errors.contains("asks for certificates, which are not supported yet"),
+                "{errors}"
+            );
+            assert!(
+                errors.contains(&format!("ipsec.conf:{line}:")),
+                "{line} in {errors}"
+            );
+            assert!(errors.contains("leftrsasigkey="), "{errors}");
+        }
+    }
+    // An empty value asks for nothing, and whether a certificate would be sent is no trust.
+    for harmless in ["leftcert=", "rightca=", "leftsendcert=never"] {
+        let text = format!("conn c\n{base}\t{harmless}\n");
+        assert!(
+            Config::parse("f", &text).conn("c").value.is_some(),
+            "{harmless}"
+        );
+    }
+    let cancels = format!("conn %default\n\trightca=%same\nconn c\n{base}\trightca=\n");
+    assert!(Config::parse("f", &cancels).conn("c").value.is_some());
+}
+
 #[test]
 fn two_connections_for_the_same_packets_clash() {
     let text = "conn %default\n\tleft=192.0.2.1\n\tleftsubnet=10.0.1.0/24\n\trightsubnet=10.0.2.0/24\n\

@@ -1,4 +1,4 @@
-//! Making a new RSA key: two random primes for the public exponent 3, as FreeS/WAN makes them.
+//! Making a new RSA key: two random primes for the public exponent 65537.
 
 use crate::{KeyError, MAX_BITS, MIN_BITS, PrivateKey};
 use crypto_bigint::{Limb, NonZero};
@@ -7,10 +7,10 @@ use crypto_primes::{Flavor, is_prime, sieve_and_find};
 use rsa::BoxedUint;
 use rsa::rand_core::CryptoRng;
 
-/// Bits of a host key unless told otherwise, as FreeS/WAN's `newhostkey` has it.
-pub const DEFAULT_BITS: usize = 2192;
-/// The public exponent of every key made here; it serves signatures only.
-pub const PUBLIC_EXPONENT: u8 = 3;
+/// Bits of a host key unless told otherwise: good beyond 2030 (NIST SP 800-57 part 1, table 2).
+pub const DEFAULT_BITS: usize = 3072;
+/// The public exponent of every key made here (FIPS 186-5 section 5.1 wants 65537 or more). FreeS/WAN's was 3.
+pub const PUBLIC_EXPONENT: u32 = 65_537;
 
 impl PrivateKey {
     /// Makes a key of `bits`, a multiple of 16 from [`MIN_BITS`] to [`MAX_BITS`].
@@ -54,10 +54,10 @@ mod tests {
 
     #[test]
     fn a_new_key_is_consistent_and_signs() {
-        for bits in [512, 1040, 2192] {
+        for bits in [1024, 1040, 2192] {
             let key = PrivateKey::generate(&mut rand::rng(), bits).unwrap();
             assert_eq!(key.public().bits(), bits);
-            assert_eq!(key.public().exponent(), [3]);
+            assert_eq!(key.public().exponent(), [1, 0, 1]);
             let signature = key.sign_unprefixed(b"a hash of twenty byt").unwrap();
             key.public()
                 .verify_unprefixed(b"a hash of twenty byt", &signature)
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn odd_sizes_are_refused() {
-        for bits in [0, 496, 1030, MAX_BITS + 16] {
+        for bits in [0, 1008, 1030, MAX_BITS + 16] {
             assert_eq!(
                 PrivateKey::generate(&mut rand::rng(), bits).unwrap_err(),
                 KeyError::BitCount(bits)

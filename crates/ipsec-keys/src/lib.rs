@@ -31,6 +31,6 @@ pub fn fuzz_secrets(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let (secrets, _) = Secrets::parse("fuzz", &text);
     let here = Id::any4();
-    let _ = secrets.psk(&here, &here, true);
+    let _ = secrets.psk(&here, &here, Some(&Id::any4()));
     let _ = secrets.rsa(&here, &here);
 }

@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_wrong_number_is_found() {
-        let key = PrivateKey::generate(&mut rand::rng(), 512).unwrap();
+        let key = PrivateKey::generate(&mut rand::rng(), 1024).unwrap();
         assert!(PrivateKey::from_numbers(&key.numbers()).is_ok());
         let spoil: [fn(&mut PrivateNumbers); 8] = [
             |n| n.modulus[5] ^= 1,
@@ -193,11 +193,11 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let key = PrivateKey::generate(&mut rand::rng(), 512).unwrap();
+        let key = PrivateKey::generate(&mut rand::rng(), 1024).unwrap();
         let shown = format!("{key:?}");
         assert_eq!(
             shown,
-            format!("PrivateKey({}, 512 bits)", key.public().key_id())
+            format!("PrivateKey({}, 1024 bits)", key.public().key_id())
         );
     }
 }

@@ -5,8 +5,10 @@ use core::fmt;
 use rsa::BoxedUint;
 use thiserror::Error;
 
-/// Smallest modulus that is accepted, in bits. New keys should have 2048 or more.
-pub const MIN_BITS: usize = 512;
+/// Smallest modulus that is accepted, in bits.
+pub const MIN_BITS: usize = 1024;
+/// Keys with a smaller modulus, in bits, are accepted with a warning.
+pub const SAFE_BITS: usize = 2048;
 /// Largest modulus that is accepted, in bits.
 pub const MAX_BITS: usize = 8192;
 
@@ -29,7 +31,9 @@ pub enum KeyError {
     #[error("key blob is cut short: an RFC 3110 blob holds exponent length, exponent and modulus")]
     Truncated,
     /// Modulus below [`MIN_BITS`] or above [`MAX_BITS`].
-    #[error("modulus of {0} bits: it must have {MIN_BITS} to {MAX_BITS}")]
+    #[error(
+        "modulus of {0} bits: it must have {MIN_BITS} to {MAX_BITS} (`ipsec newhostkey' makes a key that will do)"
+    )]
     ModulusSize(usize),
     /// Even modulus.
     #[error("modulus is even: this is no RSA key")]
@@ -136,6 +140,16 @@ impl PublicKey {
         bit_length(&self.modulus)
     }
 
+    /// What is to be said to people about a key that is accepted and should not be used any longer.
+    pub fn warning(&self) -> Option<String> {
+        let bits = self.bits();
+        (bits < SAFE_BITS).then(|| {
+            format!(
+                "it has {bits} bits, which is weak: keys should have {SAFE_BITS} or more (`ipsec newhostkey' makes one)"
+            )
+        })
+    }
+
     /// Length of a signature in bytes.
     pub fn size(&self) -> usize {
         self.modulus.len()
@@ -189,7 +203,7 @@ mod tests {
 
     fn modulus() -> Vec<u8> {
         let mut n = vec![0x85, 0xf2, 0xd6, 0x76, 0x9b, 0x03, 0x59, 0xb6];
-        n.resize(64, 0x55);
+        n.resize(128, 0x55);
         n
     }
 
@@ -213,8 +227,10 @@ mod tests {
 
     #[test]
     fn pem_is_openssls() {
-        let modulus = "e2c4dfc4d539250a50fef209f29454cb3801e82d3fdadf675793dc3314faafaa\
-                       80e75dda35fbd29ece8c118d8e62fefd17369aa151315daeb8f858dd9ff8de15";
+        let modulus = "ab6ff67ef5556fd7fd88b2c60731394419512d9d6f53f7b3c22b225a2fb95b07\
+                       1127e4db382b96f90bc75201ae9f3b97d282661858951b192d9af121b25da2ab\
+                       831d0b23f0bcb40ef13f06c67798c101ba2850d74e829ca4b27e03d454f21db8\
+                       b3823474c2ddc1aac34d764e13333fe21d57c6c78c1f9066344b8aaac3e96517";
         let modulus: Vec<u8> = (0..modulus.len())
             .step_by(2)
             .map(|at| u8::from_str_radix(&modulus[at..at + 2], 16).unwrap())
@@ -223,8 +239,10 @@ mod tests {
         assert_eq!(
             key.to_pem().unwrap(),
             "-----BEGIN PUBLIC KEY-----\n\
-             MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAOLE38TVOSUKUP7yCfKUVMs4AegtP9rf\n\
-             Z1eT3DMU+q+qgOdd2jX70p7OjBGNjmL+/Rc2mqFRMV2uuPhY3Z/43hUCAwEAAQ==\n\
+             MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCrb/Z+9VVv1/2IssYHMTlEGVEt\n\
+             nW9T97PCKyJaL7lbBxEn5Ns4K5b5C8dSAa6fO5fSgmYYWJUbGS2a8SGyXaKrgx0L\n\
+             I/C8tA7xPwbGd5jBAbooUNdOgpyksn4D1FTyHbizgjR0wt3BqsNNdk4TMz/iHVfG\n\
+             x4wfkGY0S4qqw+llFwIDAQAB\n\
              -----END PUBLIC KEY-----\n"
         );
     }
@@ -248,8 +266,41 @@ mod tests {
         assert_eq!(PublicKey::new(&modulus(), &[2]), Err(KeyError::Exponent));
         assert_eq!(PublicKey::new(&modulus(), &[1]), Err(KeyError::Exponent));
         let mut even = modulus();
-        even[63] = 2;
+        even[127] = 2;
         assert_eq!(PublicKey::new(&even, &[3]), Err(KeyError::EvenModulus));
+    }
+
+    #[test]
+    fn a5_short_keys_are_refused_and_weak_ones_told_of() {
+        for (bits, taken, warned) in [
+            (512, false, false),
+            (1016, false, false),
+            (1023, false, false),
+            (1024, true, true),
+            (2047, true, true),
+            (2048, true, false),
+            (3072, true, false),
+            (8192, true, false),
+            (8193, false, false),
+        ] {
+            let mut modulus = vec![0xff; usize::div_ceil(bits, 8)];
+            modulus[0] >>= modulus.len() * 8 - bits;
+            let mut blob = vec![3, 1, 0, 1];
+            blob.extend(&modulus);
+            let text = data::to_base64(&blob);
+            for key in [
+                PublicKey::new(&modulus, &[1, 0, 1]),
+                PublicKey::from_blob(&blob),
+                PublicKey::from_base64(&text),
+                PublicKey::from_text(&format!("0s{text}")),
+            ] {
+                assert_eq!(key.is_ok(), taken, "{bits}");
+                match key {
+                    Ok(key) => assert_eq!(key.warning().is_some(), warned, "{bits}"),
+                    Err(error) => assert!(error.to_string().contains("1024"), "{error}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use super::{DeviceRng, date, hostname};
 use crate::options::{self, Usage, Words};
-use ipsec_keys::PrivateKey;
 use ipsec_keys::secrets::Secret;
+use ipsec_keys::{DEFAULT_BITS, PrivateKey};
 use std::io::Read;
 use zeroize::Zeroizing;
 
 const USAGE: Usage = Usage {
     command: "ipsec rsasigkey",
     text: "\
-Usage:\trsasigkey [--verbose] [--random device] [--hostname host] nbits
+Usage:\trsasigkey [--verbose] [--random device] [--hostname host] [nbits]
 \tor
 \trsasigkey [--verbose] [--hostname host] --oldkey filename
 ",
@@ -48,7 +48,6 @@ fn parse(words: &mut Words) -> Result<Options, String> {
     }
     match (&options.bits, &options.oldkey) {
         (Some(_), Some(_)) => Err("an old key has its number of bits already".into()),
-        (None, None) => Err("how many bits is the key to have, or where is the old one?".into()),
         _ => Ok(options),
     }
 }
@@ -66,7 +65,7 @@ fn make(options: &Options) -> Result<Zeroizing<String>, String> {
                 .map_err(|_| format!("invalid bit count ({bits})"))?;
             generate(number, options.random.as_deref(), options.verbose)?
         }
-        (None, None) => return Err("a number of bits is missing".into()),
+        (None, None) => generate(DEFAULT_BITS, options.random.as_deref(), options.verbose)?,
     };
     Ok(key.to_secret_lines(&host, &date()))
 }

@@ -27,7 +27,7 @@ const MOST: f64 = 100_000.0;
 const GAP: Duration = Duration::from_millis(20);
 /// Different keys; gateways share them, which nobody notices, since each is known by its own address.
 const KEYS: usize = 32;
-const KEY_BITS: usize = 512;
+const KEY_BITS: usize = 1024;
 /// Of a thousand datagrams.
 const LOST: u32 = 5;
 const TTL: Duration = Duration::from_secs(3600);

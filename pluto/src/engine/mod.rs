@@ -31,7 +31,7 @@ pub mod timers;
 
 use std::collections::HashMap;
 
-use ipsec_keys::{PublicKey, Secrets};
+use ipsec_keys::Secrets;
 use rand::CryptoRng;
 use whack::Rc;
 
@@ -47,6 +47,7 @@ pub use timers::{Timer, Timers};
 
 use command::Clients as WhackClients;
 use connection::Addresses;
+use ike::authority::KnownKey;
 use kernel::Kernel;
 use limiter::{Cause, Limiter};
 use log::DebugSet;
@@ -101,7 +102,7 @@ impl Default for NatConfig {
 }
 
 /// Public keys of peers, by identity ([`Id::normal`]).
-pub type PublicKeys = HashMap<Id, Vec<PublicKey>>;
+pub(crate) type PublicKeys = HashMap<Id, Vec<KnownKey>>;
 
 /// The engine.
 pub struct Engine {
@@ -134,7 +135,8 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that knows nothing yet. `rng` must be seeded from the system's; a simulation gives its own.
-    pub fn new(config: Config, rng: Box<dyn CryptoRng + Send>) -> Self {
+    pub fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>) -> Self {
+        let ike = ike::Ike::new(&mut *rng);
         let mut conns = Connections::default();
         conns.set_virtual_private(config.virtual_private.clone());
         Self {
@@ -145,7 +147,7 @@ impl Engine {
             secrets: Secrets::default(),
             public_keys: PublicKeys::default(),
             my_id: Id::None,
-            ike: ike::Ike::default(),
+            ike,
             listening: false,
             interfaces: Vec::new(),
             addresses: Addresses::default(),

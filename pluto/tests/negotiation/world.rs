@@ -128,7 +128,8 @@ impl World {
         let addr = self.nodes[n].addr;
         self.ask(n, Request::Listen);
         let (secrets, problems) = Secrets::parse("secrets", secrets);
-        assert!(problems.is_empty(), "{problems:?}");
+        // Short keys are quickly made, and warned of.
+        assert!(problems.iter().all(|p| p.warning), "{problems:?}");
         let interface = Interface {
             virt: "ipsec0".into(),
             phys: "eth1".into(),

@@ -4,6 +4,9 @@ mod table;
 
 pub use table::{AUTHBY, AUTO, DPD_ACTION, ESN, FAILURE_SHUNT, FRAGMENTATION, KEYWORDS, TYPE};
 
+/// What is right where a connection asks for certificates.
+pub(crate) const RAW_KEYS: &str = "use raw keys: leftrsasigkey= and rightrsasigkey=";
+
 /// The kinds of section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SectionKind {
@@ -40,7 +43,7 @@ pub enum Kind {
     Client,
     /// Address, `@fqdn`, `user@fqdn`, `%myid`, `%any`.
     Id,
-    /// `0s…`, `0x…`, `%dns`, `%dnsondemand`, `%dnsonload`, `%none`, `%cert`.
+    /// `0s…`, `0x…`, `%dns`, `%dnsondemand`, `%dnsonload`, `%none`.
     RsaKey,
     /// `17/1701`, `tcp/%any`.
     ProtoPort,
@@ -57,6 +60,8 @@ pub enum Status {
     Manual,
     /// Accepted so that old files load; a warning tells why it does nothing.
     Obsolete(&'static str),
+    /// Asks for trust that cannot be given yet: a section that holds it is an error, which tells what would be right.
+    Unsupported(&'static str),
 }
 
 /// One keyword.
@@ -98,7 +103,7 @@ pub fn names(section: SectionKind) -> Vec<String> {
     let mut all = Vec::new();
     for keyword in KEYWORDS
         .iter()
-        .filter(|k| k.section == section && !matches!(k.status, Status::Obsolete(_)))
+        .filter(|k| k.section == section && matches!(k.status, Status::Active | Status::Manual))
     {
         if keyword.sided {
             all.extend(["left", "right"].map(|side| format!("{side}{}", keyword.name)));

@@ -4,7 +4,7 @@ use super::Kind::{
     Client, Duration, Host, Id, Integer, NextHop, OneOf, Percent, ProtoPort, RsaKey, Section,
     Subnet, Text, Tries, YesNo,
 };
-use super::{Keyword, Kind, SectionKind, Status};
+use super::{Keyword, Kind, RAW_KEYS, SectionKind, Status};
 
 /// Values of `auto=`.
 pub const AUTO: &[&str] = &["ignore", "add", "route", "start", "manual"];
@@ -251,8 +251,26 @@ pub const KEYWORDS: &[Keyword] = &[
         "a second public key, for key rollover",
     ),
     side("protoport", ProtoPort, "", "only this protocol and port"),
-    obsolete(side("cert", Text, "", "certificate"), X509),
-    obsolete(side("ca", Text, "", "certification authority"), X509),
+    unsupported(side("cert", Text, "", "certificate"), RAW_KEYS),
+    unsupported(side("cert2", Text, "", "second certificate"), RAW_KEYS),
+    unsupported(side("ca", Text, "", "certification authority"), RAW_KEYS),
+    unsupported(
+        side("groups", Text, "", "groups of attribute certificates"),
+        RAW_KEYS,
+    ),
+    unsupported(
+        side(
+            "certpolicy",
+            Text,
+            "",
+            "policies that a certificate must have",
+        ),
+        RAW_KEYS,
+    ),
+    obsolete(
+        side("sendcert", Text, "", "when to send the certificate"),
+        X509,
+    ),
     obsolete(
         conn("lifetime", Duration, "", "old name of keylife"),
         "write keylife=",
@@ -511,6 +529,13 @@ const fn manual(keyword: Keyword) -> Keyword {
         ..keyword
     }
 }
+const fn unsupported(keyword: Keyword, why: &'static str) -> Keyword {
+    Keyword {
+        status: Status::Unsupported(why),
+        ..keyword
+    }
+}
+
 const fn obsolete(keyword: Keyword, why: &'static str) -> Keyword {
     Keyword {
         status: Status::Obsolete(why),

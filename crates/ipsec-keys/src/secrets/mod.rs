@@ -129,25 +129,26 @@ impl Secrets {
         &self.entries
     }
 
-    /// The preshared key for `me` and `peer`: most specific entry first (both named; me and `%any` for a road
-    /// warrior known by address only; me alone; no index at all).
-    pub fn psk(&self, me: &Id, peer: &Id, road_warrior: bool) -> Option<Found<'_, Psk>> {
+    /// The preshared key for `me` and `peer`: most specific entry first (both named; me and `anyone`; me alone; no index
+    /// at all). `anyone` is `%any` or `%any6` where the peer is a road warrior: it stands for every such peer, whether its
+    /// identity is an address or a name (FreeS/WAN's rule). `None` for a peer whose address is configured.
+    pub fn psk(&self, me: &Id, peer: &Id, anyone: Option<&Id>) -> Option<Found<'_, Psk>> {
         let keys = self.entries.iter().filter_map(|e| match &e.secret {
             Secret::Psk(psk) => Some((e, psk)),
             Secret::Rsa(_) => None,
         });
-        best(
-            keys,
-            |e| fit(e, me, peer, road_warrior, false),
-            |a, b| a == b,
-        )
+        best(keys, |e| fit(e, me, peer, anyone, false), |a, b| a == b)
     }
 
     /// The RSA private key with which `me` signs towards `peer`; an entry of several indices needs to name only `me`.
     pub fn rsa(&self, me: &Id, peer: &Id) -> Option<Found<'_, PrivateKey>> {
+        let anyone = match peer {
+            Id::Address(addr) if addr.is_ipv6() => Id::any6(),
+            _ => Id::any4(),
+        };
         best(
             self.rsa_keys(),
-            |e| fit(e, me, peer, true, true),
+            |e| fit(e, me, peer, Some(&anyone), true),
             |a, b| a.public() == b.public(),
         )
     }
@@ -167,7 +168,7 @@ impl Secrets {
     }
 }
 
-fn fit(entry: &Entry, me: &Id, peer: &Id, road_warrior: bool, asymmetric: bool) -> Option<Fit> {
+fn fit(entry: &Entry, me: &Id, peer: &Id, anyone: Option<&Id>, asymmetric: bool) -> Option<Fit> {
     if entry.indices.is_empty() {
         return Some(Fit::Anyone);
     }
@@ -182,15 +183,10 @@ fn fit(entry: &Entry, me: &Id, peer: &Id, road_warrior: bool, asymmetric: bool) 
             Fit::MeAlone
         });
     }
-    if names(peer) {
+    if names(peer) && !peer.is_any() {
         return Some(Fit::Both);
     }
-    let anyone = match peer {
-        Id::Address(a) if a.is_ipv4() => Some(Id::any4()),
-        Id::Address(_) => Some(Id::any6()),
-        _ => None,
-    };
-    if road_warrior && anyone.is_some_and(|any| names(&any)) {
+    if anyone.is_some_and(names) {
         return Some(Fit::MeAndAny);
     }
     asymmetric.then_some(Fit::MeAmongOthers)
@@ -239,7 +235,11 @@ mod tests {
     fn psk(text: &str, me: &str, peer: &str, road_warrior: bool) -> Option<String> {
         let secrets = secrets(text);
         let id = |t| Id::parse_literal(t).unwrap();
-        let found = secrets.psk(&id(me), &id(peer), road_warrior)?;
+        let anyone = match id(me) {
+            Id::Address(addr) if addr.is_ipv6() => Id::any6(),
+            _ => Id::any4(),
+        };
+        let found = secrets.psk(&id(me), &id(peer), road_warrior.then_some(&anyone))?;
         Some(String::from_utf8_lossy(found.secret.as_bytes()).into_owned())
     }
 
@@ -262,6 +262,43 @@ mod tests {
         assert_eq!(psk(FILE, "@west", "@south", false).unwrap(), "anyone");
     }
 
+    /// The rules of ipsec.secrets(5) for road warriors, one row each: entries, us, the peer's identity, the secret.
+    #[test]
+    fn g13_any_stands_for_road_warriors_of_every_identity() {
+        let both = "@east @rw: PSK \"its own\"\n@east %any: PSK \"group\"\n";
+        let address = "192.1.2.45 %any: PSK \"group\"\n";
+        let v6 = "2001:db8::1 %any6: PSK \"group\"\n2001:db8::1 %any: PSK \"not this\"\n";
+        let alone = "@east: PSK \"alone\"\n: PSK \"anyone\"\n@east %any: PSK \"group\"\n";
+        let rows = [
+            // An address, a name, a user, a key id, and a peer that has not named itself.
+            (address, "192.1.2.45", "192.0.2.7", Some("group")),
+            (address, "192.1.2.45", "@name", Some("group")),
+            (address, "192.1.2.45", "joe@example.com", Some("group")),
+            (address, "192.1.2.45", "@#deadbeef", Some("group")),
+            (address, "192.1.2.45", "%any", Some("group")),
+            (v6, "2001:db8::1", "@name", Some("group")),
+            // What names the peer goes before what names anyone, in whatever order they stand.
+            (both, "@east", "@rw", Some("its own")),
+            (both, "@east", "@RW.", Some("its own")),
+            (both, "@east", "@other", Some("group")),
+            (both, "@east", "%any", Some("group")),
+            // Anyone goes before us alone, and that before no index.
+            (alone, "@east", "@rw", Some("group")),
+            (alone, "@north", "@rw", Some("anyone")),
+            // Another of our own identities.
+            (address, "@east", "@name", None),
+            ("%any: PSK \"x\"\n", "@east", "@name", None),
+        ];
+        for (text, me, peer, expected) in rows {
+            let found = psk(text, me, peer, true);
+            assert_eq!(found.as_deref(), expected, "{me} {peer} in\n{text}");
+        }
+        // A peer whose address is configured is no road warrior.
+        assert_eq!(psk(address, "192.1.2.45", "@name", false), None);
+        assert_eq!(psk(both, "@east", "@rw", false).unwrap(), "its own");
+        assert_eq!(psk(alone, "@east", "@rw", false).unwrap(), "alone");
+    }
+
     #[test]
     fn nothing_fits() {
         assert_eq!(psk("@a @b: PSK \"x\"\n", "@a", "@c", false), None);
@@ -272,16 +309,17 @@ mod tests {
     fn two_equal_fits_with_other_secrets_are_told() {
         let secrets = secrets("@a @b: PSK \"x\"\n@b @a: PSK \"y\"\n@a @b: PSK \"x\"\n");
         let id = |t| Id::parse_literal(t).unwrap();
-        let found = secrets.psk(&id("@a"), &id("@b"), false).unwrap();
+        let found = secrets.psk(&id("@a"), &id("@b"), None).unwrap();
         assert_eq!((found.secret.as_bytes(), found.place.line), (&b"x"[..], 1));
         assert_eq!(found.rival.unwrap().line, 2);
     }
 
     #[test]
     fn rsa_needs_only_me() {
-        let key = PrivateKey::generate(&mut rand::rng(), 512).unwrap();
+        let key = PrivateKey::generate(&mut rand::rng(), 1024).unwrap();
         let text = secret_entry(&["@a", "@b"], &key, "host", "today");
-        let secrets = secrets(&text);
+        let (secrets, problems) = Secrets::parse("t", &text);
+        assert!(problems.iter().all(|problem| problem.warning));
         let id = |t| Id::parse_literal(t).unwrap();
         assert_eq!(
             secrets.rsa(&id("@b"), &id("@z")).unwrap().secret.public(),

@@ -122,7 +122,15 @@ impl Reader {
                 self.include(&record, place, depth);
             } else {
                 match entry(&record, place, self.names) {
-                    Ok(entry) => self.secrets.entries.push(entry),
+                    Ok(entry) => {
+                        if let Secret::Rsa(key) = &entry.secret
+                            && let Some(warning) = key.public().warning()
+                        {
+                            let message = format!("RSA key {}: {warning}", key.public().key_id());
+                            self.problem(entry.place.clone(), message, true);
+                        }
+                        self.secrets.entries.push(entry);
+                    }
                     Err((token, message)) => {
                         let place = Place {
                             file: name.clone(),

@@ -4,8 +4,9 @@ use ipsec_keys::{PublicKey, Secrets};
 use whack::Rc;
 
 use crate::engine::event::{Action, ClientId};
+use crate::engine::ike::authority::{KnownKey, Origin};
 use crate::engine::log::About;
-use crate::engine::{Engine, Id, Time};
+use crate::engine::{Connection, Engine, Id, Time};
 
 impl Engine {
     /// Replaces the public keys of an identity, or adds one.
@@ -35,13 +36,8 @@ impl Engine {
         };
         match PublicKey::from_text(text) {
             Ok(key) => {
-                let keys = self.public_keys.entry(id.normal()).or_default();
-                if !add {
-                    keys.clear();
-                }
-                if !keys.contains(&key) {
-                    keys.push(key);
-                }
+                let origin = Origin::Configured;
+                self.keys_known(about, &id, add, vec![KnownKey { key, origin }]);
             }
             Err(error) => self.loglog(
                 about,
@@ -51,8 +47,50 @@ impl Engine {
         }
     }
 
+    /// Keys of an identity have become known: beside those that are, or in their place.
+    pub(in crate::engine) fn keys_known(
+        &mut self,
+        about: About,
+        id: &Id,
+        add: bool,
+        new: Vec<KnownKey>,
+    ) {
+        for known in &new {
+            if let Some(warning) = known.key.warning() {
+                let text = format!("RSA key {} of {id}: {warning}", known.key.key_id());
+                self.loglog(about, Rc::Comment, text);
+            }
+        }
+        let unsigned = new.iter().any(|known| !known.origin.trusted());
+        let mut conns = self
+            .conns
+            .by_peer_id(id)
+            .filter_map(|id| self.conns.get(id));
+        let strict = conns.find(|conn| conn.policy.rsasig && conn.policy.dnssec);
+        let strict = strict.map(Connection::tag);
+        drop(conns);
+        if let Some(tag) = strict.filter(|_| unsigned) {
+            let text = format!(
+                "the key of {id} came from DNS without a signature: {tag} will not take it, for it says dnssec=yes"
+            );
+            self.loglog(about, Rc::NoKey, text);
+        }
+        let keys = self.public_keys.entry(id.normal()).or_default();
+        if !add {
+            keys.clear();
+        }
+        for known in new {
+            match keys.iter_mut().find(|other| other.key == known.key) {
+                // What a person has configured does not depend on DNS.
+                Some(other) if other.origin == Origin::Configured => {}
+                Some(other) => *other = known,
+                None => keys.push(known),
+            }
+        }
+    }
+
     /// The public keys known for an identity.
-    pub(crate) fn public_keys_of(&self, id: &Id) -> &[PublicKey] {
+    pub(crate) fn public_keys_of(&self, id: &Id) -> &[KnownKey] {
         self.public_keys
             .get(&id.normal())
             .map_or(&[], Vec::as_slice)
@@ -106,9 +144,10 @@ impl Engine {
         for (id, keys) in &self.public_keys {
             for key in keys {
                 lines.push(format!(
-                    "{id}, {} RSA Key {}, until --- -- --:--:-- ---- ok (expires never)",
-                    key.bits(),
-                    key.key_id()
+                    "{id}, {} RSA Key {}, until --- -- --:--:-- ---- ok (expires never){}",
+                    key.key.bits(),
+                    key.key.key_id(),
+                    key.origin.note()
                 ));
             }
         }

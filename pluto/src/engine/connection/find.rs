@@ -65,8 +65,8 @@ impl Connections {
 
     /// The connection for a peer that has shown its identity, when the exchange has been carried
     /// out under `current`: `current` itself if it fits, else another with the same gateways, else one for any
-    /// peer; an exact identity before none. Only those that are `acceptable` (same way to authenticate and
-    /// same secret). A template in the answer is to be instantiated.
+    /// peer; an exact identity before none. Only those that are `acceptable` (they accept what has been proved so far). A
+    /// template in the answer is to be instantiated.
     pub fn refine(
         &self,
         current: ConnId,
@@ -80,10 +80,7 @@ impl Connections {
             return Some(started);
         }
         let fits = |conn: &&Connection| {
-            conn.this.id.same(&started.this.id)
-                && !conn.policy.never_negotiate()
-                && conn.kind != Kind::Group
-                && acceptable(conn)
+            !conn.policy.never_negotiate() && conn.kind != Kind::Group && acceptable(conn)
         };
         let normal = peer_id.normal();
         for wanted in [normal, Id::None] {
@@ -104,19 +101,36 @@ impl Connections {
         None
     }
 
-    /// The connection for a Quick Mode of these clients under the ISAKMP SA of `phase1`: same
-    /// gateways and same identities first, then templates for any peer or any client within
-    /// a range. A template in the answer is to be instantiated.
-    pub fn for_clients(&self, phase1: ConnId, clients: &Clients) -> Option<&Connection> {
+    /// Those between these gateways, or at ours for any peer, that name this identity of the peer.
+    pub(crate) fn named(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        peer_id: &Id,
+    ) -> impl Iterator<Item = &Connection> {
+        let normal = peer_id.normal();
+        let pairs = pairs_of(pair_of(local, remote)).chain(self.in_any(local));
+        pairs.flat_map(move |pair| {
+            let named = self.by_hosts_and_peer_id.get(&(pair, normal.clone()));
+            let named = named.into_iter().flatten().filter_map(|id| self.get(*id));
+            named.filter(|conn| !conn.policy.never_negotiate() && conn.kind != Kind::Group)
+        })
+    }
+
+    /// The connection for a Quick Mode of these clients under the ISAKMP SA of `phase1`, among those that `serves` lets through:
+    /// same gateways first, then templates for any peer or any client within a range. A template in the answer is to be
+    /// instantiated.
+    pub fn for_clients(
+        &self,
+        phase1: ConnId,
+        clients: &Clients,
+        serves: impl Fn(&Connection) -> bool,
+    ) -> Option<&Connection> {
         let base = self.get(phase1)?;
         let pair = base.host_pair()?;
         let peer = pair.2?;
-        let same_ids = |conn: &&Connection| {
-            conn.this.id.same(&base.this.id)
-                && (conn.that.id.same(&base.that.id)
-                    || (conn.kind == Kind::Template && conn.that.id.is_none()))
-                && !conn.policy.never_negotiate()
-                && conn.kind != Kind::Group
+        let fits = |conn: &&Connection| {
+            !conn.policy.never_negotiate() && conn.kind != Kind::Group && serves(conn)
         };
         let ours: Client = (Some(clients.ours), clients.our_protoport);
         let theirs: Client = (Some(clients.theirs), clients.their_protoport);
@@ -131,16 +145,17 @@ impl Connections {
                 .into_iter()
                 .flatten()
                 .filter_map(|id| self.get(*id))
-                .filter(same_ids)
+                .filter(|conn| !conn.that.is_open())
+                .filter(&fits)
                 .collect();
             // The one that is already negotiating, then complete ones, then templates.
             found.sort_by_key(|conn| (conn.id != phase1, conn.kind == Kind::Template, conn.id));
-            found.into_iter().find(|conn| !conn.that.is_open())
+            found.into_iter().next()
         };
         let pairs = || pairs_of(pair).chain(self.in_any(local));
         pairs()
             .find_map(|pair| exact(pair, theirs).or_else(|| exact(pair, itself?)))
-            .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, same_ids)))
+            .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, &fits)))
     }
 
     /// The routed connection whose clients hold a packet that hit a trap; the narrowest wins.

@@ -270,6 +270,7 @@ impl Engine {
         } else {
             self.preshared_secret(conn)
         };
+        let secret = psk.as_deref().map(|psk| self.ike.fingerprints.of(psk));
         let (conn_id, template) = (conn.id(), conn.kind == Kind::Template);
         let peer = record.peer;
         let offer = self.nat_offer(conn, local, remote);
@@ -299,6 +300,7 @@ impl Engine {
         let id = self.ike.states.next_id();
         let mut state = State::new(id, conn_id, Name::MainR1, local, remote, now);
         state.cookies = cookies;
+        state.secret = secret;
         state.peer = peer;
         state.exchange = Exchange::MainJob(then);
         state.working_on = Some(bytes.to_vec());

@@ -346,17 +346,19 @@ impl Engine {
         }
     }
 
-    /// Whether two states are with the same peer, by address and identity.
+    /// Whether two states are with the same peer, by address and identity; where the first is an ISAKMP SA, also by its proof.
     pub(super) fn same_peer(&self, a: StateId, b: StateId) -> bool {
-        let conn_of = |id| {
+        let state_of = |id| {
             self.ike
                 .states
                 .get(id)
-                .and_then(|state| Some((state.remote.ip(), self.conns.get(state.conn)?)))
+                .and_then(|state| Some((state, self.conns.get(state.conn)?)))
         };
-        match (conn_of(a), conn_of(b)) {
-            (Some((peer_a, a)), Some((peer_b, b))) => {
-                peer_a == peer_b && a.that.id.same(&b.that.id)
+        match (state_of(a), state_of(b)) {
+            (Some((state_a, a)), Some((state_b, b))) => {
+                state_a.remote.ip() == state_b.remote.ip()
+                    && a.that.id.same(&b.that.id)
+                    && self.speaks_for(state_a, state_b)
             }
             _ => false,
         }

@@ -5,8 +5,9 @@
 //! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
 //! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
 //! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
-//! `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
+//! `authority` decides which connections an IKE SA may serve, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
+pub(crate) mod authority;
 mod dpd;
 pub(super) mod fragment;
 mod half_open;
@@ -28,11 +29,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ike::v1::IsakmpSa;
+use rand::CryptoRng;
 
 use super::Engine;
 use super::connection::StateId;
 use super::event::JobId;
 use super::time::Time;
+use authority::Fingerprints;
 use fragment::Fragments;
 use half_open::HalfOpens;
 use table::{State, States};
@@ -53,7 +56,7 @@ pub enum IkeTimer {
 }
 
 /// All that the IKE part of the engine remembers; the field `Engine::ike`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ike {
     states: States,
     jobs: HashMap<JobId, StateId>,
@@ -61,6 +64,21 @@ pub struct Ike {
     fragments: Fragments,
     /// Notifications in the clear that may still be sent in the second that began at the time given.
     notify_budget: Option<(Time, u32)>,
+    fingerprints: Fingerprints,
+}
+
+impl Ike {
+    /// Nothing yet.
+    pub(super) fn new(rng: &mut dyn CryptoRng) -> Self {
+        Self {
+            states: States::default(),
+            jobs: HashMap::new(),
+            half_open: HalfOpens::default(),
+            fragments: Fragments::default(),
+            notify_budget: None,
+            fingerprints: Fingerprints::new(rng),
+        }
+    }
 }
 
 impl Engine {

@@ -4,13 +4,13 @@
 use ike::v1::Error;
 use ike::v1::main_mode::Verdict;
 use ipsec_dns::{Gateway, Security};
-use ipsec_keys::PublicKey;
 use rsa::RsaPublicKey;
 
-use super::table::{Exchange, State};
+use super::authority::{KnownKey, Origin};
 use crate::engine::connection::{ConnId, StateId};
+use crate::engine::limiter::shown;
 use crate::engine::oppo::{Claimant, Found, gateway_of};
-use crate::engine::{Connection, Engine, Id};
+use crate::engine::{Engine, Id};
 
 /// Peers that have returned our cookie and whose keys are being looked up, at most.
 const MAX_OPEN: usize = 512;
@@ -26,8 +26,7 @@ pub(super) enum Judged {
 #[derive(Default)]
 pub(super) struct PeerKeys {
     pub(super) rsa: Vec<RsaPublicKey>,
-    pub(super) public: Vec<PublicKey>,
-    pub(super) secure: bool,
+    pub(super) public: Vec<KnownKey>,
 }
 
 pub(super) enum Keys {
@@ -35,16 +34,12 @@ pub(super) enum Keys {
     AskDns(Gateway),
 }
 
-fn both(keys: &[PublicKey], secure: bool) -> PeerKeys {
+fn both(keys: impl IntoIterator<Item = KnownKey>) -> PeerKeys {
     let usable = keys
-        .iter()
-        .filter_map(|key| Some((key.to_rsa().ok()?, key.clone())));
+        .into_iter()
+        .filter_map(|known| Some((known.key.to_rsa().ok()?, known)));
     let (rsa, public) = usable.unzip();
-    PeerKeys {
-        rsa,
-        public,
-        secure,
-    }
+    PeerKeys { rsa, public }
 }
 
 impl Engine {
@@ -62,16 +57,26 @@ impl Engine {
             .get(id)
             .is_some_and(|state| state.name.initiator());
         if let Some(pins) = self.pinned(conn).filter(|_| initiator) {
-            // Whether DNSSEC was wanted has been looked at when they were found.
-            return Ok(Keys::Known(both(pins, true)));
+            return Ok(Keys::Known(both(pins.iter().cloned())));
         }
-        let configured = self.public_keys_of(peer);
+        let listed = self.public_keys_of(peer);
         let conn = self.conns.get(conn);
         let from_dns = conn.is_some_and(|conn| conn.that.key_from_dns);
-        if !configured.is_empty() || !from_dns {
-            return Ok(Keys::Known(both(configured, true)));
+        // Opportunism looks at signatures once it is known for whom a tunnel is asked.
+        let wanted = conn.is_some_and(|conn| conn.policy.dnssec && !conn.policy.opportunistic);
+        if !listed.is_empty() || !from_dns {
+            let will_do = |known: &&KnownKey| !wanted || known.origin.trusted();
+            let keys: Vec<KnownKey> = listed.iter().filter(will_do).cloned().collect();
+            if keys.is_empty() && !listed.is_empty() {
+                let peer = shown(peer);
+                return Err(Error::Refused(format!(
+                    "the RSA public key of '{peer}' came from DNS without a signature (%dnsonload), and dnssec=yes wants one"
+                )));
+            }
+            return Ok(Keys::Known(both(keys)));
         }
         let unknown = |why: String| {
+            let peer = shown(peer);
             Error::Refused(format!(
                 "no RSA public key known for '{peer}'; DNS search for KEY failed ({why})"
             ))
@@ -91,13 +96,14 @@ impl Engine {
         };
         let answer = found.as_ref().map_err(|error| unknown(error.to_string()))?;
         let secure = answer.security >= Security::Secure;
-        let wanted = conn.is_some_and(|conn| conn.policy.dnssec && !conn.policy.opportunistic);
         if wanted && !secure {
             return Err(unknown(
                 "the answer is not signed, and dnssec=yes wants that".to_owned(),
             ));
         }
-        Ok(Keys::Known(both(&answer.keys, secure)))
+        let origin = Origin::OnDemand(answer.security);
+        let keys = answer.keys.iter().cloned();
+        Ok(Keys::Known(both(keys.map(|key| KnownKey { key, origin }))))
     }
 
     /// Who asks for tunnels over an ISAKMP SA.
@@ -108,32 +114,7 @@ impl Engine {
             base: state.conn,
             remote: state.remote,
             local: self.ike_side(state.local),
-            key: state
-                .peer_keys
-                .first()
-                .cloned()
-                .filter(|_| state.isakmp().is_some()),
-            secure: state.secure,
+            proof: state.proof.clone()?,
         })
-    }
-
-    /// Whether the key by which the peer of an ISAKMP SA has proved itself will do for another connection: one that is configured for
-    /// its identity is not to be had by another from DNS.
-    pub(super) fn key_will_do(&self, state: &State, conn: &Connection) -> bool {
-        let Some(key) = state.peer_keys.first() else {
-            // By preshared secret.
-            return self.pinned(conn.id()).is_none();
-        };
-        if let Some(pins) = self.pinned(conn.id()) {
-            return match &state.exchange {
-                Exchange::Isakmp(_) => pins.contains(key),
-                _ => self.pinned(state.conn) == Some(pins),
-            };
-        }
-        let configured = self.public_keys_of(&conn.that.id);
-        configured.contains(key)
-            || (configured.is_empty()
-                && conn.that.key_from_dns
-                && (state.secure || !conn.policy.dnssec))
     }
 }

@@ -1,5 +1,6 @@
 //! Main Mode, carried on step by step.
 
+use core::cell::RefCell;
 use core::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use ike::wire::Cookie;
 use rand::Rng;
 use whack::Rc;
 
+use super::authority::{Means, Proof};
 use super::peer_key::{Judged, Keys, PeerKeys};
 use super::policy::{identity, ike_policy, known_id};
 use super::table::{Due, Exchange, Name, Pending, State};
@@ -17,7 +19,7 @@ use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::{Action, ClientId, Job};
 use crate::engine::limiter::shown;
 use crate::engine::oppo::Found;
-use crate::engine::{About, Engine, Id, Time};
+use crate::engine::{About, Connection, Engine, Id, Time};
 
 impl Engine {
     /// Starts Main Mode for a connection; `pending` are the Quick Modes to follow.
@@ -57,6 +59,8 @@ impl Engine {
             });
         }
         let my_id = self.my_known_id(conn).ok_or("no identity for our end")?;
+        let secret = credentials.psk.as_deref();
+        let secret = secret.map(|secret| self.ike.fingerprints.of(secret));
         let nat = self.nat_offer(conn, local, remote);
         let known_peer = self
             .ike
@@ -77,6 +81,7 @@ impl Engine {
         let id = self.ike.states.next_id();
         let mut state = State::new(id, conn_id, Name::MainI1, local, remote, now);
         state.cookies = (Cookie(cookie), Cookie::ZERO);
+        state.secret = secret;
         state.exchange = Exchange::Main(Waiting::I1(Box::new(waiting)));
         state.client = client;
         state.tries = tries;
@@ -289,7 +294,7 @@ impl Engine {
     ) {
         let peer = identified.peer();
         let judged = match known_id(peer) {
-            Some(peer) => self.judge(id, &Id::Known(peer), identified.by_signature(), found),
+            Some(peer) => self.judge(id, &Id::Known(peer), &identified, found),
             None => Err(Error::Refused(format!(
                 "no suitable connection for peer '{}'",
                 shown(peer)
@@ -324,10 +329,11 @@ impl Engine {
         &mut self,
         id: StateId,
         peer: &Id,
-        by_signature: bool,
+        identified: &Identified,
         found: Option<&Found>,
     ) -> Result<(Option<ConnId>, Judged), Error> {
         let refused = |text: String| Error::Refused(text);
+        let by_signature = identified.by_signature();
         let state = self
             .ike
             .states
@@ -351,27 +357,14 @@ impl Engine {
                 )));
             }
         } else {
-            let secret = (!by_signature).then(|| self.preshared_secret(conn));
-            let acceptable = |other: &crate::engine::Connection| match &secret {
-                None => other.policy.rsasig && other.oriented(),
-                Some(secret) => {
-                    other.policy.psk && other.oriented() && self.preshared_secret(other) == *secret
-                }
-            };
-            let (local, remote) = state.came.unwrap_or((state.local, state.remote));
-            let ours = self.ike_side(local);
-            let found = self.conns.refine(conn.id(), ours, remote, peer, acceptable);
-            let found = found.map(|found| (found.id(), found.kind));
+            let remote = state.came.map_or(state.remote, |(_, remote)| remote);
+            let found = self.connection_of(id, peer, identified)?;
             chosen = match found {
-                None => {
-                    let peer = shown(peer);
-                    return Err(refused(format!("no suitable connection for peer '{peer}'")));
-                }
-                Some((template, Kind::Template)) => self
+                (template, Kind::Template) => self
                     .conns
                     .instantiate(template, remote, Some(peer), None)
                     .ok_or_else(|| refused("no suitable connection".to_owned()))?,
-                Some((found, _)) => found,
+                (found, _) => found,
             };
             moved = (chosen != self.ike.states.get(id).map_or(chosen, |state| state.conn))
                 .then_some(chosen);
@@ -405,9 +398,64 @@ impl Engine {
         };
         if let Some(state) = self.ike.states.get_mut(id) {
             state.peer_keys = keys.public;
-            state.secure = keys.secure;
         }
         Ok((moved, Judged::Known(verdict)))
+    }
+
+    /// The responder's connection for a peer that has named itself, or the template for it. The method and the secret were
+    /// chosen before the name was known, so that the connection must accept them, and the algorithms agreed on.
+    fn connection_of(
+        &self,
+        id: StateId,
+        peer: &Id,
+        identified: &Identified,
+    ) -> Result<(ConnId, Kind), Error> {
+        let state = self.ike.states.get(id);
+        let conn = state.and_then(|state| self.conns.get(state.conn));
+        let known = conn.and_then(|conn| Some((self.my_known_id(conn)?, peer.known()?.clone())));
+        let (Some(state), Some(conn), Some((my_id, peer_id))) = (state, conn, known) else {
+            return Err(Error::Refused("connection is gone".to_owned()));
+        };
+        let means = match (&state.secret, identified.by_signature()) {
+            (_, true) => Means::Signature,
+            (Some(secret), false) => Means::Secret(secret.clone()),
+            (None, false) => return Err(Error::NoSecret),
+        };
+        let claim = Proof {
+            means,
+            my_id,
+            peer_id,
+            suite: identified.agreed().suite(),
+        };
+        let unfit = RefCell::new(None);
+        let acceptable = |other: &Connection| {
+            let fits = self.serves(&claim, other);
+            if let Err(why) = &fits {
+                let text = || format!("{} {why}", other.tag());
+                unfit.borrow_mut().get_or_insert_with(text);
+            }
+            other.oriented() && fits.is_ok()
+        };
+        let (local, remote) = state.came.unwrap_or((state.local, state.remote));
+        let local = self.ike_side(local);
+        let no = |why: Option<String>| {
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            let peer = shown(peer);
+            Error::Refused(format!("no suitable connection for peer '{peer}'{why}"))
+        };
+        if !identified.by_signature() {
+            // The secret of a group proves nobody for whom there is a connection of its own.
+            let mut own = self.conns.named(local, remote, peer).peekable();
+            if own.peek().is_some() && !own.any(acceptable) {
+                return Err(no(unfit.take()));
+            }
+            unfit.take();
+        }
+        let found = self
+            .conns
+            .refine(conn.id(), local, remote, peer, acceptable);
+        let found = found.map(|found| (found.id(), found.kind));
+        found.ok_or_else(|| no(unfit.take()))
     }
 
     /// A state goes over to another connection.
@@ -430,10 +478,9 @@ impl Engine {
         };
         state.exchange = Exchange::Isakmp(Arc::clone(&established.sa));
         // Of the keys that the peer might have, the one that it has.
-        let proved = established
-            .peer_key
-            .and_then(|n| state.peer_keys.get(n).cloned());
-        state.peer_keys = proved.into_iter().collect();
+        let keys = core::mem::take(&mut state.peer_keys);
+        let key = established.peer_key.and_then(|n| keys.into_iter().nth(n));
+        state.proof = Proof::of(&established.sa, key, state.secret.take()).map(Arc::new);
         state.life_seconds = established.sa.agreed().life_seconds();
         let name = if state.name.initiator() {
             Name::MainI4
@@ -441,6 +488,17 @@ impl Engine {
             Name::MainR3
         };
         let (conn, peer) = (state.conn, state.remote.ip());
+        let weak = state.proof.as_ref().and_then(|proof| {
+            let key = &proof.key()?.key;
+            Some(format!(
+                "the peer's RSA key {}: {}",
+                key.key_id(),
+                key.warning()?
+            ))
+        });
+        if let Some(text) = weak {
+            self.log(self.about(id), text);
+        }
         self.met_meanwhile(peer);
         self.advance(now, id, name, established.message);
         self.schedule_replacement(now, id);

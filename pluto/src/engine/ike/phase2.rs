@@ -1,5 +1,6 @@
 //! Quick Mode, carried on step by step.
 
+use core::cell::RefCell;
 use std::sync::Arc;
 
 use ike::proposal::Spis;
@@ -9,6 +10,7 @@ use ike::wire::Protocol;
 use ipsec_types::Subnet;
 use whack::Rc;
 
+use super::authority::Unfit;
 use super::policy::ipsec_policy;
 use super::refusal::pause_after;
 use super::table::{Due, Exchange, Name, Pending, State};
@@ -21,7 +23,23 @@ impl Engine {
     /// Starts Quick Mode over the ISAKMP SA of `under`.
     pub(super) fn quick_initiate(&mut self, now: Time, under: StateId, quick: Pending) {
         let client = quick.client;
-        if let Err(text) = self.try_quick_initiate(now, under, &quick) {
+        let conn = self.conns.get(quick.conn);
+        let fits = conn.map_or(Ok(()), |conn| self.state_serves(under, conn));
+        let base = self.ike.states.get(under).map(|state| state.conn);
+        if let Err(Some(why)) = &fits
+            && base != Some(quick.conn)
+        {
+            // It was expected to serve, and does not: an ISAKMP SA of its own is needed.
+            let text = self.does_not_serve(under, quick.conn, why);
+            self.log(self.about(under), text);
+            self.initiate(now, quick.conn, client, quick.tries, quick.replaces);
+            return;
+        }
+        let begun = match fits {
+            Err(Some(why)) => Err(self.does_not_serve(under, quick.conn, &why)),
+            _ => self.try_quick_initiate(now, under, &quick),
+        };
+        if let Err(text) = begun {
             let about = crate::engine::About::conn(quick.conn).watched_by(client);
             self.loglog(about, Rc::LogSerious, text);
             self.negotiation_failed(now, quick.conn);
@@ -125,45 +143,59 @@ impl Engine {
             .get(under)
             .ok_or_else(|| refused("ISAKMP SA is gone".to_owned()))?;
         let (local, remote, base) = (phase1.local, phase1.remote, phase1.conn);
-        let nat = phase1.nat;
+        let (nat, proof) = (phase1.nat, phase1.proof.clone());
+        let proof = proof.ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
         // In transport mode it is for the two hosts, by whatever addresses they know themselves (RFC 3947 section 5.2).
         let hosts = nat.used().is_some() && offer.transport();
         let clients = clients_of(offer.clients(), local.ip(), remote.ip(), hosts);
         let clients = clients
             .ok_or_else(|| refused("client IDs are ranges that are no subnets".to_owned()))?;
+        let unfit = RefCell::new(None);
+        let fits = |conn: &Connection| {
+            let fits = self.serves(&proof, conn);
+            if let Err(why) = &fits {
+                let mut unfit = unfit.borrow_mut();
+                let better = unfit
+                    .as_ref()
+                    .is_none_or(|(_, so_far): &(_, Unfit)| so_far.is_of_others());
+                if better {
+                    *unfit = Some((conn.id(), why.clone()));
+                }
+            }
+            conn.oriented() && !conn.policy.opportunistic && fits.is_ok()
+        };
         let found = self
             .conns
-            .for_clients(base, &clients)
-            .filter(|conn| conn.oriented() && !conn.policy.opportunistic);
+            .for_clients(base, &clients, fits)
+            .map(Connection::id);
         if let Some(found) = found {
-            if !self.conns.get(base).is_some_and(|base| base.policy.psk)
-                && !self.key_will_do(phase1, found)
-            {
-                return Err(refused(format!(
-                    "the key of the peer will do for {}, not for {}",
-                    self.conns
-                        .get(base)
-                        .map_or_else(String::new, Connection::tag),
-                    found.tag()
-                )));
-            }
-            let id = found.id();
-            return self.answer_offer(now, under, offer, bytes, id, &clients);
+            return self.answer_offer(now, under, offer, bytes, found, &clients);
+        }
+        let unfit = unfit.take();
+        if let Some((conn, why)) = unfit.as_ref().filter(|(_, why)| !why.is_of_others()) {
+            return Err(refused(self.does_not_serve(under, *conn, why)));
         }
         let claimant = self
             .claimant(under)
             .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
         match self.vet(claimant.clone(), &clients).map_err(refused)? {
             Vetted::NotOurs => Err(refused(format!(
-                "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}",
+                "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}{}",
                 clients.ours,
                 local.ip(),
                 remote.ip(),
-                clients.theirs
+                clients.theirs,
+                unfit.map_or_else(String::new, |(conn, why)| {
+                    let tag = self
+                        .conns
+                        .get(conn)
+                        .map_or_else(String::new, Connection::tag);
+                    format!(" ({tag} {why})")
+                })
             ))),
             Vetted::Yes(template) => {
                 let conn = self.vetted_instance(now, &claimant, template, &clients);
-                let conn = conn.ok_or_else(|| refused("no connection".to_owned()))?;
+                let conn = conn.map_err(refused)?;
                 self.answer_opportunistic(now, under, offer, bytes, conn, &clients)
             }
             Vetted::Ask(vetting) => {
@@ -171,6 +203,15 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// For the log: an ISAKMP SA may not serve a connection.
+    fn does_not_serve(&self, under: StateId, conn: ConnId, why: &Unfit) -> String {
+        let tag = self
+            .conns
+            .get(conn)
+            .map_or_else(String::new, Connection::tag);
+        format!("ISAKMP SA {under} does not serve {tag}: {tag} {why}")
     }
 
     /// Answers for an instance, which goes again if there is nothing to agree on.
@@ -203,8 +244,8 @@ impl Engine {
         let under = claimant.under;
         let offered = offer.spis();
         let answered = match self.vetted_instance(now, claimant, template, clients) {
-            None => Err(Error::Refused("the connection went away".to_owned())),
-            Some(conn) => self.answer_opportunistic(now, under, offer, bytes, conn, clients),
+            Err(text) => Err(Error::Refused(text)),
+            Ok(conn) => self.answer_opportunistic(now, under, offer, bytes, conn, clients),
         };
         if let Err(error) = answered {
             self.loglog(self.about(under), Rc::LogSerious, error.to_string());
@@ -252,6 +293,11 @@ impl Engine {
             .conns
             .get(conn_id)
             .ok_or_else(|| refused("no connection".to_owned()))?;
+        match self.state_serves(under, conn) {
+            Ok(()) => {}
+            Err(Some(why)) => return Err(refused(self.does_not_serve(under, conn_id, &why))),
+            Err(None) => return Err(refused("no ISAKMP SA".to_owned())),
+        }
         let kind = conn.kind;
         let policy = ipsec_policy(conn, sa.agreed().group, self.kernel_abilities(), &nat)
             .map_err(refused)?;

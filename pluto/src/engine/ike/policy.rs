@@ -11,6 +11,7 @@ use rsa::RsaPrivateKey;
 
 use whack::Fragmentation;
 
+use crate::engine::connection::Kind;
 use crate::engine::kernel::Abilities;
 use crate::engine::{Connection, Engine, KnownId};
 
@@ -116,13 +117,23 @@ impl Engine {
             .unwrap_or_else(any)
     }
 
-    /// The secret shared with the peer of a connection. Of a road warrior only the address is known.
+    /// The secret shared with the peer of a connection, as far as the peer is known.
     pub(super) fn preshared_secret(&self, conn: &Connection) -> Option<Arc<Secret>> {
+        self.secret_for(conn, &self.peer_known_id(conn))
+    }
+
+    /// The secret that a connection wants of a peer with this identity. Of a road warrior any will do that `%any` stands for.
+    pub(super) fn secret_for(&self, conn: &Connection, peer: &KnownId) -> Option<Arc<Secret>> {
         let me = self.my_known_id(conn)?;
-        let road_warrior = conn.template.is_some() || conn.that.host.is_none();
+        let road_warrior =
+            matches!(conn.kind, Kind::Template | Kind::Instance) || conn.that.host.is_none();
+        let anyone = match conn.this.host {
+            Some(host) if host.is_ipv6() => KnownId::any6(),
+            _ => KnownId::any4(),
+        };
         let found = self
             .secrets
-            .psk(&me, &self.peer_known_id(conn), road_warrior)?;
+            .psk(&me, peer, road_warrior.then_some(&anyone))?;
         Some(Arc::new(Secret::new(found.secret.as_bytes().to_vec())))
     }
 

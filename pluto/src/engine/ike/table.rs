@@ -9,8 +9,8 @@ use ike::crypto::{AuthAlg, Group};
 use ike::proposal::EspSuite;
 use ike::v1::{IsakmpSa, Nat, Seen, main_mode, quick, vendor};
 use ike::wire::{Cookie, NotifyType, Protocol};
-use ipsec_keys::PublicKey;
 
+use super::authority::{Fingerprint, KnownKey, Proof};
 use super::dpd::Liveness;
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::event::ClientId;
@@ -179,10 +179,12 @@ pub(super) struct State {
     pub(super) hinted: Option<Time>,
     /// Phase 1: cookies. Zero for what is not known yet.
     pub(super) cookies: (Cookie, Cookie),
-    /// Phase 1: the keys that the peer may have, then the one that it has.
-    pub(super) peer_keys: Vec<PublicKey>,
-    /// Phase 1: whether these are configured, or DNSSEC has proved them.
-    pub(super) secure: bool,
+    /// Phase 1: the keys that the peer may have, while it is not known which it has.
+    pub(super) peer_keys: Vec<KnownKey>,
+    /// Phase 1: the secret that is used, if one is.
+    pub(super) secret: Option<Fingerprint>,
+    /// Phase 1: on what the ISAKMP SA stands, once it stands.
+    pub(super) proof: Option<Arc<Proof>>,
     /// Phase 1: Quick Modes that wait.
     pub(super) pending: Vec<Pending>,
     /// Phase 1: message ids that have been used.
@@ -461,7 +463,8 @@ impl State {
             hinted: None,
             cookies: (Cookie::ZERO, Cookie::ZERO),
             peer_keys: Vec::new(),
-            secure: false,
+            secret: None,
+            proof: None,
             pending: Vec::new(),
             message_ids: HashSet::new(),
             under: None,

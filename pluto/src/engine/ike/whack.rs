@@ -106,21 +106,17 @@ impl Engine {
         }
     }
 
-    /// The newest ISAKMP SA that will do for a connection: same gateways and identities. One being negotiated will only
+    /// The newest ISAKMP SA between the same gateways that may serve a connection. One being negotiated may only
     /// where we are the initiator, since then its identities are known.
     pub(super) fn phase1_for(&self, conn: ConnId, established: bool) -> Option<StateId> {
         let conn = self.conns.get(conn)?;
         let peer = conn.that.host?;
-        // By opportunism a peer is known by its key.
-        let by_key = self.pinned(conn.id()).is_some();
-        let fits = |state: &State, other: &Connection| {
-            other.this.host == conn.this.host
-                && other.that.host_port == conn.that.host_port
-                && other.this.id.same(&conn.this.id)
-                && (by_key || other.that.id.same(&conn.that.id))
+        let fits = |state: &State, base: &Connection| {
+            base.this.host == conn.this.host
+                && base.that.host_port == conn.that.host_port
                 && match state.isakmp() {
-                    Some(_) => !conn.policy.rsasig || self.key_will_do(state, conn),
-                    None => self.pinned(other.id()) == self.pinned(conn.id()),
+                    Some(_) => self.state_serves(state.id, conn).is_ok(),
+                    None => self.will_serve(base, conn),
                 }
         };
         let usable = |state: &&State| {
@@ -174,6 +170,10 @@ impl Engine {
             self.conns
                 .get(*id)
                 .is_some_and(|conn| conn.kind != Kind::GoingAway)
+        };
+        let alive = |id: &ConnId| {
+            let serves = |conn| !matches!(self.state_serves(state.id, conn), Err(Some(_)));
+            alive(id) && self.conns.get(*id).is_some_and(serves)
         };
         let waiting = state.pending.iter().map(|pending| pending.conn);
         let users = self.ike.states.phase2_with(state.remote.ip());

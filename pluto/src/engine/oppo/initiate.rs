@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use ipsec_dns::Query;
+use ipsec_dns::{Query, Security};
 use ipsec_types::{MagicSpi, Subnet};
 use whack::{DebugClass, Rc};
 
@@ -16,6 +16,7 @@ use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, IKE_PORT, Kind, Routing, StateId};
 use crate::engine::event::ClientId;
+use crate::engine::ike::authority::{KnownKey, Origin};
 use crate::engine::room::take;
 use crate::engine::route::{Flow, Op};
 use crate::engine::{About, Engine, Time};
@@ -257,6 +258,14 @@ impl Engine {
             return;
         };
         let (template, keys) = (attempt.template, candidate.keys.clone());
+        // With dnssec=yes nothing else is believed, and without it nobody has looked.
+        let origin = Origin::Delegation(if self.wants_dnssec(pair) {
+            Security::Secure
+        } else {
+            Security::Insecure
+        });
+        let pins = keys.into_iter().map(|key| KnownKey { key, origin });
+        let pins = pins.collect();
         let (held, flow) = (attempt.held, attempt.flow);
         let (ours, theirs) = (Subnet::host(pair.0), Subnet::host(pair.1));
         if self.conns.opportunistic_between(ours, theirs).is_some() {
@@ -275,7 +284,7 @@ impl Engine {
             let why = format!("no suitable connection for opportunism with {place} as peer");
             return self.attempt_failed_for(now, pair, &why, failure::after_records());
         };
-        self.oppo.pins.insert(conn, keys);
+        self.oppo.pins.insert(conn, pins);
         let mut watcher = None;
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.conn = Some(conn);

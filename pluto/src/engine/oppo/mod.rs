@@ -22,6 +22,7 @@ use ipsec_dns::{Gateway, Name};
 use ipsec_keys::{Id as KnownId, PublicKey};
 
 use super::connection::{ConnId, StateId};
+use super::ike::authority::KnownKey;
 use super::{Connection, Engine, Time};
 
 pub(crate) use groups::Groups;
@@ -49,7 +50,7 @@ pub(crate) struct Oppo {
     lookups: lookup::Lookups,
     attempts: HashMap<Pair, initiate::Attempt>,
     /// Which keys the peer of an instance may have, as DNS said.
-    pins: HashMap<ConnId, Vec<PublicKey>>,
+    pins: HashMap<ConnId, Vec<KnownKey>>,
     /// Gateways with which a negotiation has failed, until when.
     failed: failure::Failed,
     vettings: respond::Vettings,
@@ -97,7 +98,7 @@ impl Engine {
     }
 
     /// Keys that the peer of an instance may have; none for other connections.
-    pub(super) fn pinned(&self, conn: ConnId) -> Option<&[PublicKey]> {
+    pub(super) fn pinned(&self, conn: ConnId) -> Option<&[KnownKey]> {
         self.oppo.pins.get(&conn).map(Vec::as_slice)
     }
 

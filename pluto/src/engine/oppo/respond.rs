@@ -2,10 +2,10 @@
 //! speaks for its client and we for ours. Until then its first message of Quick Mode waits here.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ike::v1::quick::Offer;
-use ipsec_dns::{Gateway, Query};
-use ipsec_keys::PublicKey;
+use ipsec_dns::{Gateway, Query, Security};
 use ipsec_types::Subnet;
 use whack::Rc;
 
@@ -14,6 +14,7 @@ use super::gateway_of;
 use super::lookup::{Asker, Found, believed};
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
 use crate::engine::event::ClientId;
+use crate::engine::ike::authority::{KnownKey, Origin, Proof};
 use crate::engine::{About, Engine, Id, Time};
 
 /// First messages of Quick Mode that wait for DNS at most.
@@ -30,10 +31,8 @@ pub(crate) struct Claimant {
     pub(crate) remote: core::net::SocketAddr,
     /// Our end of it.
     pub(crate) local: core::net::SocketAddr,
-    /// The key that it has proved to have.
-    pub(crate) key: Option<PublicKey>,
-    /// Whether that key is configured, or DNSSEC has proved it.
-    pub(crate) secure: bool,
+    /// What it has proved.
+    pub(crate) proof: Arc<Proof>,
 }
 
 /// What is to be done about a Quick Mode.
@@ -71,16 +70,16 @@ impl Engine {
         let Some(template) = self.conns.opportunistic_for(claimant.local, clients) else {
             return Ok(Vetted::NotOurs);
         };
-        let Some(key) = &claimant.key else {
+        let Some(key) = claimant.proof.key().map(|known| &known.key) else {
             return Ok(Vetted::NotOurs);
         };
         let host = |net: &Subnet| *net == Subnet::host(net.addr());
         if !host(&clients.ours) || !host(&clients.theirs) {
             return Err("an opportunistic tunnel is for two single addresses".to_owned());
         }
-        if template.policy.dnssec && !claimant.secure {
+        if let Err(why) = self.serves(&claimant.proof, template) {
             return Err(format!(
-                "the peer's key came from DNS without a signature, and {} wants one (dnssec=yes)",
+                "the ISAKMP SA does not serve {0}: {0} {why}",
                 template.tag()
             ));
         }
@@ -94,7 +93,9 @@ impl Engine {
             self.conns
                 .get(id)
                 .is_some_and(|conn| conn.that.host == Some(claimant.remote.ip()))
-                && self.pinned(id).is_some_and(|pins| pins.contains(key))
+                && self
+                    .pinned(id)
+                    .is_some_and(|pins| pins.iter().any(|pin| pin.key == *key))
         });
         let theirs = pinned || claimant.remote.ip() == clients.theirs.addr();
         if ours && theirs {
@@ -209,9 +210,9 @@ impl Engine {
         let peer = peer.and_then(|id| self.resolve_id(&id));
         let gateway = peer.as_ref().and_then(gateway_of);
         let gateway = gateway.ok_or("the peer's identity can't be in DNS")?;
-        let key = vetting.claimant.key.as_ref().ok_or("the peer has no key")?;
+        let key = vetting.claimant.proof.key().ok_or("the peer has no key")?;
         // A record without a key will do: the key was looked up with the gateway's identity.
-        named(vetting.clients.theirs.addr(), answer, &gateway, key)?;
+        named(vetting.clients.theirs.addr(), answer, &gateway, &key.key)?;
         Ok(None)
     }
 
@@ -241,15 +242,10 @@ impl Engine {
         match found {
             Err(error) => self.loglog(about, Rc::NoKey, format!("no public key for {id}: {error}")),
             Ok(answer) => {
-                let keys = self.public_keys.entry(id.normal()).or_default();
-                if !add {
-                    keys.clear();
-                }
-                for key in &answer.keys {
-                    if !keys.contains(key) {
-                        keys.push(key.clone());
-                    }
-                }
+                let origin = Origin::OnLoad(answer.security);
+                let new = answer.keys.iter().cloned();
+                let new = new.map(|key| KnownKey { key, origin }).collect();
+                self.keys_known(about, id, add, new);
             }
         }
         if let Some(client) = client {
@@ -314,18 +310,24 @@ impl Engine {
         claimant: &Claimant,
         template: ConnId,
         clients: &Clients,
-    ) -> Option<ConnId> {
-        let peer_id = self.conns.get(claimant.base)?.that.id.clone();
+    ) -> Result<ConnId, String> {
+        let gone = || "the connection went away".to_owned();
+        let base = self.conns.get(claimant.base).ok_or_else(gone)?;
+        let peer_id = base.that.id.clone();
         if let Some(known) = self
             .conns
             .opportunistic_between(clients.ours, clients.theirs)
         {
-            let same = self
-                .conns
-                .get(known)
-                .is_some_and(|conn| conn.that.host == Some(claimant.remote.ip()));
-            if same {
-                return Some(known);
+            let known_conn = self.conns.get(known).ok_or_else(gone)?;
+            if known_conn.that.host == Some(claimant.remote.ip()) {
+                // What DNS has pinned to other keys is not handed over.
+                return match self.serves(&claimant.proof, known_conn) {
+                    Ok(()) => Ok(known),
+                    Err(why) => Err(format!(
+                        "the ISAKMP SA does not serve {0}: {0} {why}",
+                        known_conn.tag()
+                    )),
+                };
             }
             self.release_connection(now, known);
         }
@@ -335,15 +337,22 @@ impl Engine {
             Some(&peer_id),
             clients.ours,
             clients.theirs,
-        )?;
-        if let Some(key) = &claimant.key {
-            self.oppo.pins.insert(made, vec![key.clone()]);
+        );
+        let made = made.ok_or_else(gone)?;
+        if let Some(known) = claimant.proof.key() {
+            let origin = Origin::Delegation(if known.origin.trusted() {
+                Security::Secure
+            } else {
+                Security::Insecure
+            });
+            let key = known.key.clone();
+            self.oppo.pins.insert(made, vec![KnownKey { key, origin }]);
         }
         debug_assert!(
             self.conns
                 .get(made)
                 .is_some_and(|conn| conn.kind == Kind::Instance)
         );
-        Some(made)
+        Ok(made)
     }
 }

@@ -323,6 +323,7 @@ impl Engine {
                         && port.is_some_and(|port| port != other.that.host_port);
                     matches!(other.kind, Kind::Permanent | Kind::Instance)
                         && (other.that.host != host || moved)
+                        && self.ike_serves(state, other)
                 })
             })
             .collect();

@@ -254,12 +254,24 @@ fn public_keys_are_listed_and_bad_ones_named() {
         "{:?}",
         east.said
     );
-    let mut blob = vec![3, 1, 0, 1];
-    blob.extend(vec![0xff; 64]);
-    let text: String = blob.iter().map(|octet| format!("{octet:02x}")).collect();
-    assert_eq!(
-        east.status_of(key(&format!("0x{text}"))),
-        0,
+    let of = |octets: usize| {
+        let mut blob = vec![3, 1, 0, 1];
+        blob.extend(vec![0xff; octets]);
+        let text: String = blob.iter().map(|octet| format!("{octet:02x}")).collect();
+        key(&format!("0x{text}"))
+    };
+    assert_eq!(east.status_of(of(127)), 3);
+    assert!(
+        east.said[0].contains("1016 bits: it must have 1024 to 8192"),
+        "{:?}",
+        east.said
+    );
+    assert_eq!(east.status_of(of(256)), 0, "{:?}", east.said);
+    assert_eq!(east.said, [""; 0]);
+    assert_eq!(east.status_of(of(128)), 0, "{:?}", east.said);
+    assert!(
+        east.said[0].starts_with("000 RSA key AwEAAf")
+            && east.said[0].contains("of @west: it has 1024 bits, which is weak"),
         "{:?}",
         east.said
     );
@@ -270,7 +282,7 @@ fn public_keys_are_listed_and_bad_ones_named() {
     assert!(
         east.said
             .iter()
-            .any(|line| line.starts_with("000 @west, 512 RSA Key AwEAAf")),
+            .any(|line| line.starts_with("000 @west, 1024 RSA Key AwEAAf")),
         "{:?}",
         east.said
     );

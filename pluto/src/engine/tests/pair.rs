@@ -28,7 +28,7 @@ impl Pair {
     }
 
     /// Without any connection.
-    pub(super) fn bare() -> Self {
+    pub(in crate::engine) fn bare() -> Self {
         Self {
             east: Gateway::at("192.1.2.23"),
             west: Gateway::at("192.1.2.45"),

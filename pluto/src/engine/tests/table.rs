@@ -96,7 +96,7 @@ fn quick_mode_clients_choose_the_connection() {
     let one = table.configured("one").unwrap().id();
     let found = |theirs: &str| {
         table
-            .for_clients(one, &clients("10.0.2.0/24", theirs))
+            .for_clients(one, &clients("10.0.2.0/24", theirs), |_| true)
             .map(|conn| conn.name.clone())
     };
     assert_eq!(found("10.0.1.0/24").as_deref(), Some("one"));
@@ -136,7 +136,7 @@ fn a_road_warrior_is_its_own_client() {
         .unwrap();
     let found = |theirs: &str| {
         table
-            .for_clients(phase1, &clients("10.0.2.0/24", theirs))
+            .for_clients(phase1, &clients("10.0.2.0/24", theirs), |_| true)
             .map(|conn| conn.id())
     };
     assert_eq!(found("192.0.2.9/32"), Some(phase1));

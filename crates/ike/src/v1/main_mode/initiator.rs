@@ -425,6 +425,10 @@ pub(super) struct Mr3 {
 }
 
 impl Mr3 {
+    pub(super) fn agreed(&self) -> &IkeTransform {
+        self.before.chosen()
+    }
+
     pub(super) fn peer(&self) -> &Identity {
         &self.claim.identity
     }

@@ -22,7 +22,7 @@ use super::isakmp::IsakmpSa;
 use super::job::{Job, JobResult};
 use super::nat::{Nat, NatOffer};
 use crate::crypto::Secret;
-use crate::proposal::IkePolicy;
+use crate::proposal::{IkePolicy, IkeTransform};
 use crate::wire::Cookie;
 
 pub use half_open::{CookieSecret, HalfOpen};
@@ -261,6 +261,14 @@ impl Identified {
         match &self.0 {
             Naming::Responder(state) => state.peer(),
             Naming::Initiator(state) => state.peer(),
+        }
+    }
+
+    /// Cipher, hash, group and method that were agreed on.
+    pub fn agreed(&self) -> &IkeTransform {
+        match &self.0 {
+            Naming::Responder(state) => state.agreed(),
+            Naming::Initiator(state) => state.agreed(),
         }
     }
 

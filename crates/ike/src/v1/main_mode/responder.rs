@@ -136,6 +136,10 @@ pub(super) struct Mi3 {
 }
 
 impl Mi3 {
+    pub(super) fn agreed(&self) -> &IkeTransform {
+        self.before.chosen()
+    }
+
     pub(super) fn peer(&self) -> &Identity {
         &self.claim.identity
     }

@@ -71,7 +71,8 @@ fn to_anyone(name: &str, host: &str, client: Option<&str>) -> whack::Connection 
 fn own_key(gateway: &mut Gateway, key: &PrivateKey) {
     let text = secret_entry(&[], key, "host", "today").to_string();
     let (secrets, problems) = ipsec_keys::Secrets::parse("secrets", &text);
-    assert!(problems.is_empty(), "{problems:?}");
+    // Short keys are quickly made, and warned of.
+    assert!(problems.iter().all(|p| p.warning), "{problems:?}");
     gateway.give(Event::Secrets {
         secrets: Box::new(secrets),
         problems: Vec::new(),
