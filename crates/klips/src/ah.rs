@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq;
 
 use crate::esp::{accept_replay, check_replay, sequence_at};
 use crate::home::{Home, MAX_MAC, Mac};
+use crate::numbers::Numbers;
 use crate::packet::ip::{patch, protocol, set};
 use crate::packet::{IpHeader, Packet};
 use crate::sadb::{Auth, Sa, SaErrors, Transform};
@@ -38,12 +39,13 @@ pub(crate) fn seal<H: Home>(
     sa: &Sa<H>,
     header: &IpHeader,
     packet: &mut Packet<'_>,
+    numbers: &mut Numbers<'_, H>,
 ) -> Result<(), DropReason> {
     let auth = auth(sa)?;
     if header.fragment {
         return Err(DropReason::Fragment);
     }
-    let sequence = sa.next_sequence().ok_or(DropReason::SequenceWrapped)?;
+    let sequence = numbers.next(sa).ok_or(DropReason::SequenceWrapped)?;
     let at = header.payload;
     let ah = length(auth.row.icv, header.is_v4());
     packet.insert(at, ah).map_err(|_| DropReason::NoRoom)?;

@@ -5,6 +5,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::home::{Aead, Cipher, CryptoError, Home, Lock, MAX_MAC, Mac, NONCE};
+use crate::numbers::Numbers;
 use crate::packet::ip::{patch, protocol, set};
 use crate::packet::{IpHeader, Packet};
 use crate::sadb::{Auth, Crypt, Keyed, Sa, SaErrors, Salt, Transform};
@@ -46,13 +47,14 @@ pub(crate) fn seal<H: Home>(
     sa: &Sa<H>,
     header: &IpHeader,
     packet: &mut Packet<'_>,
+    numbers: &mut Numbers<'_, H>,
 ) -> Result<(), DropReason> {
     let (crypt, auth) = parts(sa)?;
     let layout = Layout::of(crypt, auth);
     if header.fragment {
         return Err(DropReason::Fragment);
     }
-    let sequence = sa.next_sequence().ok_or(DropReason::SequenceWrapped)?;
+    let sequence = numbers.next(sa).ok_or(DropReason::SequenceWrapped)?;
     let at = header.payload;
     let plain = packet.len() - at;
     let padding = padded(plain + 2, layout.block) - (plain + 2);

@@ -8,6 +8,7 @@ use crate::device::DeviceId;
 use crate::eroute::{AddError, Eroute, Held};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
+use crate::numbers::Numbers;
 use crate::packet::{IpHeader, Packet};
 use crate::verdict::{DropReason, Outbound};
 use crate::{notify, outbound};
@@ -37,7 +38,7 @@ pub(crate) fn trap<H: Home>(
         .filter(|(_, magic)| matches!(magic, MagicSpi::Trap | MagicSpi::TrapSubnet));
     // Another thread was faster: there is a hold already, or something better.
     let Some((whole, magic)) = trapped else {
-        return outbound::outbound(klips, cx, id, packet);
+        return outbound::outbound(klips, cx, id, packet, &mut Numbers::none());
     };
     packet.truncate(header.total);
     klips.traps.met.fetch_add(1, Ordering::Relaxed);

@@ -9,11 +9,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Name, Physical};
 use crate::eroute::Eroutes;
 use crate::home::{Context, Home, NoMemory, Vector};
+use crate::numbers::{Numbers, Plan};
 use crate::packet::Packet;
 use crate::pfkey_seam::Socket;
 use crate::sadb::Sadb;
 use crate::verdict::{Inbound, Outbound};
-use crate::{hold, inbound, outbound, path_mtu, proc, request, tick};
+use crate::{hold, inbound, numbers, outbound, path_mtu, proc, request, tick};
 
 /// The texts of `/proc/net/ipsec_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +175,24 @@ impl<H: Home> Klips<H> {
         device: DeviceId,
         packet: &mut Packet<'_>,
     ) -> Outbound {
-        outbound::outbound(self, cx, device, packet)
+        outbound::outbound(self, cx, device, packet, &mut Numbers::none())
+    }
+
+    /// By which SAs `packet`, the untransformed one that [`Self::outbound`] takes, and others of its addresses, protocol and ports
+    /// will be numbered. Looks only; changes and counts nothing.
+    pub fn plan(&self, device: DeviceId, packet: &[u8]) -> Plan<'_, H> {
+        numbers::plan(self, device, packet)
+    }
+
+    /// As [`Self::outbound`], with sequence numbers that were set aside. An SA of which there are none left is asked.
+    pub fn outbound_numbered(
+        &self,
+        cx: &mut Context<'_, H>,
+        device: DeviceId,
+        packet: &mut Packet<'_>,
+        numbers: &mut Numbers<'_, H>,
+    ) -> Outbound {
+        outbound::outbound(self, cx, device, packet, numbers)
     }
 
     /// Finishes what [`Self::outbound`] answered [`Outbound::Trap`] to: asks the key manager (ACQUIRE) and keeps the packet

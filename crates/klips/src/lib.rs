@@ -11,6 +11,7 @@
 //! | what came | call | needs |
 //! |---|---|---|
 //! | a packet routed to ipsecN | [`Klips::outbound`], then do what [`Outbound`] says | read |
+//! | … by several threads that must not mix up an SA's packets | [`Klips::plan`], [`Klips::outbound_numbered`]; see [`numbers`] | read |
 //! | … and the verdict was [`Outbound::Trap`] | [`Klips::trap`] with the same packet | write |
 //! | … and the verdict was [`Outbound::Room`] | the same again, with more room around the packet | read |
 //! | protocol 50, 51, 108, or 4/41 from a physical device, and ESP in UDP whole | [`Klips::inbound`], then [`Inbound`] | read |
@@ -44,6 +45,7 @@ pub mod fuzz;
 pub mod home;
 pub mod ident;
 pub mod lifetime;
+pub mod numbers;
 pub mod packet;
 pub mod pfkey_seam;
 pub mod replay;
@@ -72,6 +74,7 @@ pub use hold::{HOLD_IDLE, MAX_HOLDS};
 pub use home::{Aead, Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
 pub use klips::{DEBUG_NAMES, Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
 pub use natt::Encap;
+pub use numbers::{Numbers, Plan};
 pub use packet::Packet;
 pub use pfkey_seam::{Audience, Socket};
 pub use proc::VERSION;

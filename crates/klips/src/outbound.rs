@@ -10,6 +10,7 @@ use crate::device::{Device, DeviceId, Physical, Stats};
 use crate::eroute::{Eroute, Held};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
+use crate::numbers::Numbers;
 use crate::packet::icmp::{self, Problem};
 use crate::packet::ip::{protocol, rechecksum_v4};
 use crate::packet::{FRAGMENT_HEADER, IpHeader, MAX_TRANSFORMS, Packet};
@@ -20,7 +21,7 @@ use crate::{ah, esp, ipcomp, ipip, natt, notify, path_mtu};
 /// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
 const IKE_PORTS: [u16; 2] = [500, 4500];
 /// How often the outer packet of one group may meet the eroute of another.
-const MAX_NESTING: usize = 3;
+pub(crate) const MAX_NESTING: usize = 3;
 /// Nothing smaller is told to a sender: IPv6's least MTU, and less than any IPv4 stack sends TCP with.
 const LEAST_MTU_V6: usize = path_mtu::LEAST_V6 as usize;
 const LEAST_MTU_V4: usize = 68;
@@ -31,9 +32,10 @@ pub(crate) fn outbound<H: Home>(
     cx: &mut Context<'_, H>,
     id: DeviceId,
     packet: &mut Packet<'_>,
+    numbers: &mut Numbers<'_, H>,
 ) -> Outbound {
     let device = klips.device(id);
-    let verdict = decide(klips, cx, id, packet).unwrap_or_else(Outbound::Drop);
+    let verdict = decide(klips, cx, id, packet, numbers).unwrap_or_else(Outbound::Drop);
     count(device, &verdict, packet.len());
     verdict
 }
@@ -65,6 +67,7 @@ fn decide<H: Home>(
     cx: &mut Context<'_, H>,
     id: DeviceId,
     packet: &mut Packet<'_>,
+    numbers: &mut Numbers<'_, H>,
 ) -> Result<Outbound, DropReason> {
     let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
     let unless_local = |reason| match is_link_local(header.dst) {
@@ -89,7 +92,7 @@ fn decide<H: Home>(
     let eroute = found.ok_or_else(|| unless_local(DropReason::NoEroute))?;
     let shunt = eroute.target.as_magic();
     let verdict = match shunt {
-        None => protect(klips, cx, physical, &eroute.target, header, packet),
+        None => protect(klips, cx, physical, &eroute.target, header, packet, numbers),
         Some(MagicSpi::Pass) => Ok(pass),
         Some(MagicSpi::Drop) => Err(DropReason::Shunt),
         Some(MagicSpi::Reject) => reject(klips, &header, packet),
@@ -113,7 +116,11 @@ fn is_link_local(address: IpAddr) -> bool {
 
 /// IKE's own packets go round KLIPS: from one of our addresses and an IKE port, unless an eroute sends them through
 /// an SA to someone else than their destination.
-fn is_ike(physical: &Physical, shown: &ipsec_types::Packet, target: Option<&SaId>) -> bool {
+pub(crate) fn is_ike(
+    physical: &Physical,
+    shown: &ipsec_types::Packet,
+    target: Option<&SaId>,
+) -> bool {
     let to_its_peer = target.is_none_or(|t| t.as_magic().is_some() || t.dst == shown.dst);
     shown.proto == protocol::UDP
         && IKE_PORTS.contains(&shown.sport)
@@ -165,6 +172,7 @@ fn protect<H: Home>(
     first: &SaId,
     mut header: IpHeader,
     packet: &mut Packet<'_>,
+    numbers: &mut Numbers<'_, H>,
 ) -> Result<Outbound, DropReason> {
     let mut target = *first;
     let mut mtu = physical.mtu;
@@ -184,14 +192,10 @@ fn protect<H: Home>(
             return Ok(verdict);
         }
         for sa in group(&klips.sadb, sa) {
-            apply(klips, cx, sa, packet, whole)?;
+            apply(klips, cx, sa, packet, whole, numbers)?;
         }
         header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
-        let outer = klips.eroutes.lookup(&header.selector(packet.bytes()));
-        match outer
-            .map(|e| e.target)
-            .filter(|t| t.as_magic().is_none() && t.dst != target.dst)
-        {
+        match next_target(klips, &header.selector(packet.bytes()), &target) {
             Some(next) => {
                 // This host would be told what it has to tell others.
                 if header.is_v4() && header.dont_fragment {
@@ -211,8 +215,21 @@ fn protect<H: Home>(
     Err(DropReason::TooDeep)
 }
 
+/// The group that the outer packet of `target`'s group goes through next, if an eroute says so.
+pub(crate) fn next_target<H: Home>(
+    klips: &Klips<H>,
+    outer: &ipsec_types::Packet,
+    target: &SaId,
+) -> Option<SaId> {
+    let found = klips.eroutes.lookup(outer).map(|e| e.target);
+    found.filter(|t| t.as_magic().is_none() && t.dst != target.dst)
+}
+
 /// The SAs of a group, from the one next to the inner packet.
-fn group<'a, H: Home>(sadb: &'a Sadb<H>, first: &'a Sa<H>) -> impl Iterator<Item = &'a Sa<H>> {
+pub(crate) fn group<'a, H: Home>(
+    sadb: &'a Sadb<H>,
+    first: &'a Sa<H>,
+) -> impl Iterator<Item = &'a Sa<H>> {
     core::iter::successors(Some(first), |sa| sadb.outward(sa)).take(MAX_TRANSFORMS)
 }
 
@@ -350,17 +367,20 @@ fn apply<H: Home>(
     sa: &Sa<H>,
     packet: &mut Packet<'_>,
     whole: bool,
+    numbers: &mut Numbers<'_, H>,
 ) -> Result<(), DropReason> {
     let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
     sa.life.count(packet.len(), cx.now);
     let done = match &sa.transform {
         Transform::None => Err(DropReason::SaNotReady),
         Transform::IpIp => ipip::wrap(sa, &header, packet, whole, klips.sysctl().hidetos),
-        Transform::Esp { .. } => esp::seal(sa, &header, packet).and_then(|()| match &sa.encap {
-            Some(encap) => natt::wrap(encap, packet),
-            None => Ok(()),
-        }),
-        Transform::Ah(_) => ah::seal(sa, &header, packet),
+        Transform::Esp { .. } => {
+            esp::seal(sa, &header, packet, numbers).and_then(|()| match &sa.encap {
+                Some(encap) => natt::wrap(encap, packet),
+                None => Ok(()),
+            })
+        }
+        Transform::Ah(_) => ah::seal(sa, &header, packet, numbers),
         Transform::Comp(_) => ipcomp::compress(cx.home, sa, &header, packet),
     };
     if done == Err(DropReason::SequenceWrapped) {

@@ -23,6 +23,7 @@ testing::on_klips_ko!(
     ipcomp_in_both_modes,
     extension_headers_before_ipsec,
     sequence_numbers_of_64_bits,
+    e1_sixteen_flows_arrive_within_xfrm_s_window,
 );
 testing::in_test_kernel!(
     esp_in_tunnels_of_ipv4,
@@ -32,6 +33,7 @@ testing::in_test_kernel!(
     ipcomp_in_both_modes,
     extension_headers_before_ipsec,
     sequence_numbers_of_64_bits,
+    e1_sixteen_flows_arrive_within_xfrm_s_window,
 );
 
 /// Tunnels of a family that carry packets of a family, or transport mode.
@@ -214,7 +216,7 @@ impl<'a> World<'a> {
 /// KLIPS on ipsec0: the module where it is loaded, else klipsd.
 fn start_klips(west: &Host) -> Client {
     west.run(
-        "[ -e /proc/net/ipsec_version ] || \"$IPSEC_EXECDIR\"/klipsd && \
+        "[ -e /proc/net/ipsec_version ] || \"$IPSEC_EXECDIR\"/klipsd --workers 4 && \
          ipsec tncfg --attach --virtual ipsec0 --physical eth1 && ip link set ipsec0 up && \
          for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >$f; done",
     )
@@ -294,6 +296,37 @@ fn extension_headers_before_ipsec() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// XFRM's window is 32 packets wide; KLIPS has four threads, where it has threads.
+fn e1_sixteen_flows_arrive_within_xfrm_s_window() {
+    let testbed = Testbed::new();
+    let mut world = World::new(&testbed);
+    let layout = tunnels(false)[0];
+    let suite = suites::esp_once().remove(0);
+    world.lay_out(layout, &suite);
+    world.key(layout, &suite, false);
+    let net = &world.net;
+    let server = net.sunrise.spawn("exec iperf3 -s -B 192.0.2.1");
+    let listens = "ss -tln | grep -q 192.0.2.1:5201";
+    net.sunrise.wait_for(listens, Duration::from_secs(10));
+    for options in ["-t 2", "-t 1 -R", "-t 1 -u -b 1M -l 64"] {
+        let run = format!("iperf3 -c 192.0.2.1 -B 192.0.1.1 -P 16 {options}");
+        net.sunset.run_for(&run, Duration::from_secs(60)).ok();
+    }
+    drop(server);
+    let late = "awk '$1 == \"XfrmInStateSeqError\" { print $2 }' /proc/net/xfrm_stat";
+    assert_eq!(
+        net.east.run(late).ok().stdout.trim(),
+        "0",
+        "{}",
+        world.trouble()
+    );
+    net.west
+        .run("ipsec spi")
+        .ok()
+        .says("dir=in")
+        .never_says("ooo_errs");
 }
 
 const TRANSPORT: [Layout; 2] = [

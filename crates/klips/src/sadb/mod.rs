@@ -240,7 +240,29 @@ impl<H: Home> Sa<H> {
     /// The next outgoing sequence number; `None` when all 2^32 - 1 are used up (RFC 4303 section 3.3.3). 2^64 never are.
     pub fn next_sequence(&self) -> Option<u64> {
         let next = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        (self.is_esn() || next <= MAX_SEQUENCE).then_some(next)
+        self.may_send(next)
+    }
+
+    /// The sequence number, if this SA may still use it.
+    pub(crate) fn may_send(&self, number: u64) -> Option<u64> {
+        (self.is_esn() || number <= MAX_SEQUENCE).then_some(number)
+    }
+
+    /// Sets aside the next `count` sequence numbers, and answers the first of them. See [`crate::numbers`].
+    pub(crate) fn reserve_sequence(&self, count: u32) -> u64 {
+        self.sequence.fetch_add(count.into(), Ordering::Relaxed) + 1
+    }
+
+    /// Takes back what was set aside and not used, from `next` up to `end`, if nothing has been taken since.
+    pub(crate) fn give_back_sequence(&self, next: u64, end: u64) {
+        if next < end {
+            let _ = self.sequence.compare_exchange(
+                end - 1,
+                next - 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
     }
 
     /// Whether the sequence numbers come to their end, where no lifetime says so: time to negotiate a new SA.

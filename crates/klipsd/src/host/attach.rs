@@ -9,7 +9,7 @@ use klips::{DeviceError, DeviceId, Physical};
 use super::Host;
 use crate::home::Pending;
 use crate::link::{self, LinkError};
-use crate::path::emit::{Emitter, Tables};
+use crate::path::emit::Emitter;
 use crate::path::inbound::Receivers;
 use crate::path::outbound;
 use crate::raw::{Outgoing, RawError};
@@ -71,13 +71,9 @@ impl Writers {
     }
 
     /// Sends a packet that was held.
-    pub fn send(&self, tables: &mut Tables<'_>, pending: &mut Pending, packet: &[u8]) {
+    pub fn send(&self, host: &Host, pending: &mut Pending, packet: &[u8]) {
         let mut emitter = self.emitter.lock().unwrap_or_else(PoisonError::into_inner);
-        emitter.emit(tables, pending, |to| {
-            to.get_mut(..packet.len())?.copy_from_slice(packet);
-            Some(packet.len())
-        });
-        emitter.flush();
+        emitter.emit_one(host, pending, packet);
     }
 }
 
@@ -194,12 +190,10 @@ impl Host {
                 .first()
                 .map_or_else(|| Err(io::ErrorKind::NotFound.into()), TunQueue::try_clone)
         };
+        let outgoing = Outgoing::open(on, physical.index)?;
         let emitter = |copy| {
-            Ok::<_, AttachError>(Emitter::new(
-                device,
-                Outgoing::open(on, physical.index)?,
-                copy,
-            ))
+            let outgoing = outgoing.share().map_err(threads_error)?;
+            Ok::<_, AttachError>(Emitter::new(device, outgoing, copy))
         };
         let writers = Arc::new(Writers {
             device,

@@ -14,7 +14,7 @@ use klips::{Context, Klips, NoMemory};
 
 use crate::control::listeners::{ClientId, Listeners};
 use crate::home::{Pending, UserHome};
-use crate::path::emit::Tables;
+use crate::path::lanes::Lanes;
 use attach::Attached;
 
 /// Entries that one tick looks at under one lock.
@@ -30,6 +30,8 @@ pub struct Host {
     pub home: UserHome,
     /// The open PF_KEY sockets.
     pub listeners: Listeners,
+    /// Whose turn it is to send.
+    pub lanes: Lanes,
     klips: RwLock<Klips<UserHome>>,
     writers: RwLock<WriterTable>,
     attached: Mutex<[Option<Attached>; MAX_DEVICES]>,
@@ -46,6 +48,7 @@ impl Host {
         Ok(Arc::new(Self {
             home,
             listeners,
+            lanes: Lanes::default(),
             klips: RwLock::new(Klips::new(&home)?),
             writers: RwLock::default(),
             attached: Mutex::default(),
@@ -92,7 +95,7 @@ impl Host {
             }
             for (device, packet) in &now.released {
                 if let Some(Some(writers)) = self.writers().get(device.index()) {
-                    writers.send(&mut Tables::read(self), pending, packet);
+                    writers.send(self, pending, packet);
                 }
             }
         }

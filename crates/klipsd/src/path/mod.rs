@@ -2,4 +2,5 @@
 
 pub mod emit;
 pub mod inbound;
+pub mod lanes;
 pub mod outbound;

@@ -9,11 +9,13 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{RawError, enlarge_buffers, raw_error};
+use crate::path::lanes::LaneId;
 
-/// Packets per sendmmsg.
-const BATCH: usize = 64;
 /// Room in each buffer: the largest IP packet with the core's head and tail room.
 pub const BUFFER: usize = 65_535 + klips::packet::HEADROOM + klips::packet::TAILROOM;
+
+/// Buffers kept from batch to batch.
+const KEPT: usize = 128;
 
 /// A buffer for one packet while it is transformed and sent.
 pub type Buffer = Box<[u8]>;
@@ -24,18 +26,21 @@ pub fn buffer() -> Buffer {
     vec![0; BUFFER].into_boxed_slice()
 }
 
-/// Both families' sending sockets with their queues.
+/// Both families' sending sockets, and what one thread is about to send by them.
 pub struct Outgoing {
     index: u32,
-    v4: Queue,
-    v6: Option<Queue>,
+    v4: Socket,
+    v6: Option<Socket>,
+    buffers: Vec<Buffer>,
+    waiting: Vec<Waiting>,
 }
 
-struct Queue {
-    sock: Socket,
-    buffers: Vec<Buffer>,
-    waiting: Vec<(SockAddr, Range<usize>)>,
-    failed: u64,
+/// A packet that waits in the buffer of the same number.
+struct Waiting {
+    lane: Option<LaneId>,
+    v6: bool,
+    address: SockAddr,
+    range: Range<usize>,
 }
 
 impl Outgoing {
@@ -47,7 +52,7 @@ impl Outgoing {
     pub fn open(device: &str, index: u32) -> Result<Self, RawError> {
         let v4 = socket(device, Domain::IPV4).map_err(|e| raw_error(device, e))?;
         let v6 = match socket(device, Domain::IPV6) {
-            Ok(sock) => Some(Queue::new(sock)),
+            Ok(sock) => Some(sock),
             Err(e)
                 if matches!(
                     e.raw_os_error(),
@@ -58,51 +63,101 @@ impl Outgoing {
             }
             Err(e) => return Err(raw_error(device, e)),
         };
-        Ok(Self {
-            index,
-            v4: Queue::new(v4),
-            v6,
-        })
+        Ok(Self::new(index, v4, v6))
     }
 
-    /// Queues the packet `buffer[range]`, and leaves another buffer in its place. Sends when the queue is full.
-    pub fn push(&mut self, buffer: &mut Buffer, range: Range<usize>) {
+    fn new(index: u32, v4: Socket, v6: Option<Socket>) -> Self {
+        Self {
+            index,
+            v4,
+            v6,
+            buffers: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// For another thread, by the same sockets: queueing disciplines that keep each socket's packets in order (`fq`) would mix up
+    /// those of several.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn share(&self) -> io::Result<Self> {
+        let v6 = self.v6.as_ref().map(Socket::try_clone).transpose()?;
+        Ok(Self::new(self.index, self.v4.try_clone()?, v6))
+    }
+
+    /// Queues the packet `buffer[range]` for the time when `lane` is sent, and leaves another buffer in its place.
+    pub fn push(&mut self, lane: Option<LaneId>, buffer: &mut Buffer, range: Range<usize>) {
         let Some(packet) = buffer.get(range.clone()) else {
             return;
         };
         let Some((address, v6)) = destination(packet, self.index) else {
             return;
         };
-        let queue = if v6 {
-            self.v6.as_mut()
-        } else {
-            Some(&mut self.v4)
-        };
-        if let Some(queue) = queue {
-            queue.push(address, buffer, range);
+        if v6 && self.v6.is_none() {
+            return;
+        }
+        let at = self.waiting.len();
+        if at == self.buffers.len() {
+            self.buffers.push(self::buffer());
+        }
+        if let Some(kept) = self.buffers.get_mut(at) {
+            std::mem::swap(kept, buffer);
+            self.waiting.push(Waiting {
+                lane,
+                v6,
+                address,
+                range,
+            });
         }
     }
 
     /// Queues a copy of `packet`.
-    pub fn push_copy(&mut self, packet: &[u8], spare: &mut Buffer) {
+    pub fn push_copy(&mut self, lane: Option<LaneId>, packet: &[u8], spare: &mut Buffer) {
         if let Some(to) = spare.get_mut(..packet.len()) {
             to.copy_from_slice(packet);
-            self.push(spare, 0..packet.len());
+            self.push(lane, spare, 0..packet.len());
         }
     }
 
-    /// Sends what is queued.
-    pub fn flush(&mut self) {
-        self.v4.flush();
-        if let Some(v6) = &mut self.v6 {
-            v6.flush();
+    /// Sends what is queued for `lane`; `None`: what is in no line. Each once, before [`Self::clear`].
+    pub fn send(&self, lane: Option<LaneId>) {
+        self.send_by(&self.v4, lane, false);
+        if let Some(v6) = &self.v6 {
+            self.send_by(v6, lane, true);
         }
     }
 
-    /// Packets that the system refused to send so far.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.v4.failed + self.v6.as_ref().map_or(0, |q| q.failed)
+    /// Makes the queue empty.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        // A batch of fragments needs more for once.
+        self.buffers.truncate(KEPT);
+    }
+
+    fn send_by(&self, sock: &Socket, lane: Option<LaneId>, v6: bool) {
+        let queued = || {
+            self.waiting
+                .iter()
+                .zip(&self.buffers)
+                .filter(|(waiting, _)| waiting.lane == lane && waiting.v6 == v6)
+                .map(|(waiting, buffer)| {
+                    let packet = buffer.get(waiting.range.clone()).unwrap_or(&[]);
+                    (&waiting.address, packet)
+                })
+        };
+        let all = queued().count();
+        let mut done = 0;
+        while done < all {
+            match crate::sys::mmsg::sendmmsg(sock.as_fd(), queued().skip(done)) {
+                Ok(sent) => done += sent.max(1),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    tracing::debug!("packet not sent: {e}");
+                    done += 1;
+                }
+            }
+        }
     }
 }
 
@@ -140,49 +195,5 @@ fn destination(packet: &[u8], index: u32) -> Option<(SockAddr, bool)> {
             Some((SocketAddrV6::new(address, 0, 0, scope).into(), true))
         }
         _ => None,
-    }
-}
-
-impl Queue {
-    fn new(sock: Socket) -> Self {
-        Self {
-            sock,
-            buffers: Vec::new(),
-            waiting: Vec::with_capacity(BATCH),
-            failed: 0,
-        }
-    }
-
-    fn push(&mut self, address: SockAddr, given: &mut Buffer, range: Range<usize>) {
-        if self.waiting.len() == BATCH {
-            self.flush();
-        }
-        let at = self.waiting.len();
-        if at == self.buffers.len() {
-            self.buffers.push(buffer());
-        }
-        if let Some(kept) = self.buffers.get_mut(at) {
-            std::mem::swap(kept, given);
-            self.waiting.push((address, range));
-        }
-    }
-
-    fn flush(&mut self) {
-        let mut done = 0;
-        while done < self.waiting.len() {
-            let datagrams = self.waiting.iter().zip(&self.buffers).skip(done).map(
-                |((address, range), buffer)| (address, buffer.get(range.clone()).unwrap_or(&[])),
-            );
-            match crate::sys::mmsg::sendmmsg(self.sock.as_fd(), datagrams) {
-                Ok(sent) => done += sent.max(1),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    tracing::debug!("packet not sent: {e}");
-                    self.failed += 1;
-                    done += 1;
-                }
-            }
-        }
-        self.waiting.clear();
     }
 }

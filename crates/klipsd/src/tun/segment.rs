@@ -65,6 +65,24 @@ impl<'a> Segments<'a> {
         })
     }
 
+    /// How many packets are still to come.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        match self.plan {
+            _ if self.done => 0,
+            Plan::Whole { .. } => 1,
+            Plan::Cut {
+                layout, size, at, ..
+            } => layout.total.saturating_sub(at).div_ceil(size).max(1),
+        }
+    }
+
+    /// The packet before it is cut: what all of them show of addresses, protocol and ports.
+    #[must_use]
+    pub fn packet(&self) -> &'a [u8] {
+        self.packet
+    }
+
     /// Writes the next packet to the start of `out`, and returns its length; `None` at the end, or
     /// when `out` is too small for it.
     pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {

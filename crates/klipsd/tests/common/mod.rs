@@ -24,6 +24,7 @@ pub const MAC: [u8; 20] = *b"twenty byte hmac key";
 pub struct Gateway {
     pub host: Host,
     pub rundir: PathBuf,
+    options: &'static str,
     klipsd: Option<Background>,
 }
 
@@ -43,6 +44,11 @@ impl Gateway {
 
     /// The same on a host that has its eth1 already.
     pub fn on(testbed: &Testbed, host: Host, inner: &str) -> Self {
+        Self::with(testbed, host, inner, "--loglevel debug")
+    }
+
+    /// The same, its klipsd started with `options`.
+    pub fn with(testbed: &Testbed, host: Host, inner: &str, options: &'static str) -> Self {
         if !inner.is_empty() {
             host.run(&format!("ip addr add {inner} dev lo nodad")).ok();
         }
@@ -50,6 +56,7 @@ impl Gateway {
         let mut gateway = Self {
             host,
             rundir,
+            options,
             klipsd: None,
         };
         gateway.start();
@@ -72,7 +79,7 @@ impl Gateway {
         let log = self.rundir.with_extension("log");
         let pid_file = self.rundir.join("klipsd.pid");
         let before = std::fs::read_to_string(&pid_file).unwrap_or_default();
-        let command = self.command("--nofork --loglevel debug");
+        let command = self.command(&format!("--nofork {}", self.options));
         self.klipsd = Some(
             self.host
                 .spawn(&format!("exec {command} >>{} 2>&1", log.display())),
