@@ -107,6 +107,7 @@ impl Daemon {
         }
         command.envs(how.env.iter().map(|(k, v)| (k, v)));
         paths.environment(&mut command);
+        super::notify::not_for(&mut command);
         run(command, paths, self)
     }
 

@@ -4,6 +4,7 @@ mod conns;
 mod daemon;
 mod interfaces;
 mod last_resort;
+mod notify;
 mod options;
 mod start;
 mod status;
@@ -95,7 +96,7 @@ fn restart(context: &Context, setup: &Setup, options: &options::Options) -> u8 {
 /// Starts, and has pluto watched if `plutorestartoncrash=yes`.
 fn watched(context: &Context, setup: &Setup, options: &options::Options, verb: &str) -> u8 {
     let status = start::run(context, setup, verb);
-    if status == 0 && setup.pluto && setup.plutorestartoncrash {
+    if status == 0 && (notify::wanted() || setup.pluto && setup.plutorestartoncrash) {
         watch::spawn(context, options.config.as_deref());
     }
     status

@@ -4,7 +4,7 @@
 //! which takes the pid file along.
 
 use super::daemon::Daemon;
-use super::{Context, start};
+use super::{Context, notify, start};
 use nix::fcntl::{Flock, FlockArg};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -14,6 +14,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+/// How often it is looked whether IPsec has been stopped where no daemon tells by its end.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What `ipsec setup` calls itself with.
 pub const COMMAND: &str = "_watch";
@@ -37,10 +40,11 @@ pub fn spawn(context: &Context, config: Option<&Path>) {
         // Not in the terminal's process group: what interrupts setup is not meant for it.
         command.process_group(0).spawn()
     });
-    if let Err(error) = started {
-        context
+    match started {
+        Ok(watcher) => notify::ready(watcher.id()),
+        Err(error) => context
             .messages
-            .say(&format!("cannot watch pluto: {error}"));
+            .say(&format!("cannot watch pluto: {error}")),
     }
 }
 
@@ -58,10 +62,25 @@ pub fn run(config: Option<PathBuf>) -> u8 {
     }
 }
 
+/// Whether a crash is mended here. If not, it is the service manager's.
+fn restarts(context: &Context) -> bool {
+    context
+        .config
+        .setup()
+        .value
+        .is_none_or(|setup| setup.plutorestartoncrash)
+}
+
 fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
     let path = context.paths.run("watch.lock");
     let file = File::create(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-    let Ok(only_one) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+    notify::start_heartbeat(context.paths);
+    // The service manager's own is there for as long as IPsec is, whoever else watches.
+    let how = match notify::wanted() {
+        true => FlockArg::LockExclusive,
+        false => FlockArg::LockExclusiveNonblock,
+    };
+    let Ok(only_one) = Flock::lock(file, how) else {
         return Ok(());
     };
     let mut paused = false;
@@ -72,9 +91,13 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
             .iter()
             .find(|(d, alive)| alive.is_none() && d.pid_file(context.paths).exists());
         match crashed {
+            Some((daemon, _)) if !restarts(context) => {
+                return Err(format!("{} has died", daemon.name()));
+            }
             Some((daemon, _)) if !paused => {
                 drop(lock);
                 let name = daemon.name();
+                notify::status(&format!("{name} has died, IPsec restarts after a pause"));
                 context.messages.log(&format!(
                     "{name} has died; restarting IPsec after a pause..."
                 ));
@@ -85,6 +108,7 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
                 Context::new(config).with_setup("restart", |context, setup| {
                     start::run(context, setup, "Restarting")
                 });
+                notify::status("restarted after a crash");
                 paused = false;
             }
             None if daemons[1].1.is_some() => {
@@ -100,6 +124,11 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
                     .map(|process| PollFd::new(process, PollFlags::IN))
                     .collect();
                 let _ = poll(&mut ends, None);
+            }
+            // Manual keying alone, under a service manager: there until it is stopped.
+            None if notify::wanted() && context.paths.info().exists() => {
+                drop(lock);
+                std::thread::sleep(LOOK);
             }
             None => {
                 // The next start may come as soon as its lock is free, and then needs a watcher.

@@ -3,6 +3,7 @@
 //! event is decided in `engine`, never here.
 
 mod client;
+mod confine;
 mod control;
 mod daemon;
 mod dns;
@@ -15,7 +16,6 @@ mod log;
 mod memory;
 mod net;
 mod options;
-mod pidfile;
 mod start;
 mod updown;
 
@@ -23,6 +23,12 @@ use std::process::ExitCode;
 
 /// The daemon from its command line to its exit status.
 pub fn main() -> ExitCode {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|arg| arg == updown::COMMAND)
+    {
+        return updown::run_helper();
+    }
     memory::one_heap();
     let options = match options::parse() {
         Ok(options) => options,

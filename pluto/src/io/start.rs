@@ -8,16 +8,20 @@ use std::{
     path::Path,
 };
 
+use ipsec_daemon::{LockError, PidFile};
 use nix::sys::stat::{Mode, umask};
 use pfkey::client::{Client, Home};
 
+use crate::engine::LogLevel;
+
 use super::{
+    confine,
     daemon::StartError,
     kernel,
     keylog::KeyLog,
     log,
     options::{LogTo, Options},
-    pidfile::{LockError, PidFile},
+    updown::Helper,
 };
 
 /// A daemon ready to run.
@@ -25,6 +29,8 @@ use super::{
 pub struct Ready {
     /// The options.
     pub options: Options,
+    /// The process that runs updown commands.
+    pub updown: Helper,
     /// The control socket, listening.
     pub control: UnixListener,
     /// PF_KEY; None with `--noklips`.
@@ -51,14 +57,13 @@ impl Drop for SocketFile {
 pub fn start(options: Options) -> Result<Ready, StartError> {
     Home::chosen().map_err(StartError::new)?;
     make_directory(options.control_socket.parent().unwrap_or(&options.rundir))?;
-    let pid_file = PidFile::take(&options.pid_file).map_err(|e| StartError {
-        status: if matches!(e, LockError::Running(..)) {
-            10
-        } else {
-            1
-        },
-        text: e.to_string(),
+    // Before the lock is taken, which it would hold beyond our end.
+    let updown = Helper::start().map_err(|e| {
+        StartError::new(format_args!(
+            "cannot start the process that runs updown commands: {e}; is /proc mounted?"
+        ))
     })?;
+    let pid_file = PidFile::take(&options.pid_file).map_err(not_alone)?;
     log::init(&options.log_to).map_err(|e| {
         let to = match &options.log_to {
             LogTo::File(path) => path.display().to_string(),
@@ -79,14 +84,43 @@ pub fn start(options: Options) -> Result<Ready, StartError> {
         ))
     })?;
     let socket_file = SocketFile(options.control_socket.clone());
+    give_up_privileges(&options)?;
     Ok(Ready {
         options,
+        updown,
         control,
         kernel,
         key_log,
         socket_file,
         pid_file,
     })
+}
+
+/// The last step, before anything is read from the network.
+fn give_up_privileges(options: &Options) -> Result<(), StartError> {
+    let lacking = ipsec_daemon::confine(&confine::needs(options)).map_err(StartError::new)?;
+    if !lacking.is_empty() {
+        let text = format!("this kernel has no {}: done without", lacking.join(", no "));
+        log::line(LogLevel::Info, &text);
+    }
+    Ok(())
+}
+
+fn not_alone(error: LockError) -> StartError {
+    match error {
+        LockError::Running { path, pid } => StartError {
+            status: 10,
+            text: format!(
+                "lock file \"{}\" already exists: pluto is running{}; stop it with: ipsec setup stop",
+                path.display(),
+                pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(),
+            ),
+        },
+        LockError::Io { path, error } => StartError::new(format_args!(
+            "unable to create lock file \"{}\" ({error})",
+            path.display()
+        )),
+    }
 }
 
 fn make_directory(dir: &Path) -> Result<(), StartError> {

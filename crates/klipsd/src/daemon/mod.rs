@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod log;
-pub mod pidfile;
 pub mod run;
 
 pub use cli::Args;

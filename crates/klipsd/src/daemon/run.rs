@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipsec_daemon::confine::Capabilities;
+use ipsec_daemon::{ConfineError, LockError, Needs, PidFile};
 use nix::sys::signal::{SigSet, Signal};
 use socket2::Type;
 
-use super::pidfile::{PidFile, PidFileError};
 use crate::control::listeners::Listeners;
 use crate::control::{ctl, peer, pfkey};
 use crate::host::Host;
@@ -30,9 +31,22 @@ pub enum StartError {
         /// The system's answer.
         error: io::Error,
     },
-    /// See [`PidFileError`].
+    /// Another klipsd is there.
+    #[error(
+        "another klipsd (pid {pid}) is running with {path}: stop it first (ipsec setup stop, or kill {pid}), or use another --rundir"
+    )]
+    Running {
+        /// Its process id, or `unknown`.
+        pid: String,
+        /// The pid file.
+        path: PathBuf,
+    },
+    /// The pid file can't be written.
     #[error(transparent)]
-    PidFile(#[from] PidFileError),
+    PidFile(LockError),
+    /// See [`ConfineError`].
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// A socket in the run directory.
     #[error("cannot listen: {0}")]
     Socket(io::Error),
@@ -72,7 +86,7 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
             path: rundir.to_owned(),
             error,
         })?;
-    let pid = PidFile::take(&rundir.join("klipsd.pid"))?;
+    let pid = PidFile::take(&rundir.join("klipsd.pid")).map_err(not_alone)?;
     let signals = block_signals().map_err(system("signals"))?;
     let sockets = [rundir.join("pfkey.sock"), rundir.join("klips.ctl")];
     let pfkey = peer::listen(&sockets[0], Type::SEQPACKET).map_err(StartError::Socket)?;
@@ -87,6 +101,11 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
     })?;
     let stop = Arc::new(Stop::new().map_err(system("eventfd"))?);
     let watch = Watch::open().map_err(system("netlink socket"))?;
+    // Before the first thread, and before anything is read from the network.
+    let lacking = ipsec_daemon::confine(&needs(rundir))?;
+    if !lacking.is_empty() {
+        tracing::info!("this kernel has no {}: done without", lacking.join(", no "));
+    }
 
     let served = host.clone();
     spawn("pfkey", move || pfkey::serve(&served, &pfkey))?;
@@ -108,6 +127,30 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
         sockets,
         _pid: pid,
     })
+}
+
+/// What klipsd goes on needing: devices come and go for as long as it lives.
+fn needs(rundir: &Path) -> Needs {
+    let paths = |all: &[&str]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let mut writes = paths(&["/dev/net/tun", "/dev/null", "/proc/sys/net"]);
+    writes.push(rundir.to_owned());
+    Needs {
+        capabilities: Capabilities::NET_ADMIN | Capabilities::NET_RAW,
+        reads: paths(&["/proc", "/sys", "/dev/urandom"]),
+        writes,
+        families: vec![libc::AF_INET, libc::AF_INET6, libc::AF_PACKET],
+        core_files: std::env::var_os("DUMPDIR").is_some_and(|dir| !dir.is_empty()),
+    }
+}
+
+fn not_alone(error: LockError) -> StartError {
+    match error {
+        LockError::Running { path, pid } => StartError::Running {
+            pid: pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()),
+            path,
+        },
+        error => StartError::PidFile(error),
+    }
 }
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {

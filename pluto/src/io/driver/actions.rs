@@ -21,7 +21,7 @@ use super::{
         klips, log,
         net::{interfaces, sockets::Sockets},
         options::Options,
-        updown,
+        updown::{self, Updown},
     },
     Datagram, Input, Loaded,
 };
@@ -55,6 +55,7 @@ pub struct Driver {
     kernel: Option<Kernel>,
     kernel_generation: u64,
     key_log: Option<KeyLog>,
+    updown: Updown,
     shutting_down: bool,
     /// The exit status, once it is time.
     pub exit: Option<u8>,
@@ -67,6 +68,7 @@ impl Driver {
         inputs: mpsc::Sender<Input>,
         sockets: Sockets,
         key_log: Option<KeyLog>,
+        updown: Updown,
     ) -> Driver {
         let rng: StdRng = rand::make_rng();
         let config = Config {
@@ -98,6 +100,7 @@ impl Driver {
             kernel: None,
             kernel_generation: 0,
             key_log,
+            updown,
             shutting_down: false,
             exit: None,
         }
@@ -303,9 +306,9 @@ impl Driver {
     }
 
     fn run_updown(&self, id: UpdownId, command: String, env: Vec<(String, String)>) {
-        let inputs = self.inputs.clone();
+        let (inputs, updown) = (self.inputs.clone(), self.updown.clone());
         tokio::spawn(async move {
-            let outcome = updown::run(&command, env).await;
+            let outcome = updown.run(id.0, command, env).await;
             let _ = inputs.send(Input::UpdownDone(id, outcome)).await;
         });
     }

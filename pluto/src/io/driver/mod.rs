@@ -31,7 +31,7 @@ use super::{
         sockets::{Ports, Sockets},
     },
     start::Ready,
-    updown,
+    updown::{self, Updown},
 };
 use crate::engine::{ClientId, JobId, JobResult, LogLevel, LookupId, UpdownId, keylog};
 use actions::Driver;
@@ -143,6 +143,7 @@ pub fn run(ready: Ready) -> u8 {
 async fn serve(ready: Ready) -> io::Result<u8> {
     let Ready {
         options,
+        updown: helper,
         control,
         kernel,
         key_log,
@@ -171,7 +172,8 @@ async fn serve(ready: Ready) -> io::Result<u8> {
         klips_in_kernel: !options.engine.no_klips && pfkey::client::in_kernel(),
     };
     let sockets = Sockets::new(ports, datagrams);
-    let mut driver = Driver::new(options, inputs, sockets, key_log);
+    let updown = Updown::start(helper.0)?;
+    let mut driver = Driver::new(options, inputs, sockets, key_log, updown);
     if let Some(socket) = kernel {
         driver.kernel_found(socket).await;
     }

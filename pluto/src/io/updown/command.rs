@@ -1,5 +1,4 @@
-//! Running updown commands: a shell, the `PLUTO_*` variables, the output by line, a time limit. When
-//! to run which is the engine's business.
+//! Running one updown command: a shell, the `PLUTO_*` variables, the output by line, a time limit.
 
 use std::{os::unix::process::ExitStatusExt, process::Stdio, time::Duration};
 

@@ -1,0 +1,10 @@
+//! What pluto and klipsd do alike as processes: one lives at a time in a run directory ([`PidFile`]), and gives up what it does
+//! not need before the first octet from the network is read ([`confine`]).
+//!
+//! Not here: what each of them needs, which it says itself, and going into the background.
+
+pub mod confine;
+pub mod pidfile;
+
+pub use confine::{ConfineError, Needs, confine};
+pub use pidfile::{LockError, PidFile};
