@@ -1,6 +1,7 @@
 //! klipsd and pluto as processes: whether they live, starting them, ending them.
 
 use crate::paths::Paths;
+use ipsec_daemon::{LockError, PidFile};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -43,8 +44,8 @@ impl Daemon {
     /// What it leaves behind when it is killed.
     fn leftovers(self) -> &'static [&'static str] {
         match self {
-            Daemon::Klipsd => &["klipsd.pid", "klips.ctl", "pfkey.sock"],
-            Daemon::Pluto => &["pluto.pid", "pluto.ctl"],
+            Daemon::Klipsd => &["klips.ctl", "pfkey.sock", "klipsd.pid"],
+            Daemon::Pluto => &["pluto.ctl", "pluto.pid"],
         }
     }
 
@@ -130,6 +131,11 @@ impl Daemon {
             if self.alive(paths).is_some() {
                 return Err(format!("{} (pid {pid}) does not end", self.name()));
             }
+        }
+        // With the lock in hand: one that somebody has started meanwhile has files of the same names.
+        let held = PidFile::take(&self.pid_file(paths));
+        if let Err(LockError::Running { .. }) = held {
+            return Err(format!("another {} was started meanwhile", self.name()));
         }
         for name in self.leftovers() {
             let _ = std::fs::remove_file(paths.run(name));

@@ -225,8 +225,13 @@ fn conditional(families: &[i32]) -> Result<Rules, seccompiler::BackendError> {
         let equal = |value: &i32| when(argument, SeccompCmpOp::Eq, *value);
         values.iter().map(equal).collect::<Result<Vec<_>, _>>()
     };
-    // No code but what was loaded.
-    let no_code = || when(2, SeccompCmpOp::MaskedEq(PROT_EXEC as u64), 0).map(|rule| vec![rule]);
+    // No code but what is in files, which name services are loaded from as late as they are asked.
+    let no_code = when(2, SeccompCmpOp::MaskedEq(PROT_EXEC as u64), 0)?;
+    let both = (PROT_WRITE | PROT_EXEC) as u64;
+    let not_both = [0, PROT_WRITE, PROT_EXEC]
+        .map(|rights| when(2, SeccompCmpOp::MaskedEq(both), rights))
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
     // Threads, and neither processes nor namespaces.
     let new =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
@@ -237,8 +242,8 @@ fn conditional(families: &[i32]) -> Result<Rules, seccompiler::BackendError> {
         (SYS_socket, one_of(0, &families)?),
         (SYS_clone, vec![thread]),
         (SYS_prctl, one_of(0, &PRCTL)?),
-        (SYS_mmap, no_code()?),
-        (SYS_mprotect, no_code()?),
+        (SYS_mmap, not_both),
+        (SYS_mprotect, vec![no_code]),
     ]))
 }
 
