@@ -50,11 +50,24 @@ pub enum UpdownStatus {
     NotStarted(String),
 }
 
+/// Whom a computation is for, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// What we have begun, and what goes on under an ISAKMP SA.
+    Ours,
+    /// An exchange that has come from the address of a known peer.
+    Known,
+    /// An exchange of anybody. The engine hands out a few of these at a time.
+    Stranger,
+}
+
 /// Something long that a worker thread computes for the engine: a Diffie-Hellman
 /// exponentiation, an RSA signature. Pure; owns all it needs.
 pub struct Job {
     /// What it is, for the log.
     pub what: &'static str,
+    /// Which others it goes before.
+    pub urgency: Urgency,
     run: Box<dyn FnOnce() -> JobResult + Send>,
 }
 
@@ -67,8 +80,15 @@ impl Job {
     {
         Self {
             what,
+            urgency: Urgency::Ours,
             run: Box::new(move || JobResult(Box::new(run()))),
         }
+    }
+
+    /// The same, as urgent as this.
+    #[must_use]
+    pub fn urgent(self, urgency: Urgency) -> Self {
+        Self { urgency, ..self }
     }
 
     /// Computes. The driver calls this on a worker thread, a simulation in place.

@@ -38,7 +38,7 @@ use whack::Rc;
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
 pub use event::{
     Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, LookupId,
-    UpdownId, UpdownStatus,
+    UpdownId, UpdownStatus, Urgency,
 };
 pub use kernel::{InstallError, Installed, SaParams};
 pub use log::About;
@@ -66,6 +66,8 @@ pub struct Config {
     pub key_log: Option<String>,
     /// The host's name, by which `%myid` may be known.
     pub host_name: Option<String>,
+    /// Computations for strangers that may run at a time; one if 0.
+    pub stranger_jobs: usize,
     /// Our process id, by which answers on PF_KEY are told from those to others.
     pub pid: u32,
     /// NAT traversal.

@@ -9,6 +9,7 @@ mod daemon;
 mod dns;
 mod driver;
 mod groups;
+mod jobs;
 mod kernel;
 mod keylog;
 mod klips;

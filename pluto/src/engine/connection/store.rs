@@ -42,6 +42,7 @@ pub struct Connections {
     pub(super) by_pair: BTreeMap<(Subnet, Subnet), ConnId>,
     serials: BTreeMap<String, u64>,
     next: u64,
+    changes: u64,
     virtual_private: whack::Nets,
 }
 
@@ -164,6 +165,11 @@ impl Connections {
         self.opportunistic_instances.iter().copied()
     }
 
+    /// How often something has changed that is no instance.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Puts a connection into the table, numbered.
     pub(super) fn insert(&mut self, mut conn: Connection) -> ConnId {
         self.next += 1;
@@ -237,6 +243,7 @@ impl Connections {
 
     fn index(&mut self, conn: &Connection) {
         let id = conn.id;
+        self.changes += u64::from(conn.kind != Kind::Instance);
         // What goes away is found by its number only, so that its name and its clients are free at once.
         if conn.kind == Kind::GoingAway {
             return;
@@ -283,6 +290,7 @@ impl Connections {
 
     fn unindex(&mut self, conn: &Connection) {
         let id = conn.id;
+        self.changes += u64::from(conn.kind != Kind::Instance);
         if conn.kind == Kind::GoingAway {
             return;
         }

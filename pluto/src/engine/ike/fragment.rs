@@ -143,7 +143,7 @@ impl Engine {
         let state = state.filter(|id| self.may_come(*id, local, remote));
         let conn = state
             .and_then(|id| Some(self.ike.states.get(id)?.conn))
-            .or_else(|| self.ike.half_open.conn_of(&key));
+            .or_else(|| Some(self.ike.answers.returned(remote, (key.0, key.1))?.1.conn));
         let Some(conn) = conn.and_then(|conn| self.conns.get(conn)) else {
             self.log(about, "ignoring a fragment of an unknown exchange");
             return;

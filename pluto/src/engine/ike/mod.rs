@@ -2,11 +2,12 @@
 //! may say what to whom. The exchanges themselves are `ike::v1`; connections, routes and the
 //! kernel belong to the rest of the engine.
 //!
-//! `receive` sorts datagrams to states, `half_open` answers strangers, `phase1` and `phase2` carry exchanges
+//! `receive` sorts datagrams to states, `half_open` answers first messages, `admission` says whose turn it is after that, `phase1` and `phase2` carry exchanges
 //! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
 //! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
 //! `authority` decides which connections an IKE SA may serve, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
+mod admission;
 pub(crate) mod authority;
 mod dpd;
 pub(super) mod fragment;
@@ -35,9 +36,10 @@ use super::Engine;
 use super::connection::StateId;
 use super::event::JobId;
 use super::time::Time;
+use admission::Admission;
 use authority::Fingerprints;
 use fragment::Fragments;
-use half_open::HalfOpens;
+use half_open::Answers;
 use table::{State, States};
 
 /// The timers of the IKE part, fired as `Engine::ike_timer`.
@@ -47,8 +49,6 @@ pub enum IkeTimer {
     State(StateId),
     /// Look whether the peer of an IPsec SA's state is alive.
     Liveness(StateId),
-    /// Forget half-open exchanges that never returned their cookie.
-    HalfOpen,
     /// Draw a new secret for responder cookies (EVENT_REINIT_SECRET).
     CookieSecret,
     /// Send NAT keep-alives (EVENT_NAT_T_KEEPALIVE).
@@ -60,7 +60,8 @@ pub enum IkeTimer {
 pub struct Ike {
     states: States,
     jobs: HashMap<JobId, StateId>,
-    half_open: HalfOpens,
+    answers: Answers,
+    admission: Admission,
     fragments: Fragments,
     /// Notifications in the clear that may still be sent in the second that began at the time given.
     notify_budget: Option<(Time, u32)>,
@@ -73,7 +74,8 @@ impl Ike {
         Self {
             states: States::default(),
             jobs: HashMap::new(),
-            half_open: HalfOpens::default(),
+            answers: Answers::default(),
+            admission: Admission::default(),
             fragments: Fragments::default(),
             notify_budget: None,
             fingerprints: Fingerprints::new(rng),

@@ -16,10 +16,14 @@ use super::policy::{identity, ike_policy, known_id};
 use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{ConnId, Kind, StateId};
-use crate::engine::event::{Action, ClientId, Job};
+use crate::engine::event::{Action, ClientId, Job, JobId};
 use crate::engine::limiter::shown;
 use crate::engine::oppo::Found;
 use crate::engine::{About, Connection, Engine, Id, Time};
+
+/// Messages of an exchange that are refused before it ends, where the peer has begun it: what a wrong secret has encrypted comes some
+/// thirteen times, by the peer's timer and in answer to ours.
+const MAX_REFUSED: u32 = 20;
 
 impl Engine {
     /// Starts Main Mode for a connection; `pending` are the Quick Modes to follow.
@@ -114,9 +118,11 @@ impl Engine {
     }
 
     /// Hands a computation out; meanwhile nothing is retransmitted.
-    pub(super) fn hand_out(&mut self, id: StateId, job: ike::v1::Job) {
-        let job = self.start_job(Job::new(job.what(), move || job.run()));
+    pub(super) fn hand_out(&mut self, id: StateId, job: ike::v1::Job) -> JobId {
+        let job = Job::new(job.what(), move || job.run()).urgent(self.urgency(id));
+        let job = self.start_job(job);
         self.ike.jobs.insert(job, id);
+        job
     }
 
     /// An exchange has come one step further.
@@ -147,6 +153,8 @@ impl Engine {
             return;
         };
         entry.working_on = None;
+        entry.refused += 1;
+        let hopeless = entry.refused >= MAX_REFUSED && !entry.name.initiator();
         let (local, remote) = entry.came.take().unwrap_or((entry.local, entry.remote));
         let cookies = entry.cookies;
         let (conn, initiator) = (entry.conn, entry.name.initiator());
@@ -158,6 +166,14 @@ impl Engine {
                     && self.pinned(conn).is_some() =>
             {
                 self.wrong_key(now, id, error)
+            }
+            // Whoever guesses gets no further guess for one computation of ours.
+            Some(_) if hopeless => {
+                self.log(
+                    self.about(id),
+                    "too many messages refused: ending the exchange",
+                );
+                self.delete_state(now, id, false);
             }
             Some(waiting) => {
                 if let Some(entry) = self.ike.states.get_mut(id) {
@@ -222,6 +238,7 @@ impl Engine {
         state.name = name;
         state.retransmits = 0;
         state.resends = 0;
+        state.refused = 0;
         let mut vendors = Vec::new();
         if let Some(received) = state.working_on.take() {
             if name.is_phase1() {
@@ -500,6 +517,7 @@ impl Engine {
             self.log(self.about(id), text);
         }
         self.met_meanwhile(peer);
+        self.peer_is_met(now, id);
         self.advance(now, id, name, established.message);
         self.schedule_replacement(now, id);
         self.want_keep_alives(now, id);
@@ -515,6 +533,7 @@ impl Engine {
             self.quick_initiate(now, id, quick);
         }
         self.release_state_client(id);
+        self.take_early(now, id);
     }
 
     /// What we have begun with a peer that has begun with us as well, and was faster.

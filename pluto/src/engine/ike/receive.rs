@@ -8,7 +8,7 @@ use ike::v1::quick::Offer;
 use ike::wire::{Cookie, ExchangeType, Header, NotifyType, PayloadType};
 use whack::Rc;
 
-use super::table::Exchange;
+use super::table::{Exchange, Name};
 use crate::engine::connection::StateId;
 use crate::engine::event::{Action, JobId};
 use crate::engine::limiter::Cause;
@@ -16,6 +16,11 @@ use crate::engine::{About, Engine, Time};
 
 /// How often one reply is sent again for the same message.
 const MAX_RESENDS: u32 = 10;
+/// Messages of an exchange of ours that are refused before the next retransmission.
+const MAX_REFUSED_AT_A_TIME: u32 = 64;
+/// Messages kept that come before the ISAKMP SA stands, and the longest of them.
+const MAX_EARLY: usize = 4;
+const MAX_EARLY_OCTETS: usize = 4096;
 /// Message ids remembered for one ISAKMP SA.
 const MAX_MESSAGE_IDS: usize = 65_536;
 
@@ -92,7 +97,7 @@ impl Engine {
                     "initial Main Mode message is invalid: its Encrypted Flag is on",
                 );
             } else if self.ike.states.by_cookies(cookies).is_none() {
-                self.first_message(now, local, remote, bytes);
+                self.first_message(now, local, remote, header, bytes);
             }
             return;
         }
@@ -142,6 +147,9 @@ impl Engine {
         }
         self.blame_for(under);
         let about = self.about(under);
+        if self.keep_early(under, local, remote, bytes) {
+            return;
+        }
         let Some(sa) = self
             .ike
             .states
@@ -240,8 +248,12 @@ impl Engine {
         {
             match said {
                 Ok(objection) => self.complained_before_identity(now, id, objection),
+                Err(_) if self.keep_early(id, local, remote, bytes) => {}
                 Err(error) => self.log(about, error.to_string()),
             }
+            return;
+        }
+        if self.keep_early(id, local, remote, bytes) {
             return;
         }
         let Some(sa) = self
@@ -273,6 +285,42 @@ impl Engine {
         }
     }
 
+    /// A message under an ISAKMP SA that the peer has and we don't yet: MR3 is on its way, or its signature is being checked.
+    /// Such messages are kept until then, a few of them. Answers whether this is one.
+    fn keep_early(
+        &mut self,
+        id: StateId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &[u8],
+    ) -> bool {
+        let state = self.ike.states.get_mut(id);
+        let Some(state) = state.filter(|state| {
+            state.name == Name::MainI3
+                && state.early.len() < MAX_EARLY
+                && bytes.len() <= MAX_EARLY_OCTETS
+        }) else {
+            return false;
+        };
+        let again = state.early.iter().any(|(_, _, early)| early == bytes);
+        if !again {
+            state.early.push((local, remote, bytes.to_vec()));
+        }
+        true
+    }
+
+    /// The ISAKMP SA stands: what came under it before counts now.
+    pub(super) fn take_early(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
+        for (local, remote, bytes) in core::mem::take(&mut state.early) {
+            self.limiter.blame(Some(Cause::Stray));
+            self.ike_datagram(now, local, remote, &bytes);
+        }
+        self.proved();
+    }
+
     /// A message for an exchange that is under way, or over.
     fn carry_on(&mut self, now: Time, id: StateId, came: (SocketAddr, SocketAddr), bytes: &[u8]) {
         self.blame_for(id);
@@ -284,6 +332,8 @@ impl Engine {
             return;
         }
         match &state.exchange {
+            // Somebody reads along and sends messages in the peer's name: our next retransmission begins anew.
+            Exchange::Main(_) if state.refused >= MAX_REFUSED_AT_A_TIME => return,
             Exchange::Main(_) | Exchange::Quick(_) => {}
             // Busy with what may be the same message: the peer sends it again if it was another.
             _ => return,

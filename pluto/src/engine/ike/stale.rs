@@ -11,9 +11,12 @@ use ike::v1::info::{Deletion, Notification};
 use ike::wire::{Cookie, NotifyType, Protocol};
 use whack::Rc;
 
+use super::table::{Exchange, Name};
 use crate::engine::connection::StateId;
 use crate::engine::{About, Engine, Time};
 
+/// How often an exchange is begun anew upon such a word.
+const MAX_ANEW: u32 = 2;
 /// A peer is asked because of such hints once in this time at most.
 const PROBES_APART: Duration = Duration::from_secs(10);
 
@@ -83,6 +86,12 @@ impl Engine {
         said: &Notification,
     ) -> bool {
         let kind = said.kind;
+        if kind == NotifyType::INVALID_COOKIE
+            && let Some(id) = known
+            && self.begin_anew(now, about, id)
+        {
+            return true;
+        }
         let established = |id: &StateId| {
             let state = self.ike.states.get(*id);
             state.is_some_and(|state| state.name.isakmp_established())
@@ -109,6 +118,31 @@ impl Engine {
                 }
             ),
         );
+        true
+    }
+
+    /// The peer of an exchange of ours does not know its cookies, so that it would never answer: begins anew at once. Whoever says so has
+    /// seen the cookies, and may be somebody who reads along; so only twice, and after that the exchange goes on to its limit.
+    fn begin_anew(&mut self, now: Time, about: About, id: StateId) -> bool {
+        let Some(state) = self.ike.states.get(id) else {
+            return false;
+        };
+        let waits = matches!(state.name, Name::MainI2 | Name::MainI3)
+            && matches!(state.exchange, Exchange::Main(_));
+        if !waits || state.begun_anew >= MAX_ANEW {
+            return false;
+        }
+        let (conn, tries, begun) = (state.conn, state.tries, state.begun_anew + 1);
+        let text = "peer seems not to know this exchange any more (INVALID_COOKIE): beginning anew";
+        self.loglog(about, Rc::LogSerious, text);
+        self.replace(now, id, tries);
+        let newest = self.ike.states.of_conn(conn).into_iter().max();
+        if let Some(newest) = newest.filter(|newest| *newest > id)
+            && let Some(state) = self.ike.states.get_mut(newest)
+        {
+            state.begun_anew = begun;
+        }
+        self.delete_state(now, id, false);
         true
     }
 

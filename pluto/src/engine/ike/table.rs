@@ -10,6 +10,7 @@ use ike::proposal::EspSuite;
 use ike::v1::{IsakmpSa, Nat, Seen, main_mode, quick, vendor};
 use ike::wire::{Cookie, NotifyType, Protocol};
 
+use super::admission::After;
 use super::authority::{Fingerprint, KnownKey, Proof};
 use super::dpd::Liveness;
 use crate::engine::connection::{ConnId, StateId};
@@ -177,6 +178,8 @@ pub(super) struct State {
     pub(super) liveness: Liveness,
     /// Phase 1: when the peer was last asked because of something that anybody may have said.
     pub(super) hinted: Option<Time>,
+    /// Phase 1, responder: after which answer to its first message the peer has gone on.
+    pub(super) after: Option<After>,
     /// Phase 1: cookies. Zero for what is not known yet.
     pub(super) cookies: (Cookie, Cookie),
     /// Phase 1: the keys that the peer may have, while it is not known which it has.
@@ -193,6 +196,12 @@ pub(super) struct State {
     pub(super) under: Option<(StateId, u32)>,
     /// Phase 2: protocols and SPIs of the initiator's offer, by which notifications name the exchange.
     pub(super) offered: Vec<(Protocol, u32)>,
+    /// Messages that were refused since ours was sent.
+    pub(super) refused: u32,
+    /// Phase 1: how often the exchange was begun anew because the peer seems to have forgotten it.
+    pub(super) begun_anew: u32,
+    /// Phase 1: messages under the ISAKMP SA that came before it stands, with where they came and from where.
+    pub(super) early: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// What the peer, or somebody in its name, has said against the exchange or, proved, against the SAs that came of it.
     pub(super) complaint: Option<NotifyType>,
     /// Phase 2: the peer has deleted the SAs, and this attempt at keying is to replace them.
@@ -461,6 +470,7 @@ impl State {
             peer: vendor::Peer::default(),
             liveness: Liveness::new(now),
             hinted: None,
+            after: None,
             cookies: (Cookie::ZERO, Cookie::ZERO),
             peer_keys: Vec::new(),
             secret: None,
@@ -469,6 +479,9 @@ impl State {
             message_ids: HashSet::new(),
             under: None,
             offered: Vec::new(),
+            refused: 0,
+            begun_anew: 0,
+            early: Vec::new(),
             complaint: None,
             successor: None,
             sas: Vec::new(),

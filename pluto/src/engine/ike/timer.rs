@@ -43,7 +43,6 @@ impl Engine {
         match timer {
             IkeTimer::State(id) => self.state_timer(now, id),
             IkeTimer::Liveness(id) => self.liveness_timer(now, id),
-            IkeTimer::HalfOpen => self.half_open_timer(now),
             IkeTimer::CookieSecret => self.cookie_secret_timer(now),
             IkeTimer::KeepAlive => self.keep_alive_timer(now),
         }
@@ -184,6 +183,9 @@ impl Engine {
             return;
         };
         state.retransmits += 1;
+        if state.name.initiator() {
+            state.refused = 0;
+        }
         let (local, remote, name) = (state.local, state.remote, state.name.text());
         let message = state.seen.last_sent().map(<[u8]>::to_vec);
         let about = self.about(id);
@@ -413,9 +415,14 @@ impl Engine {
 
     /// A computation is done.
     pub(crate) fn ike_job_done(&mut self, now: Time, job: JobId, result: JobResult) {
-        let Some(id) = self.ike.jobs.remove(&job) else {
-            return;
-        };
+        let id = self.ike.jobs.remove(&job);
+        if let Some(id) = id {
+            self.job_of_state_done(now, id, result);
+        }
+        self.turn_over(now, job);
+    }
+
+    fn job_of_state_done(&mut self, now: Time, id: StateId, result: JobResult) {
         let Some(result) = result.into::<ike::v1::JobResult>() else {
             return;
         };
@@ -447,6 +454,7 @@ impl Engine {
             return;
         };
         self.oppo_state_gone(id);
+        self.no_longer_begun(id);
         for pending in state.pending {
             if pending.conn != state.conn && self.is_opportunistic_instance(pending.conn) {
                 self.negotiation_failed(now, pending.conn);

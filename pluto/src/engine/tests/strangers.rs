@@ -10,7 +10,7 @@ use whack::Request;
 
 use super::gateway::{Gateway, net_to_net};
 use super::pair::Pair;
-use crate::engine::Event;
+use crate::engine::{Event, Urgency};
 
 /// Datagrams of a hostile kind, and the lines that they may cause all together.
 const HOSTILE: usize = 100_000;
@@ -192,4 +192,252 @@ fn d4_one_authenticated_message_writes_a_few_lines() {
     let lines = pair.east.log.len() - quiet;
     assert!(lines < 150, "{lines} lines");
     pair.carries("10.0.2.1", "10.0.1.1");
+}
+
+/// West's first two messages for a connection of east's, without those that follow.
+fn first_two(pair: &mut Pair) -> (Vec<u8>, Vec<u8>) {
+    pair.west.ask(Request::Initiate {
+        name: "net-to-net".into(),
+        asynchronous: false,
+    });
+    let (remote, local, mi1) = pair.west.sent.pop().unwrap();
+    pair.east.give(Event::Datagram {
+        local,
+        remote,
+        bytes: mi1.clone(),
+    });
+    let (remote, local, bytes) = pair.east.sent.pop().unwrap();
+    pair.west.give(Event::Datagram {
+        local,
+        remote,
+        bytes,
+    });
+    let mi2 = pair.west.sent.pop().unwrap().2;
+    (mi1, mi2)
+}
+
+/// Somebody at `from` begins, and returns the cookie.
+fn begin(east: &mut Gateway, from: SocketAddr, n: u64, (mi1, mi2): &(Vec<u8>, Vec<u8>)) {
+    let local = "192.1.2.23:500".parse().unwrap();
+    let mut bytes = mi1.clone();
+    bytes[..8].copy_from_slice(&(n + 1).to_be_bytes());
+    let give = |east: &mut Gateway, bytes| {
+        east.give(Event::Datagram {
+            local,
+            remote: from,
+            bytes,
+        });
+    };
+    give(east, bytes);
+    let (_, _, mr1) = east.sent.pop().unwrap();
+    let mut bytes = mi2.clone();
+    bytes[..16].copy_from_slice(&mr1[..16]);
+    give(east, bytes);
+}
+
+/// A road warrior connection is open to everybody, and fifty addresses begin without end while no computation for strangers ends.
+#[test]
+fn d1_strangers_take_neither_the_turn_nor_the_room_of_known_peers() {
+    let mut donor = Pair::new();
+    let messages = first_two(&mut donor);
+    let mut pair = Pair::new();
+    let mut road = net_to_net("road");
+    road.left = whack::End::new(whack::Host::Any);
+    road.right.nexthop = None;
+    pair.east.add(road);
+    pair.east.hold = |job| job.urgency == Urgency::Stranger;
+    let quiet = pair.east.log.len();
+    let flood = |pair: &mut Pair| {
+        for n in 0..2000u64 {
+            let from = SocketAddr::from(([10, 9, 0, (n % 50) as u8], 500));
+            begin(&mut pair.east, from, n + 10_000 * pair.datagrams, &messages);
+        }
+        assert_eq!(pair.east.held.len(), 1, "one at a time");
+        assert!(pair.east.engine.cookies_of_states().len() < 4);
+        pair.east.sent.clear();
+    };
+    flood(&mut pair);
+    // A peer that a connection names comes up, and replaces its SAs, all the same.
+    assert_eq!(pair.up("net-to-net"), 0);
+    flood(&mut pair);
+    pair.east.ask(Request::Initiate {
+        name: "net-to-net".into(),
+        asynchronous: false,
+    });
+    pair.settle();
+    pair.carries("10.0.2.1", "10.0.1.1");
+    // What strangers have begun stays bounded when their turns come.
+    pair.cut = true;
+    for n in 0..600u64 {
+        let from = SocketAddr::from(([10, 9, 1, (n % 50) as u8], 500));
+        begin(&mut pair.east, from, n + 90_000, &messages);
+        pair.east.finish_job();
+        pair.east.sent.clear();
+    }
+    let states = pair.east.engine.cookies_of_states().len();
+    assert!(states < 300, "{states}");
+    let conns = pair.east.engine.connections().len();
+    assert!(conns < 300, "{conns}");
+    assert!(pair.east.log.len() - quiet < 300, "{}", pair.east.log.len());
+    pair.east.hold = |_| false;
+    pair.east.held.clear();
+    for _ in 0..70 {
+        pair.east.sleep(1);
+        pair.east.sent.clear();
+    }
+    assert!(pair.east.engine.cookies_of_states().len() < 4);
+}
+
+/// Of one exchange, whoever does not know the secret has twenty guesses.
+#[test]
+fn d4_mi3_may_be_tried_a_few_times() {
+    let mut pair = Pair::new();
+    let (_, mi2) = first_two(&mut pair);
+    let (local, remote) = ("192.1.2.23:500", "192.1.2.45:500".parse().unwrap());
+    give(&mut pair.east, local, remote, mi2.clone());
+    assert_eq!(pair.east.engine.cookies_of_states().len(), 1);
+    let mut guess = mi2[..28].to_vec();
+    guess[16] = PayloadType::ID.0;
+    guess[19] = 1;
+    guess.extend([0; 64]);
+    let length = guess.len() as u32;
+    guess[24..28].copy_from_slice(&length.to_be_bytes());
+    for n in 1..=100u8 {
+        let left = pair.east.engine.cookies_of_states().len();
+        assert_eq!(left, usize::from(n <= 20), "guess {n}");
+        guess[90] = n;
+        give(&mut pair.east, local, remote, guess.clone());
+    }
+    // The cookie does not count again.
+    give(&mut pair.east, local, remote, mi2);
+    assert!(pair.east.engine.cookies_of_states().is_empty());
+}
+
+/// East has forgotten the exchange; it says so, and west begins anew at once. Who says so without end achieves no more than that.
+#[test]
+fn d2_an_initiator_whose_exchange_is_forgotten_begins_anew() {
+    for forged in [false, true] {
+        let mut pair = Pair::new();
+        let (_, mi2) = first_two(&mut pair);
+        let header = Header::new_checked(&mi2).unwrap();
+        let (east, west) = ("192.1.2.23:500".parse().unwrap(), "192.1.2.45:500");
+        let notify = Notify::new(Protocol::ISAKMP, &[], NotifyType::INVALID_COOKIE);
+        let forge = |pair: &mut Pair, cookies| {
+            let bytes = ike::v1::info::notify_in_clear(cookies, &notify, 7);
+            pair.west.give(Event::Datagram {
+                local: west.parse().unwrap(),
+                remote: east,
+                bytes,
+            });
+        };
+        // Who does not know the cookies ends nothing.
+        forge(&mut pair, (header.initiator, Cookie([3; 8])));
+        forge(&mut pair, (Cookie([3; 8]), header.responder));
+        assert!(pair.west.sent.is_empty());
+        forge(&mut pair, (header.initiator, header.responder));
+        assert_eq!(pair.west.sent.len(), 1, "{:?}", pair.west.log);
+        let mut rounds = 0;
+        while forged && rounds < 5 {
+            // MI1, MR1, MI2: and again somebody says that it is unknown.
+            let (remote, local, bytes) = pair.west.sent.pop().unwrap();
+            pair.east.give(Event::Datagram {
+                local,
+                remote,
+                bytes,
+            });
+            let (remote, local, bytes) = pair.east.sent.pop().unwrap();
+            pair.west.give(Event::Datagram {
+                local,
+                remote,
+                bytes,
+            });
+            let mi2 = pair.west.sent.last().unwrap().2.clone();
+            let header = Header::new_checked(&mi2).unwrap();
+            for _ in 0..10 {
+                forge(&mut pair, (header.initiator, header.responder));
+            }
+            rounds += 1;
+            if pair.west.sent.len() == 1 {
+                break;
+            }
+            pair.west.sent.remove(0);
+        }
+        assert_eq!(rounds, if forged { 2 } else { 0 });
+        pair.settle();
+        assert!(
+            pair.west.finished.iter().any(|(_, status)| *status == 0),
+            "{:?}",
+            pair.west.log
+        );
+        pair.carries("10.0.2.1", "10.0.1.1");
+    }
+}
+
+/// East says something right behind MR3, while west still checks the signature, and before MR3 as well, by another way.
+#[test]
+fn g14_what_comes_right_behind_mr3_is_kept_until_the_signature_is_checked() {
+    for (early, long) in [(false, 0), (true, 0), (false, 8)] {
+        let mut pair = Pair::new();
+        let _ = first_two(&mut pair);
+        pair.west.sent.clear();
+        pair = Pair::new();
+        pair.west.ask(Request::Initiate {
+            name: "net-to-net".into(),
+            asynchronous: false,
+        });
+        let mut mr3 = None;
+        while mr3.is_none() {
+            let (remote, local, bytes) = pair.west.sent.pop().unwrap();
+            pair.east.give(Event::Datagram {
+                local,
+                remote,
+                bytes,
+            });
+            let answer = pair.east.sent.pop().unwrap();
+            if pair.east.engine.isakmp_sas().next().is_some() {
+                mr3 = Some(answer);
+            } else {
+                let (remote, local, bytes) = answer;
+                pair.west.give(Event::Datagram {
+                    local,
+                    remote,
+                    bytes,
+                });
+            }
+        }
+        let (remote, local, mr3) = mr3.unwrap();
+        let sa = pair.east.engine.isakmp_sas().next().unwrap().clone();
+        let kind = NotifyType(30_000);
+        let give = |pair: &mut Pair, bytes: Vec<u8>| {
+            pair.west.give(Event::Datagram {
+                local,
+                remote,
+                bytes,
+            });
+        };
+        let told = |pair: &Pair| {
+            let lines = pair.west.log.iter();
+            lines
+                .filter(|l| l.contains("informational payload, type NotifyType(30000)"))
+                .count()
+        };
+        // With preshared secrets there is nothing to wait for but MR3 itself.
+        for n in 0..1 + long {
+            let said = sa.notify(&Notify::new(Protocol::ISAKMP, &[], kind), 900 + n);
+            give(&mut pair, said.clone());
+            if early {
+                give(&mut pair, said);
+            }
+        }
+        assert_eq!(told(&pair), 0);
+        give(&mut pair, mr3);
+        pair.settle();
+        assert_eq!(
+            told(&pair),
+            (1 + long as usize).min(4),
+            "{:?}",
+            pair.west.log
+        );
+        pair.carries("10.0.2.1", "10.0.1.1");
+    }
 }

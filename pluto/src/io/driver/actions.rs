@@ -16,6 +16,7 @@ use super::{
         client::Clients,
         dns::Dns,
         groups,
+        jobs::{self, Jobs},
         kernel::{self, Kernel},
         keylog::KeyLog,
         klips, log,
@@ -25,9 +26,7 @@ use super::{
     },
     Datagram, Input, Loaded,
 };
-use crate::engine::{
-    Action, ClientId, Config, Engine, Event, Interface, Job, JobId, LogLevel, Time, UpdownId,
-};
+use crate::engine::{Action, ClientId, Config, Engine, Event, Interface, LogLevel, Time, UpdownId};
 
 /// The driver as a client of the engine: who asks for a shutdown when a signal does.
 const SELF: ClientId = ClientId(0);
@@ -51,6 +50,7 @@ pub struct Driver {
     asking: Option<ClientId>,
     sockets: Sockets,
     dns: Dns,
+    jobs: Jobs,
     listening: bool,
     kernel: Option<Kernel>,
     kernel_generation: u64,
@@ -73,6 +73,7 @@ impl Driver {
         let rng: StdRng = rand::make_rng();
         let config = Config {
             pid: std::process::id(),
+            stranger_jobs: jobs::for_strangers(),
             host_name: nix::unistd::gethostname()
                 .ok()
                 .and_then(|name| name.into_string().ok()),
@@ -90,6 +91,7 @@ impl Driver {
             engine: Engine::new(config, Box::new(rng)),
             options,
             dns,
+            jobs: Jobs::new(inputs.clone()),
             zero: Instant::now(),
             inputs,
             events: VecDeque::new(),
@@ -223,7 +225,7 @@ impl Driver {
                 self.events.extend(sent.err().map(Event::NetworkError));
             }
             Action::PfKey(message) => self.send_to_kernel(message),
-            Action::StartJob { id, job } => self.start_job(id, job),
+            Action::StartJob { id, job } => self.jobs.start(id, job),
             Action::RunUpdown { id, command, env } => self.run_updown(id, command, env),
             Action::Reply { client, code, text } => {
                 if !self.clients.reply(client, code, text) {
@@ -294,15 +296,6 @@ impl Driver {
             request,
         })
         .await;
-    }
-
-    fn start_job(&self, id: JobId, job: Job) {
-        let inputs = self.inputs.clone();
-        let result = tokio::task::spawn_blocking(|| job.run());
-        tokio::spawn(async move {
-            let result = result.await.ok();
-            let _ = inputs.send(Input::JobDone(id, result)).await;
-        });
     }
 
     fn run_updown(&self, id: UpdownId, command: String, env: Vec<(String, String)>) {

@@ -39,7 +39,7 @@ use actions::Driver;
 /// Inputs and datagrams that may wait; beyond it the sockets hold them, or drop them.
 const MAX_INPUTS: usize = 1024;
 const MAX_DATAGRAMS: usize = 256;
-/// Computations at the same time.
+/// Threads that read files and ask klipsd.
 const MAX_WORKERS: usize = 4;
 const LAST_LINES_PATIENCE: Duration = Duration::from_secs(2);
 

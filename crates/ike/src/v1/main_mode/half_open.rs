@@ -1,12 +1,14 @@
-//! The responder before the initiator has returned our cookie. All that is kept is a small record
-//! of bounded size; no key is computed. A forged MI1 costs no more than that.
+//! The responder before the initiator has returned our cookie. Nothing is kept of an initiator and no key is computed: what is
+//! kept is the answer to its message, the same for all who send that message, and our cookie names the answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
 use sha1::Sha1;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::super::error::Error;
@@ -34,29 +36,56 @@ impl CookieSecret {
         Self(secret)
     }
 
-    /// The cookie for an initiator (RFC 2408 section 2.5.3): a keyed hash of what an attacker who
-    /// forges addresses can't receive an answer for.
-    pub fn cookie(&self, peer: SocketAddr, initiator: Cookie) -> Cookie {
-        // HMAC takes keys of every length, so the error cannot happen.
-        let Ok(mut mac) = <Hmac<Sha1> as KeyInit>::new_from_slice(&self.0[..]) else {
-            return Cookie::ZERO;
-        };
-        match peer.ip() {
-            IpAddr::V4(addr) => mac.update(&addr.octets()),
-            IpAddr::V6(addr) => mac.update(&addr.octets()),
-        }
-        mac.update(&peer.port().to_be_bytes());
-        mac.update(&initiator.0);
+    /// The cookie for an initiator (RFC 2408 section 2.5.3): two octets of `answer`, by which the answer to its message is found
+    /// again, and a keyed hash of what an attacker who forges addresses can't receive an answer for. `serial` tells
+    /// the answer from others that have had the same number.
+    pub fn cookie(&self, peer: SocketAddr, initiator: Cookie, answer: Answer) -> Cookie {
         let mut cookie = [0; 8];
-        for (to, from) in cookie.iter_mut().zip(mac.finalize().into_bytes()) {
-            *to = from;
+        let (number, hash) = cookie.split_at_mut(2);
+        number.copy_from_slice(&answer.number.get().to_be_bytes());
+        // HMAC takes keys of every length, so the error cannot happen; the cookie would then fit nobody.
+        if let Ok(mut mac) = <Hmac<Sha1> as KeyInit>::new_from_slice(&self.0[..]) {
+            match peer.ip() {
+                IpAddr::V4(addr) => mac.update(&addr.octets()),
+                IpAddr::V6(addr) => mac.update(&addr.octets()),
+            }
+            mac.update(&peer.port().to_be_bytes());
+            mac.update(&initiator.0);
+            mac.update(&answer.serial.to_be_bytes());
+            for (to, from) in hash.iter_mut().zip(mac.finalize().into_bytes()) {
+                *to = from;
+            }
         }
-        // Zero would mean "not chosen yet".
-        if cookie == [0; 8] {
-            Cookie([1; 8])
-        } else {
-            Cookie(cookie)
-        }
+        Cookie(cookie)
+    }
+
+    /// Whether this is the cookie that [`CookieSecret::cookie`] makes for the same.
+    pub fn fits(
+        &self,
+        cookie: Cookie,
+        peer: SocketAddr,
+        initiator: Cookie,
+        answer: Answer,
+    ) -> bool {
+        let ours = self.cookie(peer, initiator, answer);
+        ours.0[..].ct_eq(&cookie.0[..]).into()
+    }
+}
+
+/// Which answer a cookie is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its number in the table of answers, which the cookie shows.
+    pub number: NonZeroU16,
+    /// A number that no other answer has ever had.
+    pub serial: u64,
+}
+
+impl Answer {
+    /// The number that a cookie of ours shows.
+    pub fn number_in(cookie: Cookie) -> Option<NonZeroU16> {
+        let [high, low, ..] = cookie.0;
+        NonZeroU16::new(u16::from_be_bytes([high, low]))
     }
 }
 
@@ -66,28 +95,22 @@ impl std::fmt::Debug for CookieSecret {
     }
 }
 
-/// Sent MR1, expecting MI2: STATE_MAIN_R1, as a record rather than a state.
+/// Sent MR1, expecting MI2: STATE_MAIN_R1, as an answer that holds for all who send the same MI1.
 #[derive(Clone, Debug)]
 pub struct HalfOpen {
-    cookies: (Cookie, Cookie),
     sa_body: Vec<u8>,
     chosen: IkeTransform,
     nat: Nat,
+    /// With cookies of zeros.
     mr1: Vec<u8>,
 }
 
 impl HalfOpen {
-    /// Takes MI1 from `peer`, chooses by `policy`, and makes MR1. `nat`: go along if the peer knows NAT traversal.
+    /// Takes MI1, chooses by `policy`, and makes MR1. `nat`: go along if the peer knows NAT traversal.
     ///
     /// # Errors
     /// A malformed message, or nothing acceptable in it.
-    pub fn respond(
-        datagram: &[u8],
-        peer: SocketAddr,
-        policy: &IkePolicy,
-        secret: &CookieSecret,
-        nat: bool,
-    ) -> Result<Self, Error> {
+    pub fn respond(datagram: &[u8], policy: &IkePolicy, nat: bool) -> Result<Self, Error> {
         let message = Message::new_checked(datagram)?;
         let header = message.header();
         if !header.responder.is_zero() {
@@ -106,9 +129,8 @@ impl HalfOpen {
             return Err(Error::Header("SA payload is too long"));
         }
         let (chosen, answer) = policy.choose(offer)?;
-        let cookies = (header.initiator, secret.cookie(peer, header.initiator));
         let nat = Nat::agreed(NatMethod::of(&message).filter(|_| nat));
-        let mut mr1 = MessageBuilder::new(&message::main_mode(cookies.0, cookies.1))
+        let mut mr1 = MessageBuilder::new(&message::main_mode(Cookie::ZERO, Cookie::ZERO))
             .sa(&answer)
             .vendor_id(VENDOR_ID)
             .vendor_id(vendor::DPD);
@@ -120,24 +142,22 @@ impl HalfOpen {
         if policy.fragmentation && asked.fragmentation {
             mr1 = mr1.vendor_id(vendor::FRAGMENTATION);
         }
-        let mr1 = mr1.finish();
         Ok(Self {
-            cookies,
             sa_body: sa_body.to_vec(),
             chosen,
             nat,
-            mr1,
+            mr1: mr1.finish(),
         })
     }
 
-    /// Both cookies, initiator's first.
-    pub fn cookies(&self) -> (Cookie, Cookie) {
-        self.cookies
-    }
-
-    /// MR1; again for duplicates of MI1.
-    pub fn mr1(&self) -> &[u8] {
-        &self.mr1
+    /// MR1 for these cookies, initiator's first; the same again for duplicates of MI1.
+    pub fn mr1(&self, (initiator, responder): (Cookie, Cookie)) -> Vec<u8> {
+        let mut message = self.mr1.clone();
+        let cookies = initiator.0.into_iter().chain(responder.0);
+        for (to, from) in message.iter_mut().zip(cookies) {
+            *to = from;
+        }
+        message
     }
 
     /// What was chosen; it tells whether `psk` will be needed in [`HalfOpen::handle`].
@@ -145,38 +165,39 @@ impl HalfOpen {
         &self.chosen
     }
 
-    /// Octets of memory that this record takes, for the bound on all of them.
+    /// Octets of memory that this answer takes, for the bound on all of them.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.sa_body.capacity() + self.mr1.capacity()
     }
 
-    /// Takes MI2, which brings our cookie back: from here on there is a state worth its name.
+    /// Takes MI2, which brings our cookie back, of the exchange with these cookies: from here on there is a state worth its name.
     /// `psk` is the secret shared with the peer's address: its identity isn't known yet, so that a
     /// secret can be found by nothing else. `ends` is where the message came and from where.
     ///
     /// # Errors
-    /// A message that is not MI2, or no secret where one is needed; the record stays good.
+    /// A message that is not MI2, or no secret where one is needed; the answer stays good.
     pub fn handle(
         &self,
+        cookies: (Cookie, Cookie),
         datagram: &[u8],
         psk: Option<Arc<Secret>>,
         ends: NatOffer,
         rng: &mut dyn CryptoRng,
     ) -> Result<Step, Error> {
         let header = Header::new_checked(datagram)?;
-        if (header.initiator, header.responder) != self.cookies {
+        if (header.initiator, header.responder) != cookies {
             return Err(Error::Header("cookies are of another exchange"));
         }
         let read = message::key_exchange(datagram, self.chosen.group)?;
         let mut nat = self.nat;
-        nat.find_out(&read.discoveries, self.chosen.hash, self.cookies, &ends);
+        nat.find_out(&read.discoveries, self.chosen.hash, cookies, &ends);
         let psk = match self.chosen.by_signature() {
             true => None,
             false => Some(psk.ok_or(Error::NoSecret)?),
         };
         let job = Job::key_pair_and_agree(self.chosen.group, read.public.clone(), rng);
         let state = Box::new(Mi2 {
-            cookies: self.cookies,
+            cookies,
             sa_body: self.sa_body.clone(),
             chosen: self.chosen,
             psk,

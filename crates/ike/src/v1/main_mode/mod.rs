@@ -25,7 +25,7 @@ use crate::crypto::Secret;
 use crate::proposal::{IkePolicy, IkeTransform};
 use crate::wire::Cookie;
 
-pub use half_open::{CookieSecret, HalfOpen};
+pub use half_open::{Answer, CookieSecret, HalfOpen};
 pub use initiator::{I1, I2, I3, initiate};
 pub use responder::R2;
 

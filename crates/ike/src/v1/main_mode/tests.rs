@@ -1,5 +1,7 @@
 //! Both sides of Main Mode against each other: every combination, meddling with every message.
 
+use std::num::NonZeroU16;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rsa::{RsaPrivateKey, RsaPublicKey};
@@ -126,11 +128,11 @@ fn run(
         nat: west.ends,
     };
     let (i1, mi1) = initiate(request, COOKIE);
-    let secret = CookieSecret::new(&mut east.rng);
-    let half = HalfOpen::respond(&mi1, east.ends.remote, &policy, &secret, east.ends.enabled)?;
+    let half = HalfOpen::respond(&mi1, &policy, east.ends.enabled)?;
+    let cookies = (COOKIE, Cookie([7; 8]));
     let mut initiator = Waiting::I1(Box::new(i1));
     let mut responder: Option<Waiting> = None;
-    let mut message = half.mr1().to_vec();
+    let mut message = half.mr1(cookies);
     loop {
         // The initiator's turn.
         initiator = spoil(west, initiator, &message, bad);
@@ -153,7 +155,8 @@ fn run(
         // The responder's.
         let step = match responder.take() {
             None => {
-                let step = half.handle(&message, east.psk.clone(), east.ends, &mut east.rng)?;
+                let (psk, rng) = (east.psk.clone(), &mut east.rng);
+                let step = half.handle(cookies, &message, psk, east.ends, rng)?;
                 east.settle(step)
             }
             Some(state) => {
@@ -368,27 +371,33 @@ fn nothing_acceptable_is_no_proposal_chosen() {
         nat: ends("192.1.2.45:500", "192.1.2.23:500"),
     };
     let (_, mi1) = initiate(request, COOKIE);
-    let secret = CookieSecret::new(&mut StdRng::seed_from_u64(1));
-    let peer = "192.1.2.45:500".parse().unwrap();
-    let error = HalfOpen::respond(&mi1, peer, &wanted, &secret, true).unwrap_err();
+    let error = HalfOpen::respond(&mi1, &wanted, true).unwrap_err();
     assert_eq!(error.notify(), NotifyType::NO_PROPOSAL_CHOSEN);
 }
 
 #[test]
-fn cookies_depend_on_address_port_and_secret() {
+fn cookies_depend_on_address_port_secret_and_answer() {
     let mut rng = StdRng::seed_from_u64(1);
     let (one, two) = (CookieSecret::new(&mut rng), CookieSecret::new(&mut rng));
     let peer = "192.1.2.45:500".parse().unwrap();
-    let cookie = one.cookie(peer, COOKIE);
-    assert_eq!(cookie, one.cookie(peer, COOKIE));
-    assert_ne!(cookie, two.cookie(peer, COOKIE));
-    assert_ne!(
-        cookie,
-        one.cookie("192.1.2.46:500".parse().unwrap(), COOKIE)
-    );
-    assert_ne!(
-        cookie,
-        one.cookie("192.1.2.45:501".parse().unwrap(), COOKIE)
-    );
-    assert_ne!(cookie, one.cookie(peer, Cookie([8; 8])));
+    let answer = |number, serial| Answer {
+        number: NonZeroU16::new(number).unwrap(),
+        serial,
+    };
+    let ours = answer(300, 5);
+    let cookie = one.cookie(peer, COOKIE, ours);
+    assert_eq!(cookie, one.cookie(peer, COOKIE, ours));
+    assert_eq!(Answer::number_in(cookie), Some(ours.number));
+    assert_eq!(Answer::number_in(Cookie::ZERO), None);
+    assert!(one.fits(cookie, peer, COOKIE, ours));
+    assert!(!two.fits(cookie, peer, COOKIE, ours));
+    for (addr, initiator, answer) in [
+        ("192.1.2.46:500", COOKIE, ours),
+        ("192.1.2.45:501", COOKIE, ours),
+        ("192.1.2.45:500", Cookie([8; 8]), ours),
+        ("192.1.2.45:500", COOKIE, answer(300, 6)),
+        ("192.1.2.45:500", COOKIE, answer(301, 5)),
+    ] {
+        assert!(!one.fits(cookie, addr.parse().unwrap(), initiator, answer));
+    }
 }
