@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::updown;
 use crate::{FrameError, Reply, Request, frame};
 
 /// Directory of pluto's sockets: `$IPSEC_RUNDIR`, or `/run/pluto`.
@@ -43,6 +44,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     socket: UnixStream,
+    path: PathBuf,
 }
 
 impl Client {
@@ -55,7 +57,7 @@ impl Client {
     pub fn connect_to(path: impl Into<PathBuf>) -> Result<Client, ClientError> {
         let path = path.into();
         match UnixStream::connect(&path) {
-            Ok(socket) => Ok(Client { socket }),
+            Ok(socket) => Ok(Client { socket, path }),
             Err(e) => Err(match e.kind() {
                 io::ErrorKind::NotFound => ClientError::NotRunning(path),
                 io::ErrorKind::ConnectionRefused => ClientError::Refused(path, e),
@@ -68,6 +70,14 @@ impl Client {
     /// Sends the request; the iterator yields each line as it arrives and [`Reply::Exit`] last.
     pub fn send(mut self, request: &Request) -> Result<Replies, ClientError> {
         request.validate().map_err(FrameError::from)?;
+        if let Request::Connection(conn) | Request::Replace(conn) = request {
+            for command in [&conn.left.updown, &conn.right.updown]
+                .into_iter()
+                .flatten()
+            {
+                updown::permit(&self.path, command);
+            }
+        }
         frame::write(&mut self.socket, request)?;
         Ok(Replies {
             socket: self.socket,

@@ -18,6 +18,7 @@ pub mod frame;
 pub mod rc;
 pub mod reply;
 pub mod request;
+pub mod updown;
 mod validate;
 pub mod virtual_net;
 

@@ -45,7 +45,7 @@ impl Daemon {
     fn leftovers(self) -> &'static [&'static str] {
         match self {
             Daemon::Klipsd => &["klips.ctl", "pfkey.sock", "klipsd.pid"],
-            Daemon::Pluto => &["pluto.ctl", "pluto.pid"],
+            Daemon::Pluto => &["pluto.ctl", "pluto.updown", "pluto.pid"],
         }
     }
 

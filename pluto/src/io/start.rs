@@ -39,6 +39,8 @@ pub struct Ready {
     pub key_log: Option<KeyLog>,
     /// Removes the control socket. Declared before the lock, hence dropped before it.
     pub socket_file: SocketFile,
+    /// Removes the socket that updown commands are given over.
+    pub updown_file: SocketFile,
     /// The lock.
     pub pid_file: PidFile,
 }
@@ -57,12 +59,6 @@ impl Drop for SocketFile {
 pub fn start(options: Options) -> Result<Ready, StartError> {
     Home::chosen().map_err(StartError::new)?;
     make_directory(options.control_socket.parent().unwrap_or(&options.rundir))?;
-    // Before the lock is taken, which it would hold beyond our end.
-    let updown = Helper::start().map_err(|e| {
-        StartError::new(format_args!(
-            "cannot start the process that runs updown commands: {e}; is /proc mounted?"
-        ))
-    })?;
     let pid_file = PidFile::take(&options.pid_file).map_err(not_alone)?;
     log::init(&options.log_to).map_err(|e| {
         let to = match &options.log_to {
@@ -84,6 +80,7 @@ pub fn start(options: Options) -> Result<Ready, StartError> {
         ))
     })?;
     let socket_file = SocketFile(options.control_socket.clone());
+    let (updown, updown_file) = start_updown(&options)?;
     give_up_privileges(&options)?;
     Ok(Ready {
         options,
@@ -92,8 +89,22 @@ pub fn start(options: Options) -> Result<Ready, StartError> {
         kernel,
         key_log,
         socket_file,
+        updown_file,
         pid_file,
     })
+}
+
+/// The process that runs updown commands, and the socket that they are given over.
+fn start_updown(options: &Options) -> Result<(Helper, SocketFile), StartError> {
+    let path = whack::updown::socket_beside(&options.control_socket);
+    let failed = |e: io::Error| {
+        StartError::new(format_args!(
+            "cannot start the process that runs updown commands, with socket \"{}\": {e}; is /proc mounted?",
+            path.display()
+        ))
+    };
+    let helper = listen(&path).and_then(Helper::start).map_err(failed)?;
+    Ok((helper, SocketFile(path)))
 }
 
 /// The last step, before anything is read from the network.

@@ -148,6 +148,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
         kernel,
         key_log,
         socket_file,
+        updown_file,
         pid_file,
     } = ready;
     log::line(
@@ -191,7 +192,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
     };
     driver.clients.close();
     control.drained(LAST_LINES_PATIENCE).await;
-    drop((socket_file, pid_file));
+    drop((socket_file, updown_file, pid_file));
     Ok(status)
 }
 

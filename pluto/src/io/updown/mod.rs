@@ -1,8 +1,8 @@
 //! Updown commands, run by a process of their own: pluto gives up the rights to run programs before it reads anything from the
 //! network, and asks for what it wants run over a socket. When to run which is the engine's business.
 //!
-//! The process is pluto's program again, started before pluto takes its lock. It keeps root's rights, since the commands are
-//! the administrator's own, and ends when pluto does.
+//! The process is pluto's program again. It keeps root's rights, since the commands are the administrator's own, runs only what
+//! the administrator's tools have given it, and ends when pluto does.
 
 mod client;
 mod command;
