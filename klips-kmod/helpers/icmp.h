@@ -8,14 +8,12 @@
 bool klips_h_icmp_too_big4(const struct sk_buff *skb);
 bool klips_h_icmp_too_big6(u8 type);
 
-/*
- * Under RCU in softirq context; "quoted" is the start of the packet that did not pass, and that
- * came to dev.
- */
-typedef void klips_too_big_fn(const struct net_device *dev, const u8 *quoted, unsigned int len,
-			      u32 mtu);
+/* Under RCU in softirq context, with an ICMP message for this host, from its IP header on. */
+typedef void klips_icmp_fn(struct sk_buff *skb, unsigned int hook);
+
+bool klips_h_icmp_sum(struct sk_buff *skb, unsigned int hook, unsigned int at);
 
 /* The same function in every namespace. */
-int klips_h_icmp_listen(struct net *net, klips_too_big_fn *f);
+int klips_h_icmp_listen(struct net *net, klips_icmp_fn *f);
 void klips_h_icmp_stop(struct net *net);
 #endif

@@ -190,7 +190,8 @@ impl Host {
         answer
     }
 
-    /// Gives what was said to whom it is for. Answers the ACQUIREs that nobody will hear who wants to.
+    /// Gives what was said to whom it is for. Answers the ACQUIREs that nobody will hear who wants
+    /// to.
     fn tell(&self, sender: Option<SocketId>, said: &mut Said) -> Chain {
         let mut unheard = Chain::default();
         while let Some(mut message) = said.messages.take() {
@@ -227,8 +228,8 @@ impl Host {
         self.physical.iter().any(|p| p.load(Ordering::Relaxed) != 0)
     }
 
-    /// Counts a packet that came by device number `physical` and was lost before the core saw it: at
-    /// the ipsecN that is attached there, or else at the first that is attached.
+    /// Counts a packet that came by device number `physical` and was lost before the core saw it:
+    /// at the ipsecN that is attached there, or else at the first that is attached.
     pub(crate) fn count_refused(&self, physical: u32) {
         let at = |right: &dyn Fn(u32) -> bool| {
             self.physical

@@ -12,6 +12,7 @@
 mod device;
 mod home;
 mod host;
+mod icmp;
 mod ioctl;
 mod pfkey;
 mod proc;

@@ -40,9 +40,9 @@ impl Sockets {
         &self.0
     }
 
-    /// Gives a message of the core's to the sockets that `audience` names. `sender`: whose request it
-    /// answers. Never waits; what a socket has no room for is lost to it, answers to its own requests
-    /// excepted. False: it was for somebody, and lost to all of them.
+    /// Gives a message of the core's to the sockets that `audience` names. `sender`: whose request
+    /// it answers. Never waits; what a socket has no room for is lost to it, answers to its own
+    /// requests excepted. False: it was for somebody, and lost to all of them.
     pub(crate) fn broadcast(
         &self,
         audience: Audience,
@@ -61,9 +61,9 @@ impl Sockets {
     }
 }
 
-/// Handles one request of `socket`. A refusal is told by a message, as RFC 2367 section 3 has it; an
-/// error of its own is only what cannot be answered so: EINVAL for what is no PF_KEY v2 message at
-/// all.
+/// Handles one request of `socket`. A refusal is told by a message, as RFC 2367 section 3 has it;
+/// an error of its own is only what cannot be answered so: EINVAL for what is no PF_KEY v2 message
+/// at all.
 pub(crate) fn request(host: &Host, socket: &KeySocket, message: &[u8]) -> Result {
     let mut reply = [0; pfkey::HEADER_LEN];
     if pfkey::request::error_reply(&mut reply, message, pfkey::errno::EINVAL).is_none() {
@@ -87,7 +87,8 @@ pub(crate) fn request(host: &Host, socket: &KeySocket, message: &[u8]) -> Result
     Ok(())
 }
 
-/// Goes on with a DUMP of `socket`'s, as far as it has room for what is told. Its user's lock is held.
+/// Goes on with a DUMP of `socket`'s, as far as it has room for what is told. Its user's lock is
+/// held.
 pub(crate) fn dump(host: &Host, socket: &KeySocket) {
     while socket.has_room() {
         let mut state = socket.state();

@@ -12,8 +12,8 @@ use klips::{ProcCursor, ProcFile};
 use crate::host::Host;
 use crate::sys::lock::SpinLock;
 
-/// A directory: its name, and the one it is in; `None`: `/proc/net` itself. Each stands behind the one
-/// that it is in.
+/// A directory: its name, and the one it is in; `None`: `/proc/net` itself. Each stands behind the
+/// one that it is in.
 pub(crate) const DIRECTORIES: [(&CStr, Option<usize>); 6] = [
     (c"ipsec", None),
     (c"eroute", Some(0)),
@@ -28,15 +28,16 @@ pub(crate) const DIRECTORIES: [(&CStr, Option<usize>); 6] = [
 pub(crate) enum Text {
     /// A text of the core's.
     Core(ProcFile),
-    /// What was written there: the IPv4 or IPv6 packet by which a KLIPS was once to make itself known.
+    /// What was written there: the IPv4 or IPv6 packet by which a KLIPS was once to make itself
+    /// known.
     Birth(usize),
 }
 
 /// A file: its directory in [`DIRECTORIES`], its name, and what it shows.
 type File = (usize, &'static CStr, Text);
 
-/// All files. Each is for the owner of the namespace alone, as FreeS/WAN has it: who talks to whom is
-/// not for everybody to know.
+/// All files. Each is for the owner of the namespace alone, as FreeS/WAN has it: who talks to whom
+/// is not for everybody to know.
 pub(crate) const FILES: [File; 10] = [
     (0, c"klipsdebug", Text::Core(ProcFile::KlipsDebug)),
     (0, c"tncfg", Text::Core(ProcFile::TnCfg)),
@@ -114,7 +115,8 @@ pub(crate) fn write(
     }
 }
 
-/// Takes what was written to file `number`; what is too long is cut. Whether the file takes anything.
+/// Takes what was written to file `number`; what is too long is cut. Whether the file takes
+/// anything.
 pub(crate) fn take(host: &Host, number: usize, octets: &[u8]) -> bool {
     let Some((.., Text::Birth(family))) = FILES.get(number) else {
         return false;

@@ -1,6 +1,6 @@
 //! klips.ko in the running test kernel: loaded, taken out, and who uses it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
@@ -18,7 +18,16 @@ fn file() -> File {
 /// # Errors
 /// The kernel's.
 pub fn load() -> nix::Result<()> {
-    finit_module(file(), c"", ModuleInitFlags::empty())
+    load_with("")
+}
+
+/// Loads it with these parameters.
+///
+/// # Errors
+/// The kernel's.
+pub fn load_with(parameters: &str) -> nix::Result<()> {
+    let parameters = CString::new(parameters).expect("text");
+    finit_module(file(), &parameters, ModuleInitFlags::empty())
 }
 
 /// Takes it out.

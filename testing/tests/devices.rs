@@ -14,6 +14,7 @@ testing::on_both_data_paths!(
     a_tunnel_of_ipv6_sends_fragments,
     a_router_that_takes_less,
     what_a_device_shows_and_keeps_to,
+    k1_esp_that_comes_by_another_device,
 );
 
 mod module {
@@ -368,6 +369,48 @@ fn what_a_device_shows_and_keeps_to() {
     net.sunset.run("ip route flush cache").ok();
     let over = net.sunset.run("ping -n -c 1 -W 1 -M do -s 1290 192.0.2.1");
     assert!(over.contains("mtu = 1300"), "{over}");
+}
+
+/// East's packets come by eth1, and west's ipsec0 is attached to another device, as where routes differ both ways: they are taken all
+/// the same. What is for no SA of west's is somebody else's, and counts nowhere.
+fn k1_esp_that_comes_by_another_device() {
+    let testbed = Testbed::new();
+    let net = keyed(&testbed);
+    net.west
+        .run(
+            "set -e
+             ip link add eth9 type veth peer name eth8; ip link set eth9 up; ip link set eth8 up
+             ip addr add 192.0.9.1/24 dev eth9
+             ipsec tncfg --detach --virtual ipsec0
+             ipsec tncfg --attach --virtual ipsec0 --physical eth9
+             ip link set ipsec0 up; ip route replace 192.0.2.0/24 dev ipsec0
+             echo 0 >/proc/sys/net/ipv4/conf/ipsec0/rp_filter",
+        )
+        .ok();
+    let received = |name: &str| -> u64 {
+        let path = format!("cat /sys/class/net/ipsec0/statistics/{name}");
+        net.west
+            .run(&path)
+            .ok()
+            .stdout
+            .trim()
+            .parse()
+            .expect("a number")
+    };
+    let before = received("rx_packets");
+    net.sunrise
+        .run("ping -n -q -c 3 -i 0.1 -W 0.3 192.0.1.1; true");
+    net.west.wait_for(
+        &format!(
+            "[ $(cat /sys/class/net/ipsec0/statistics/rx_packets) -ge {} ]",
+            before + 3
+        ),
+        SHORT,
+    );
+    let strange = "perl -e 'use Socket; socket($s, PF_INET, SOCK_RAW, 50) or die; \
+         send($s, pack(\"H*\", \"0000099900000001\") . (\"\\0\" x 60), 0, pack_sockaddr_in(0, inet_aton(\"192.1.2.45\"))) or die'";
+    net.east.run(strange).ok();
+    assert_eq!((received("rx_errors"), received("rx_dropped")), (0, 0));
 }
 
 /// ipsec0's counters since `start`: errors and drops of what came in, and of what was to go out.

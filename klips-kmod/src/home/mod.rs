@@ -15,7 +15,8 @@ use crate::sys::alloc::KernelVec;
 use crate::sys::lock::SpinLock;
 use crate::sys::skb::{Chain, PreparedSkb, Skb};
 
-/// A host in the kernel. Whoever has one is inside a gate, where what belongs to the CPU may be used.
+/// A host in the kernel. Whoever has one is inside a gate, where what belongs to the CPU may be
+/// used.
 pub(crate) use crate::sys::gate::Inside as KernelHome;
 
 impl Home for KernelHome {

@@ -11,9 +11,9 @@ use klips::NoMemory;
 use super::c;
 use super::provision::{self, Stash};
 
-/// Proof that this CPU is inside a gate: softirqs and preemption are off, so what belongs to the CPU is
-/// the holder's alone until the proof ends. There is none to be had but by entering, and it leaves
-/// neither the call that it was lent to nor the CPU.
+/// Proof that this CPU is inside a gate: softirqs and preemption are off, so what belongs to the
+/// CPU is the holder's alone until the proof ends. There is none to be had but by entering, and it
+/// leaves neither the call that it was lent to nor the CPU.
 pub(crate) struct Inside(PhantomData<*mut ()>);
 
 impl Inside {

@@ -7,19 +7,36 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::c;
 use crate::host::Host;
+use crate::icmp::TooBig;
 
-/// A router did not let through a packet that began like `quoted`. In softirq context under RCU.
-unsafe extern "C" fn told(device: *const c::net_device, quoted: *const u8, len: c_uint, mtu: u32) {
-    // SAFETY: the helper gives a device that is alive under RCU, and so many readable bytes.
-    let (host, quoted) = unsafe {
-        (
-            Host::of(c::klips_h_device_net(device)),
-            core::slice::from_raw_parts(quoted, len as usize),
-        )
+/// An IP header, an ICMP header, and what is quoted: an IP header, a UDP header and an SPI.
+const START: usize = 60 + 8 + 60 + 8 + 4;
+
+/// An ICMP message came for this host. In softirq context under RCU.
+///
+/// # Safety
+/// By the helper's hook, with a received packet that has its device and its network header.
+unsafe extern "C" fn heard(skb: *mut c::sk_buff, hook: c_uint) {
+    let mut start = [0; START];
+    // SAFETY: a received packet, of which so many bytes are copied at most.
+    let len = unsafe { c::klips_h_skb_peek(skb, start.as_mut_ptr(), START as u32) };
+    let start = start.get(..len as usize).unwrap_or_default();
+    let Some(told) = TooBig::read(start) else {
+        return;
     };
-    // By any device, as what it speaks of may have gone by any.
-    if let Some(host) = host.filter(|host| host.is_any_attached()) {
-        host.read(|klips, cx| klips.path_mtu(cx.now, quoted, mtu));
+    // SAFETY: the packet has its device, which is alive under RCU; it is only summed.
+    let host = unsafe {
+        let device = (*skb)
+            .__bindgen_anon_1
+            .__bindgen_anon_1
+            .__bindgen_anon_1
+            .dev;
+        let host = Host::of(c::klips_h_device_net(device));
+        host.filter(|host| host.is_any_attached())
+            .filter(|_| c::klips_h_icmp_sum(skb, hook, told.at as u32))
+    };
+    if let Some(host) = host {
+        host.read(|klips, cx| klips.path_mtu(cx.now, told.quoted, told.mtu));
     }
 }
 
@@ -36,7 +53,7 @@ impl Listener {
     pub(crate) fn start(&self, host: &Host) -> Result<(), i32> {
         // SAFETY: the namespace is alive, and whoever is told finds the host by itself or not at
         // all.
-        match unsafe { c::klips_h_icmp_listen(host.net.as_ptr(), Some(told)) } {
+        match unsafe { c::klips_h_icmp_listen(host.net.as_ptr(), Some(heard)) } {
             0 => {
                 self.0.store(true, Ordering::Release);
                 Ok(())

@@ -8,14 +8,16 @@
 //!
 //! # Who may touch what, and when
 //!
-//! | what | kept alive by | changed by |
-//! |---|---|---|
-//! | [`crate::host::Host`] | its namespace's slot until `pre_exit`, then an RCU grace period until `exit` | nobody; its parts have locks |
-//! | the tables (`klips::Klips`) | their host | one writer, which holds the gate's mutex and every CPU's gate lock ([`gate`]) |
-//! | an SA's replay window, a held packet | the tables | whoever holds its [`lock::SpinLock`], inside the gate |
-//! | an SA's sequence number, counters | the tables | atomics |
-//! | an `sk_buff` | the one [`skb::Skb`] that owns it | that owner, once it is a [`skb::PreparedSkb`] |
-//! | ipsecN | its host, which unregisters it before it ends | RTNL |
+//! - [`crate::host::Host`]: kept alive by its namespace's slot until `pre_exit`, then by an RCU
+//!   grace period until `exit`. Nobody changes it; its parts have locks.
+//! - The tables (`klips::Klips`): kept alive by their host, and changed by one writer, which holds
+//!   the gate's mutex and every CPU's gate lock ([`gate`]).
+//! - An SA's replay window, a held packet: in the tables, and changed by whoever holds its
+//!   [`lock::SpinLock`], inside the gate.
+//! - An SA's sequence number and counters: in the tables, and atomics.
+//! - An `sk_buff`: of the one [`skb::Skb`] that owns it, and changed by that owner, once it is a
+//!   [`skb::PreparedSkb`].
+//! - ipsecN: kept alive by its host, which unregisters it before it ends, and changed under RTNL.
 //!
 //! # Locks of a packet, and RCU
 //!
@@ -34,8 +36,8 @@
 //! well, for some dozen instructions. Cipher and MAC objects are only read; what they work on is on
 //! the stack, the packet's, or the CPU's ([`scratch`]).
 //!
-//! What holds is carried by types that cost nothing: [`gate::Inside`] is proof of being within a gate,
-//! [`rtnl::Rtnl`] of holding RTNL, [`skb::PreparedSkb`] of a packet that may be written to,
+//! What holds is carried by types that cost nothing: [`gate::Inside`] is proof of being within a
+//! gate, [`rtnl::Rtnl`] of holding RTNL, [`skb::PreparedSkb`] of a packet that may be written to,
 //! [`scratch::Scratch`] is the CPU's buffer while it is taken, and [`Parts`] what runs from load to
 //! unload. Where a function may sleep, or must not, is said at the function: that is a matter of
 //! deadlock, and not of memory.
@@ -85,7 +87,8 @@ pub(crate) fn now() -> u64 {
     unsafe { c::klips_h_seconds() }
 }
 
-/// Whether one more line of what strangers may cause is to be logged: the limit of the network's own.
+/// Whether one more line of what strangers may cause is to be logged: the limit of the network's
+/// own.
 pub(crate) fn may_log() -> bool {
     // SAFETY: no condition.
     unsafe { c::net_ratelimit() != 0 }

@@ -90,8 +90,8 @@ unsafe fn place<'a>(skb: *const c::sk_buff) -> Option<(&'a Host, u32)> {
     }
 }
 
-/// Takes over a packet that is ours: that came by a device which an ipsecN is attached to, or for an
-/// SA of ours by any other, since routes need not be the same both ways.
+/// Takes over a packet that is ours: that came by a device which an ipsecN is attached to, or for
+/// an SA of ours by any other, since routes need not be the same both ways.
 ///
 /// # Safety
 /// As for [`place`]; if there is an answer, the packet is no longer the caller's.

@@ -33,8 +33,8 @@ impl Skb {
     /// Takes over a packet that the stack received, and has it begin at its IP header.
     ///
     /// # Safety
-    /// As [`Self::from_raw`]; besides, the stack has set the network header, before which the packet
-    /// does not begin.
+    /// As [`Self::from_raw`]; besides, the stack has set the network header, before which the
+    /// packet does not begin.
     pub(crate) unsafe fn received(skb: NonNull<c::sk_buff>) -> Self {
         // SAFETY: by this function's condition.
         unsafe { c::klips_h_skb_to_network_header(skb.as_ptr()) };
@@ -175,11 +175,11 @@ impl PreparedSkb {
         Some(answer)
     }
 
-    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may be
-    /// remembered in `routes`; whether it went.
+    /// Sends the IP packet in it by device number `device` of namespace `net`, by a route that may
+    /// be remembered in `routes`; whether it went.
     pub(crate) fn transmit(self, net: &Net, routes: &Routes, device: u32) -> bool {
-        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this function
-        // uses; it takes the sk_buff over.
+        // SAFETY: the namespace is alive, see `Net`, and so are the routes, which only this
+        // function uses; it takes the sk_buff over.
         unsafe { c::klips_h_transmit(net.as_ptr(), routes.0.as_ptr(), self.0.into_raw(), device) }
     }
 }

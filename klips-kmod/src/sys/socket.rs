@@ -60,9 +60,9 @@ impl KeySocket {
     }
 
     /// Appends `message` to what waits to be received; whether it did. `owed`: it answers this
-    /// socket's own request, and is kept even where nothing more should be: one piece of the answers
-    /// at most, as none is made while there is no room. Other messages are lost then, and the reader
-    /// learns so by ENOBUFS.
+    /// socket's own request, and is kept even where nothing more should be: one piece of the
+    /// answers at most, as none is made while there is no room. Other messages are lost then, and
+    /// the reader learns so by ENOBUFS.
     pub(crate) fn queue(&self, message: &Skb, owed: bool) -> bool {
         let sk = self.kernel();
         // SAFETY: a live socket; the helpers only use its atomic and locked parts.

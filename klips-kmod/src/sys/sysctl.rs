@@ -42,8 +42,11 @@ impl Switches {
 
     /// Makes them. `self` is the host's own.
     pub(crate) fn start(&'static self, host: &'static Host) -> Result<(), c_int> {
+        if !self.header.load(Ordering::Acquire).is_null() {
+            return Err(EEXIST.to_errno());
+        }
         let net = host.net.as_ptr();
-        // SAFETY: called once, before the kernel has the table.
+        // SAFETY: the kernel does not have the table; one thread brings a host up.
         let table = unsafe { &mut *self.table.get() };
         for (entry, name) in table.iter_mut().zip(&NAMES) {
             entry.procname = name.as_ptr();

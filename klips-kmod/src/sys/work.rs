@@ -68,7 +68,10 @@ impl Work {
 
     /// Makes it ready, once its host is where it will stay.
     pub(crate) fn init(&self, host: &'static Host) {
-        // SAFETY: it is in `host`, which stays; nobody uses it yet.
+        if !self.host.load(Ordering::Acquire).is_null() {
+            return;
+        }
+        // SAFETY: it is in `host`, which stays; nobody uses it before it has its host.
         unsafe { c::klips_h_init_work(self.work.get(), Some(run)) };
         self.host
             .store(core::ptr::from_ref(host).cast_mut(), Ordering::Release);
@@ -103,7 +106,10 @@ impl Delayed {
 
     /// Makes it ready, once its host is where it will stay.
     pub(crate) fn init(&self, host: &'static Host) {
-        // SAFETY: it is in `host`, which stays; nobody uses it yet.
+        if !self.host.load(Ordering::Acquire).is_null() {
+            return;
+        }
+        // SAFETY: it is in `host`, which stays; nobody uses it before it has its host.
         unsafe { c::klips_h_init_delayed_work(self.work.get(), Some(run_delayed)) };
         self.host
             .store(core::ptr::from_ref(host).cast_mut(), Ordering::Release);

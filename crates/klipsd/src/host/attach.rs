@@ -150,6 +150,7 @@ impl Host {
             Ok((new, writers)) => {
                 attached[device.index()] = Some(new);
                 self.set_writers(device, Some(writers));
+                self.receive_elsewhere(&attached[..]);
                 tracing::info!("{name} attached to {}", physical.name.as_str());
                 Ok(())
             }
@@ -225,7 +226,7 @@ impl Host {
     /// # Errors
     /// See [`AttachError`].
     pub fn detach(&self, name: &str) -> Result<(), AttachError> {
-        let device = device_id(name)?;
+        let device = self.device_named(name)?;
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = |error| AttachError::Device {
             device: name.to_owned(),
@@ -234,6 +235,7 @@ impl Host {
         self.write().detach(device).map_err(refused)?;
         self.set_writers(device, None);
         attached[device.index()] = None;
+        self.receive_elsewhere_again(&attached[..]);
         tracing::info!("{name} detached");
         Ok(())
     }
@@ -246,12 +248,70 @@ impl Host {
             self.set_writers(device, None);
             attached[device.index()] = None;
         }
+        self.receive_elsewhere_again(&attached[..]);
+    }
+
+    /// The ipsec device of this name, which somebody may have given it.
+    fn device_named(&self, name: &str) -> Result<DeviceId, TunError> {
+        let klips = self.read();
+        let renamed = |id: &DeviceId| {
+            let given = klips.device(*id).name;
+            given.is_some_and(|given| given.as_str() == name)
+        };
+        let all = (0..klips::device::MAX_DEVICES).filter_map(DeviceId::new);
+        all.into_iter()
+            .find(renamed)
+            .map_or_else(|| device_id(name), Ok)
+    }
+
+    /// Begins to receive by devices that nothing is attached to, or leaves out those that something is attached to now.
+    fn receive_elsewhere(self: &Arc<Self>, attached: &[Option<Attached>]) {
+        if self.receive_elsewhere_again(attached) {
+            return;
+        }
+        match Receivers::elsewhere(self, &numbers(attached)) {
+            Ok(receivers) => *self.elsewhere() = Some(receivers),
+            Err(error) => tracing::warn!("packets by other devices are not received: {error}"),
+        }
+    }
+
+    /// The same where it has begun, which is the answer; ends it where nothing is attached any more.
+    fn receive_elsewhere_again(&self, attached: &[Option<Attached>]) -> bool {
+        let devices = numbers(attached);
+        let ended = {
+            let mut elsewhere = self.elsewhere();
+            if let Some(receivers) = &*elsewhere
+                && !devices.is_empty()
+            {
+                receivers.leave_out(&devices);
+                return true;
+            }
+            elsewhere.take()
+        };
+        // Its thread may wait for the lock.
+        drop(ended);
+        false
+    }
+
+    fn elsewhere(&self) -> std::sync::MutexGuard<'_, Option<Receivers>> {
+        self.elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_writers(&self, device: DeviceId, writers: Option<Arc<Writers>>) {
         let mut table = self.writers.write().unwrap_or_else(PoisonError::into_inner);
         table[device.index()] = writers;
     }
+}
+
+/// The numbers of the devices that something is attached to.
+fn numbers(attached: &[Option<Attached>]) -> Vec<u32> {
+    attached
+        .iter()
+        .flatten()
+        .map(|attached| attached.physical.index)
+        .collect()
 }
 
 fn device_id(name: &str) -> Result<DeviceId, TunError> {

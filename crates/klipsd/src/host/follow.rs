@@ -29,12 +29,21 @@ impl Host {
                 let (Some(known), Some(device)) = (slot, DeviceId::new(number)) else {
                     continue;
                 };
-                let shown = self.read().device(device).mtu();
+                let (shown, called) = {
+                    let klips = self.read();
+                    let own = klips.device(device);
+                    (own.mtu(), own.name)
+                };
                 if let Some(own) =
                     link::name_of(known.index).and_then(|name| link::look(&name).ok())
-                    && own.physical.mtu != shown
                 {
-                    self.write().device_changed(device, own.physical.mtu);
+                    if own.physical.mtu != shown {
+                        self.write().device_changed(device, own.physical.mtu);
+                    }
+                    let usual = own.physical.name.as_str() == device.to_string();
+                    if called != (!usual).then_some(own.physical.name) {
+                        self.write().device_renamed(device, own.physical.name);
+                    }
                 }
                 let now =
                     link::name_of(known.physical.index).and_then(|name| link::look(&name).ok());

@@ -14,6 +14,7 @@ use klips::{Context, Klips, NoMemory};
 
 use crate::control::listeners::{ClientId, Listeners};
 use crate::home::{Pending, UserHome};
+use crate::path::inbound::Receivers;
 use crate::path::lanes::Lanes;
 use attach::Attached;
 
@@ -35,6 +36,8 @@ pub struct Host {
     klips: RwLock<Klips<UserHome>>,
     writers: RwLock<WriterTable>,
     attached: Mutex<[Option<Attached>; MAX_DEVICES]>,
+    /// For packets by devices that nothing is attached to; none while nothing is attached at all.
+    elsewhere: Mutex<Option<Receivers>>,
     workers: usize,
 }
 
@@ -52,6 +55,7 @@ impl Host {
             klips: RwLock::new(Klips::new(&home)?),
             writers: RwLock::default(),
             attached: Mutex::default(),
+            elsewhere: Mutex::default(),
             workers: workers.max(1),
         }))
     }

@@ -1,4 +1,5 @@
-//! The threads of one physical device's raw sockets: IPsec packets for this host, and routers' "too big".
+//! The threads of one physical device's raw sockets, and of those for all other devices: IPsec packets for this host, and routers'
+//! "too big".
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +11,7 @@ use klips::{Context, Inbound, Packet};
 
 use crate::home::Pending;
 use crate::host::{Host, Writers};
-use crate::raw::{Incoming, Protocol, RawError, icmp};
+use crate::raw::{Elsewhere, Incoming, Protocol, RawError, icmp};
 use crate::sys::stop::Stop;
 use crate::tun::Coalescer;
 
@@ -18,6 +19,7 @@ use crate::tun::Coalescer;
 pub struct Receivers {
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
+    elsewhere: Vec<Elsewhere>,
 }
 
 impl Receivers {
@@ -49,17 +51,70 @@ impl Receivers {
         let mut receivers = Self {
             stop: stop.clone(),
             threads: Vec::new(),
+            elsewhere: Vec::new(),
         };
         for (sockets, name) in groups.into_iter().zip(["esp4", "esp6", "ah-comp-icmp"]) {
-            let (host, stop) = (host.clone(), stop.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("{name}-{device}"))
-                .spawn(move || Receiver::new(host, index).run(sockets, &stop))
-                .map_err(io)?;
-            receivers.threads.push(thread);
+            let thread = thread(host, index, format!("{name}-{device}"), sockets, &stop);
+            receivers.threads.push(thread.map_err(io)?);
         }
         Ok(receivers)
     }
+
+    /// The same, in one thread, for all devices but `devices`, to which an ipsecN is attached: routes need not be the same both ways.
+    ///
+    /// # Errors
+    /// See [`RawError`].
+    pub fn elsewhere(host: &Arc<Host>, devices: &[u32]) -> Result<Self, RawError> {
+        let (mut sockets, mut handles) = (Vec::new(), Vec::new());
+        for v6 in [false, true] {
+            for protocol in Protocol::ALL {
+                match Incoming::elsewhere(devices, protocol, v6) {
+                    Ok((socket, handle)) => {
+                        sockets.push(socket);
+                        handles.push(handle);
+                    }
+                    Err(RawError::Io { error, .. }) if v6 && no_family(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let io = |error| RawError::Io {
+            device: "any device".to_owned(),
+            error,
+        };
+        let stop = Arc::new(Stop::new().map_err(io)?);
+        let started = thread(host, NOWHERE, "elsewhere".to_owned(), sockets, &stop);
+        Ok(Self {
+            threads: vec![started.map_err(io)?],
+            stop,
+            elsewhere: handles,
+        })
+    }
+
+    /// Has those of [`Self::elsewhere`] leave out these devices from now on.
+    pub fn leave_out(&self, devices: &[u32]) {
+        for handle in &self.elsewhere {
+            if let Err(error) = handle.leave_out(devices) {
+                tracing::warn!("the filter of a raw socket can't be changed: {error}");
+            }
+        }
+    }
+}
+
+/// No device has this number.
+const NOWHERE: u32 = 0;
+
+fn thread(
+    host: &Arc<Host>,
+    index: u32,
+    name: String,
+    sockets: Vec<Incoming>,
+    stop: &Arc<Stop>,
+) -> io::Result<JoinHandle<()>> {
+    let (host, stop) = (host.clone(), stop.clone());
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || Receiver::new(host, index).run(sockets, &stop))
 }
 
 impl Drop for Receivers {
@@ -159,6 +214,10 @@ impl Receiver {
                 else {
                     continue;
                 };
+                // What others' SAs are for is nothing to count.
+                if self.physical == NOWHERE && !klips.knows(packet.bytes()) {
+                    continue;
+                }
                 match klips.inbound(&mut cx, self.physical, &mut packet) {
                     Inbound::Deliver { device } => {
                         let Some(Some(to)) = writers.get(device.index()) else {

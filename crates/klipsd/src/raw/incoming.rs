@@ -1,4 +1,5 @@
-//! Raw sockets that receive on one physical device, whole IP packets a batch at a time.
+//! Raw sockets that receive on one physical device, or on all but those that have sockets of their own; whole IP packets, a
+//! batch at a time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ const HALF_BEHIND: u16 = 0x48;
 const HEADER_LENGTH: u16 = 0xb1;
 const EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
+/// Where a filter reads the number of the device that a packet came by (SKF_AD_OFF + SKF_AD_IFINDEX).
+const DEVICE: u32 = (-0x1000i32 + 8) as u32;
 
 /// To that port, and an SPI where IKE has its marker of zeros. A packet too short to tell is dropped, and so a keep-alive.
 const ESP_IN_UDP_4: [SockFilter; 7] = [
@@ -101,30 +104,94 @@ pub struct Arrived<'a> {
     pub end: usize,
 }
 
+/// Another handle of a socket of [`Incoming::elsewhere`].
+pub struct Elsewhere {
+    sock: Socket,
+    protocol: Protocol,
+    v6: bool,
+}
+
+impl Elsewhere {
+    /// Leaves out what comes by these devices from now on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn leave_out(&self, devices: &[u32]) -> io::Result<()> {
+        self.sock
+            .attach_filter(&filter(devices, self.protocol, self.v6))
+    }
+}
+
+/// A filter that takes what the protocol's own takes, but not from these devices.
+fn filter(devices: &[u32], protocol: Protocol, v6: bool) -> Vec<SockFilter> {
+    let mut program = vec![SockFilter::new(WORD, 0, 0, DEVICE)];
+    for device in devices {
+        program.push(SockFilter::new(EQUAL, 0, 1, *device));
+        program.push(SockFilter::new(RETURN, 0, 0, 0));
+    }
+    match (protocol, v6) {
+        (Protocol::EspInUdp, false) => program.extend(ESP_IN_UDP_4),
+        (Protocol::EspInUdp, true) => program.extend(ESP_IN_UDP_6),
+        _ => program.push(SockFilter::new(RETURN, 0, 0, u32::MAX)),
+    }
+    program
+}
+
 impl Incoming {
     /// Opens the socket, bound to `device`.
     ///
     /// # Errors
     /// See [`RawError`]; EAFNOSUPPORT or EPROTONOSUPPORT in it when the system has no IPv6.
     pub fn open(device: &str, protocol: Protocol, v6: bool) -> Result<Self, RawError> {
-        let sock = Self::socket(device, protocol, v6).map_err(|e| raw_error(device, e))?;
+        let open = || {
+            let sock = Self::socket(protocol, v6)?;
+            if protocol == Protocol::EspInUdp {
+                sock.attach_filter(if v6 { &ESP_IN_UDP_6 } else { &ESP_IN_UDP_4 })?;
+            }
+            sock.bind_device(Some(device.as_bytes()))?;
+            Ok(sock)
+        };
+        let sock = open().map_err(|e| raw_error(device, e))?;
+        Ok(Self::with(sock, protocol, v6))
+    }
+
+    /// Opens one that receives on every device but these, and a handle to change them by.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn elsewhere(
+        devices: &[u32],
+        protocol: Protocol,
+        v6: bool,
+    ) -> Result<(Self, Elsewhere), RawError> {
+        let open = || {
+            let sock = Self::socket(protocol, v6)?;
+            let handle = Elsewhere {
+                sock: sock.try_clone()?,
+                protocol,
+                v6,
+            };
+            handle.leave_out(devices)?;
+            Ok((sock, handle))
+        };
+        let (sock, handle) = open().map_err(|e| raw_error("any device", e))?;
+        Ok((Self::with(sock, protocol, v6), handle))
+    }
+
+    fn with(sock: Socket, protocol: Protocol, v6: bool) -> Self {
         let headroom = if v6 { header6::ROOM } else { 0 };
-        Ok(Self {
+        Self {
             sock,
             batch: RecvBatch::new(BATCH, headroom, MAX_PACKET),
             protocol,
             v6,
-        })
+        }
     }
 
-    fn socket(device: &str, protocol: Protocol, v6: bool) -> io::Result<Socket> {
+    fn socket(protocol: Protocol, v6: bool) -> io::Result<Socket> {
         let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
         let number = i32::from(protocol.number(v6));
         let sock = Socket::new_raw(domain, Type::RAW, Some(number.into()))?;
-        if protocol == Protocol::EspInUdp {
-            sock.attach_filter(if v6 { &ESP_IN_UDP_6 } else { &ESP_IN_UDP_4 })?;
-        }
-        sock.bind_device(Some(device.as_bytes()))?;
         sock.set_nonblocking(true)?;
         enlarge_buffers(&sock);
         if v6 {

@@ -5,7 +5,7 @@ pub mod icmp;
 pub mod incoming;
 pub mod outgoing;
 
-pub use incoming::{Incoming, Protocol};
+pub use incoming::{Elsewhere, Incoming, Protocol};
 pub use outgoing::Outgoing;
 
 use std::io;
