@@ -245,6 +245,11 @@ void klips_h_kvfree(const void *p)
 
 u64 klips_h_seconds(void)
 {
+	return ktime_get_boottime_seconds();
+}
+
+u64 klips_h_real_seconds(void)
+{
 	return ktime_get_real_seconds();
 }
 

@@ -51,6 +51,7 @@ void *klips_h_kmalloc_atomic(size_t size);
 void *klips_h_kvmalloc(size_t size);
 void klips_h_kvfree(const void *p);
 u64 klips_h_seconds(void);
+u64 klips_h_real_seconds(void);
 unsigned int klips_h_device_count(void);
 void klips_h_rtnl_lock(void);
 void klips_h_rtnl_unlock(void);

@@ -156,6 +156,10 @@ pub trait Home: Sized + 'static {
     /// Fills `buffer` with bytes nobody can predict (IVs, SPIs, hash keys).
     fn random(&self, buffer: &mut [u8]);
 
+    /// Seconds since 1970 by the wall clock, which people and NTP set. PF_KEY shows times in it (RFC 2367 section 2.3.2), and
+    /// nothing is decided by it.
+    fn since_1970(&self) -> u64;
+
     /// The process id to put in messages KLIPS starts itself, or shows for the kernel: 0 in the kernel.
     fn pid(&self) -> u32 {
         0
@@ -176,7 +180,8 @@ pub trait Output {
 pub struct Context<'a, H> {
     /// The home.
     pub home: &'a H,
-    /// Now, in seconds since 1970 (PF_KEY's lifetimes are shown in this).
+    /// Now, in seconds on a clock that nobody sets and that runs while the machine sleeps (CLOCK_BOOTTIME). Lifetimes and holds
+    /// are measured on it.
     pub now: u64,
     /// Where messages go.
     pub out: &'a mut dyn Output,

@@ -41,6 +41,7 @@ pub(crate) fn inbound<H: Home>(
                 reason,
                 R::SaNotReady
                     | R::Expired
+                    | R::Unprotected
                     | R::WrongSource
                     | R::WrongGroup
                     | R::WrongEncapsulation
@@ -116,6 +117,7 @@ fn unwrap<H: Home>(
     packet: &mut Packet<'_>,
 ) -> Result<(), DropReason> {
     let mut last: Option<&Sa<H>> = None;
+    let mut protected = false;
     let header = IpHeader::new_checked(packet.bytes()).map_err(|_| DropReason::Malformed)?;
     let udp = match header.protocol {
         protocol::UDP if header.fragment => return Err(DropReason::Fragment),
@@ -133,6 +135,9 @@ fn unwrap<H: Home>(
         }
         let Some(id) = said(&header, packet.bytes())? else {
             let last = last.ok_or(DropReason::WrongProtocol)?;
+            if !protected {
+                return Err(DropReason::Unprotected);
+            }
             return finish(klips, cx, last, &header, packet, udp.is_some());
         };
         let sa = klips.sadb.get(&id).ok_or(DropReason::NoSa)?;
@@ -154,6 +159,7 @@ fn unwrap<H: Home>(
             Transform::None | Transform::IpIp => return Err(DropReason::SaNotReady),
         }
         sa.life.count(packet.len(), cx.now);
+        protected |= sa.protects();
         last = Some(sa);
     }
     Err(DropReason::TooDeep)

@@ -37,7 +37,7 @@ pub struct Lifetime {
     pub soft: Limits,
     /// Hard limits.
     pub hard: Limits,
-    /// When the SA was added, in seconds since 1970.
+    /// When the SA was added, in seconds of [`crate::Context::now`], as all times here are.
     pub added: u64,
     bytes: AtomicU64,
     packets: AtomicU64,
@@ -77,8 +77,19 @@ impl Lifetime {
         self.last_use.load(Ordering::Relaxed)
     }
 
+    /// Goes on with what `old` has used up and when; the limits stay.
+    pub(crate) fn continue_from(&mut self, old: &Self) {
+        self.added = old.added;
+        *self.bytes.get_mut() = old.bytes();
+        *self.packets.get_mut() = old.packets();
+        *self.first_use.get_mut() = old.first_use();
+        *self.last_use.get_mut() = old.last_use();
+    }
+
     /// Counts a packet of `bytes` bytes.
     pub fn count(&self, bytes: usize, now: u64) {
+        // The machine may be in its first second, and 0 says that there was no use yet.
+        let now = now.max(1);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.packets.fetch_add(1, Ordering::Relaxed);
         // Who loses this race has the same time, or one second's difference. An exchange locks memory, so it is tried once.

@@ -20,13 +20,20 @@ const PROPOSED_HARD: u64 = 86_400;
 /// Combinations that ACQUIRE proposes.
 const MAX_COMBS: usize = 6;
 
-/// What is used up of an SA, as PF_KEY tells it.
-pub(crate) fn current(life: &Lifetime) -> pfkey::Lifetime {
+/// What is used up of an SA, as PF_KEY tells it: the times by today's wall clock.
+pub(crate) fn current<H: Home>(cx: &Context<'_, H>, life: &Lifetime) -> pfkey::Lifetime {
+    let shown = |then: u64| {
+        let ago = cx.now.saturating_sub(then);
+        cx.home.since_1970().saturating_sub(ago)
+    };
     pfkey::Lifetime {
         allocations: 1,
         bytes: life.bytes(),
-        addtime: life.added,
-        usetime: life.first_use(),
+        addtime: shown(life.added),
+        usetime: match life.first_use() {
+            0 => 0,
+            then => shown(then),
+        },
         packets: life.packets().min(u32::MAX.into()) as u32,
     }
 }
@@ -108,7 +115,7 @@ fn expire<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, hard: bool) {
         &sa.id,
         sa.source,
         &describe(sa),
-        &current(&sa.life),
+        &current(cx, &sa.life),
         &limit,
         hard,
     );

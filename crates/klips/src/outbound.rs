@@ -53,6 +53,7 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
             DropReason::NotAttached
             | DropReason::NoEroute
             | DropReason::NoSa
+            | DropReason::Unprotected
             | DropReason::Shunt
             | DropReason::Reject
             | DropReason::NoRoom
@@ -178,6 +179,9 @@ fn protect<H: Home>(
     let mut mtu = physical.mtu;
     for _ in 0..MAX_NESTING {
         let sa = klips.sadb.get(&target).ok_or(DropReason::NoSa)?;
+        if !group(&klips.sadb, sa).any(Sa::protects) {
+            return Err(DropReason::Unprotected);
+        }
         let path = group(&klips.sadb, sa)
             .filter_map(|sa| sa.path_mtu.get(cx.now))
             .min();

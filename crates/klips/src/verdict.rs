@@ -76,6 +76,8 @@ pub enum DropReason {
     TooBig,
     /// No SA of this destination, SPI and protocol.
     NoSa,
+    /// The SA group has neither ESP nor AH: what goes through it would be in the clear, and what comes by it proves nothing.
+    Unprotected,
     /// The SA is larval, expired, or being deleted.
     SaNotReady,
     /// The SA reached a hard lifetime with this packet.
@@ -125,6 +127,7 @@ impl DropReason {
             Self::Reject => "%reject eroute",
             Self::TooBig => "too big for the path",
             Self::NoSa => "no such SA",
+            Self::Unprotected => "neither ESP nor AH in the SA group",
             Self::SaNotReady => "SA not in a usable state",
             Self::Expired => "SA expired",
             Self::SequenceWrapped => "sequence numbers used up",

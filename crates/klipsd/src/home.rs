@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use klips::packet::Tag;
 use klips::transform::{Authentication, Encryption};
@@ -109,6 +110,12 @@ impl Home for UserHome {
     fn random(&self, buffer: &mut [u8]) {
         // A generator per thread, seeded and reseeded by the system: a system call per IV would cost as much as the cipher.
         rand::rng().fill_bytes(buffer);
+    }
+
+    fn since_1970(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs())
     }
 }
 

@@ -28,6 +28,8 @@ pub mod errno {
     pub const EOPNOTSUPP: u8 = 95;
     /// No room for the answer.
     pub const ENOBUFS: u8 = 105;
+    /// The SA group that an eroute is to lead to has neither ESP nor AH: packets would leave in the clear.
+    pub const ENOKEY: u8 = 126;
 }
 
 /// Why a message was refused, and at which octet of it.

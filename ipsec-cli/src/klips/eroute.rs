@@ -93,6 +93,10 @@ fn act(options: &Options) -> Result<(), Failure> {
         errno::ENOENT | errno::ESRCH => Some(format!(
             "there is no SA {said}: make it first with `ipsec spi'"
         )),
+        errno::ENOKEY => Some(format!(
+            "the group of {said} has neither ESP nor AH, so packets would leave in the clear: \
+             add one with `ipsec spi' and `ipsec spigrp' first"
+        )),
         _ => None,
     };
     let mut client = common::connect()?;

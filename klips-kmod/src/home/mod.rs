@@ -57,6 +57,10 @@ impl Home for KernelHome {
     fn random(&self, buffer: &mut [u8]) {
         crate::sys::random(buffer);
     }
+
+    fn since_1970(&self) -> u64 {
+        crate::sys::since_1970()
+    }
 }
 
 /// What the core said during one call, to be acted on once the tables are open again.

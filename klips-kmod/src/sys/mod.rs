@@ -81,7 +81,7 @@ pub(crate) mod c {
     include!(env!("KLIPS_BINDINGS"));
 }
 
-/// Seconds since 1970.
+/// Seconds since the machine started, asleep or not.
 pub(crate) fn now() -> u64 {
     // SAFETY: reads a clock; no condition.
     unsafe { c::klips_h_seconds() }
@@ -92,6 +92,12 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn may_log() -> bool {
     // SAFETY: no condition.
     unsafe { c::net_ratelimit() != 0 }
+}
+
+/// Seconds since 1970, by the clock that people set.
+pub(crate) fn since_1970() -> u64 {
+    // SAFETY: reads a clock; no condition.
+    unsafe { c::klips_h_real_seconds() }
 }
 
 /// Fills `buffer` from the kernel's generator.

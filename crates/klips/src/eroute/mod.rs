@@ -116,7 +116,7 @@ impl<H: Home> Eroute<H> {
         self.packets.load(Ordering::Relaxed)
     }
 
-    /// When it was last found for a packet, or made; seconds since 1970.
+    /// When it was last found for a packet, or made; seconds of [`crate::Context::now`].
     pub fn last_used(&self) -> u64 {
         self.last_used.load(Ordering::Relaxed)
     }

@@ -8,8 +8,8 @@ use crate::eroute::{AddError, Eroute};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
 use crate::pfkey_seam::{Audience, Socket};
-use crate::sadb::Transform;
-use crate::{hold, packet::MAX_TRANSFORMS};
+use crate::sadb::{Sa, Transform};
+use crate::{hold, outbound, packet::MAX_TRANSFORMS};
 
 const INVALID: Errno = Errno(errno::EINVAL);
 
@@ -23,7 +23,7 @@ impl From<AddError> for Errno {
     }
 }
 
-/// ADDFLOW: makes an eroute. With REPLACEFLOW it takes the place of one with the same selector, if there is one; with INFLOW it
+/// ADDFLOW: makes an eroute, but not to an SA group without ESP and AH. With REPLACEFLOW it takes the place of one with the same selector, if there is one; with INFLOW it
 /// is the policy of an incoming SA instead.
 pub(super) fn add<H: Home>(
     klips: &mut Klips<H>,
@@ -53,6 +53,11 @@ fn make<H: Home>(
     // A shunt of a number that means nothing would be a hole in the policy.
     if id.proto == SaProto::Int && id.as_magic().is_none() {
         return Err(INVALID);
+    }
+    // An SA that is not there yet may get its group still; until then packets are dropped.
+    let in_the_clear = |first| !outbound::group(&klips.sadb, first).any(Sa::protects);
+    if klips.sadb.get(&id).is_some_and(in_the_clear) {
+        return Err(Errno(errno::ENOKEY));
     }
     let mut eroute = Eroute::new(selector, id, message.pid(), cx.now)?;
     eroute.set_idents([

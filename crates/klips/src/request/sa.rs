@@ -161,6 +161,7 @@ pub(super) fn update<H: Home>(
     let id = message.said().ok_or(INVALID)?;
     let old = klips.sadb.get(&id).ok_or(Errno(errno::ENOENT))?;
     let mut sa = build(klips, cx, message, id, old.life.added)?;
+    let old = klips.sadb.get_mut(&id).ok_or(Errno(errno::ENOENT))?;
     if old.state() != State::Larval {
         sa.continue_from(old);
     }
@@ -388,7 +389,7 @@ pub(super) fn tell<H: Home>(
     let mut buffer = [0; MAX_MESSAGE_LEN];
     let mut reply = Builder::with_header(&mut buffer, header)
         .sa(&notify::describe(sa))
-        .lifetime(ExtType::LifetimeCurrent, &notify::current(&sa.life))
+        .lifetime(ExtType::LifetimeCurrent, &notify::current(cx, &sa.life))
         .limits(
             &notify::limits(&sa.life.hard),
             &notify::limits(&sa.life.soft),

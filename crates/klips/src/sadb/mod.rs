@@ -284,10 +284,26 @@ impl<H: Home> Sa<H> {
         self.replay.with(|r| r.resume(sequence));
     }
 
-    /// Takes over what packets have used up of the SA that this one replaces: under the same key no IV may come again, and no
-    /// packet be taken twice.
-    pub(crate) fn continue_from(&mut self, old: &Self) {
+    /// Whether it keeps what goes through it from being read or changed. IPIP and IPCOMP do neither.
+    pub(crate) fn protects(&self) -> bool {
+        matches!(self.transform, Transform::Esp { .. } | Transform::Ah(_))
+    }
+
+    /// Takes over what packets have used up of the SA that this one replaces: under the same key no IV may come again, no packet
+    /// be taken twice, and no limit begin anew.
+    pub(crate) fn continue_from(&mut self, old: &mut Self) {
         self.iv_seed = old.iv_seed;
+        self.life.continue_from(&old.life);
+        self.errors = core::mem::take(&mut old.errors);
+        self.ratio = core::mem::take(&mut old.ratio);
+        self.path_mtu = core::mem::take(&mut old.path_mtu);
+        self.heard_from = core::mem::take(&mut old.heard_from);
+        // What may be inside is said by another message, which would have to come again.
+        if self.policy.is_none() && old.policy.is_some() {
+            self.policy = old.policy;
+            self.flags |= pfkey::SaFlags::INFLOW.0;
+            self.inbound = true;
+        }
         self.resume_window(old);
         *self.sequence.get_mut() = old.sequence.load(Ordering::Relaxed);
     }

@@ -239,6 +239,18 @@ pub fn udp(src: &str, dst: &str, ports: (u16, u16), payload: usize) -> Vec<u8> {
     packet
 }
 
+/// An IPCOMP packet of this CPI, as it is behind the IP header, without ESP or AH.
+pub fn compressed(src: &str, dst: &str, cpi: u16, next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut data = payload.to_vec();
+    let len = klips::Home::deflate(&UserHome, &mut data, payload.len()).expect("smaller");
+    let mut packet = vec![0; 24 + len];
+    ip::emit(&mut packet, a(src), a(dst), 108, 0, 64, 7);
+    packet[20] = next;
+    packet[22..24].copy_from_slice(&cpi.to_be_bytes());
+    packet[24..].copy_from_slice(&data[..len]);
+    packet
+}
+
 /// Sets DF and makes the checksum right.
 pub fn with_df(mut packet: Vec<u8>) -> Vec<u8> {
     packet[6] |= 0x40;

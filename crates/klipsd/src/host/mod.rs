@@ -7,7 +7,6 @@ mod follow;
 pub use attach::{AttachError, Writers};
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use klips::device::MAX_DEVICES;
 use klips::{Context, Klips, NoMemory};
@@ -70,12 +69,11 @@ impl Host {
         self.klips.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seconds since 1970.
+    /// Seconds since the machine started, asleep or not; whoever sets the wall clock does not change them.
     #[must_use]
     pub fn now(&self) -> u64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs())
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+            .map_or(0, |t| t.tv_sec().unsigned_abs())
     }
 
     /// The devices that packets can be given to now.

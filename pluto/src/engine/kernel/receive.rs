@@ -152,6 +152,7 @@ fn errno_text(number: u8) -> String {
         errno::EPROTONOSUPPORT => "it has no such algorithm",
         errno::EOPNOTSUPP => "it has no such request",
         errno::ENOBUFS => "it has no buffers",
+        errno::ENOKEY => "the SA group has neither ESP nor AH",
         _ => return format!("errno {number}"),
     };
     format!("{text} (errno {number})")
