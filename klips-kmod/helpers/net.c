@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/hash.h>
+#include <linux/icmpv6.h>
 #include <linux/netfilter.h>
 #include <net/addrconf.h>
 #include <net/dst_metadata.h>
 #include <net/gso.h>
+#include <net/ip6_checksum.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/ndisc.h>
@@ -468,6 +470,67 @@ bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_bu
 	__this_cpu_dec(nested);
 	local_bh_enable();
 	return sent;
+}
+
+#if IS_ENABLED(CONFIG_IPV6)
+static void answer6(struct net *net, struct sk_buff *skb)
+{
+	struct ipv6hdr *ip = ipv6_hdr(skb);
+	struct flowi6 flow = { .daddr = ip->daddr, .flowi6_proto = IPPROTO_ICMPV6 };
+	struct dst_entry *dst = ip6_dst_lookup_flow(net, NULL, &flow, NULL);
+	struct icmp6hdr *icmp;
+	unsigned int len = skb->len - sizeof(*ip);
+
+	if (IS_ERR(dst)) {
+		kfree_skb(skb);
+		return;
+	}
+	ip->saddr = flow.saddr;
+	skb_set_transport_header(skb, sizeof(*ip));
+	icmp = icmp6_hdr(skb);
+	icmp->icmp6_cksum = 0;
+	icmp->icmp6_cksum = csum_ipv6_magic(&ip->saddr, &ip->daddr, len, IPPROTO_ICMPV6,
+					    csum_partial(icmp, len, 0));
+	skb_dst_set(skb, dst);
+	skb->dev = dst->dev;
+	skb->protocol = htons(ETH_P_IPV6);
+	ip6_local_out(net, NULL, skb);
+}
+#endif
+
+/*
+ * Sends an ICMP error of this host's own by whatever route there is, from the address that goes
+ * with the route. Takes skb. Any context but hard interrupts.
+ */
+void klips_h_answer(struct net *net, struct sk_buff *skb)
+{
+	struct flowi4 flow = { .flowi4_proto = IPPROTO_ICMP };
+	struct rtable *route;
+
+	forget(skb);
+	/* It holds its sender's packet no more. */
+	skb_orphan(skb);
+	skb->ignore_df = 0;
+	if (ip_hdr(skb)->version != 4) {
+#if IS_ENABLED(CONFIG_IPV6)
+		answer6(net, skb);
+#else
+		kfree_skb(skb);
+#endif
+		return;
+	}
+	flow.daddr = ip_hdr(skb)->daddr;
+	route = ip_route_output_flow(net, &flow, NULL);
+	if (IS_ERR(route)) {
+		kfree_skb(skb);
+		return;
+	}
+	ip_hdr(skb)->saddr = flow.saddr;
+	skb_set_transport_header(skb, ip_hdr(skb)->ihl * 4);
+	skb_dst_set(skb, &route->dst);
+	skb->dev = route->dst.dev;
+	skb->protocol = htons(ETH_P_IP);
+	ip_local_out(net, NULL, skb);
 }
 
 /*

@@ -49,6 +49,7 @@ struct klips_routes *klips_h_routes_new(void);
 void klips_h_routes_free(struct klips_routes *routes);
 bool klips_h_transmit(struct net *net, struct klips_routes *routes, struct sk_buff *skb,
 		      u32 device);
+void klips_h_answer(struct net *net, struct sk_buff *skb);
 void klips_h_deliver(struct net_device *dev, struct sk_buff *skb, bool secured);
 
 struct net_device *klips_h_device_new(struct net *net, unsigned int number,

@@ -9,14 +9,15 @@ use kernel::prelude::*;
 
 use crate::host::Host;
 
-/// The names of the switches, as the core knows them but for the last: how many ipsecN this
+/// The names of the switches and of one counter, as the core knows them but for the last: how many ipsecN this
 /// namespace has. 0 leaves the names to klipsd, which wants them for devices of its own.
-pub(crate) const NAMES: [&CStr; 18] = [
+pub(crate) const NAMES: [&CStr; 19] = [
     c"inbound_policy_check",
     c"icmp",
     c"tos",
     c"hidetos",
     c"fragicmp",
+    c"icmp_limited",
     c"debug_tunnel",
     c"debug_netlink",
     c"debug_xform",
@@ -32,7 +33,7 @@ pub(crate) const NAMES: [&CStr; 18] = [
     c"devices",
 ];
 
-const _: () = assert!(NAMES.len() == 6 + klips::DEBUG_NAMES.len());
+const _: () = assert!(NAMES.len() == 7 + klips::DEBUG_NAMES.len());
 
 /// What switch `name` is set to.
 pub(crate) fn get(host: &Host, name: &str) -> Result<u32> {

@@ -4,8 +4,9 @@
 
 use core::fmt;
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::answer::Limiter;
 use crate::device::{Device, DeviceError, DeviceId, MAX_DEVICES, Name, Physical};
 use crate::eroute::Eroutes;
 use crate::home::{Context, Home, NoMemory, Vector};
@@ -70,8 +71,8 @@ pub enum SysctlError {
 impl fmt::Display for SysctlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownName => "no such switch; known are inbound_policy_check, icmp, tos, hidetos, fragicmp, debug_*",
-            Self::BadValue => "value not taken: 0 or 1, or for debug_* a number",
+            Self::UnknownName => "no such switch; known are inbound_policy_check, icmp, tos, hidetos, fragicmp, icmp_limited, debug_*",
+            Self::BadValue => "value not taken: 0 or 1, for debug_* a number, and none for icmp_limited, which counts",
         })
     }
 }
@@ -128,6 +129,10 @@ pub struct Klips<H: Home> {
     pub(crate) sadb: Sadb<H>,
     /// Where the next [`Self::tick`] goes on among the SAs.
     pub(crate) tick_at: usize,
+    /// How many ICMP errors there may be yet.
+    pub(crate) answers: Limiter<H>,
+    /// ICMP errors that were due, and not sent since there were too many.
+    pub(crate) icmp_limited: AtomicU64,
 }
 
 impl<H: Home> Klips<H> {
@@ -146,6 +151,8 @@ impl<H: Home> Klips<H> {
             eroutes: Eroutes::new(home),
             sadb: Sadb::new(home),
             tick_at: 0,
+            answers: Limiter::new(home)?,
+            icmp_limited: AtomicU64::new(0),
         })
     }
 
@@ -157,6 +164,12 @@ impl<H: Home> Klips<H> {
     /// The SAs.
     pub fn sadb(&self) -> &Sadb<H> {
         &self.sadb
+    }
+
+    /// How many ICMP errors were due and not sent, since there were too many: 6 at once and then 1 a second to one sender, 1000 a
+    /// second in all. Their packets are counted as dropped.
+    pub fn icmp_limited(&self) -> u64 {
+        self.icmp_limited.load(Ordering::Relaxed)
     }
 
     /// The sequence number of the next ACQUIRE.
@@ -335,7 +348,8 @@ impl<H: Home> Klips<H> {
         &self.sysctl
     }
 
-    /// Reads a switch by its name in `/proc/sys/net/ipsec`, such as `inbound_policy_check` or `debug_esp`.
+    /// Reads a switch by its name in `/proc/sys/net/ipsec`, such as `inbound_policy_check` or `debug_esp`; or `icmp_limited`, which
+    /// is [`Self::icmp_limited`].
     pub fn sysctl_get(&self, name: &str) -> Result<u32, SysctlError> {
         let s = &self.sysctl;
         Ok(match name {
@@ -343,6 +357,7 @@ impl<H: Home> Klips<H> {
             "icmp" => s.icmp.into(),
             "tos" | "hidetos" => s.hidetos.into(),
             "fragicmp" => s.fragicmp.into(),
+            "icmp_limited" => self.icmp_limited().min(u32::MAX.into()) as u32,
             _ => s.debug[debug_index(name)?],
         })
     }
@@ -355,6 +370,7 @@ impl<H: Home> Klips<H> {
             "icmp" => &mut s.icmp,
             "tos" | "hidetos" => &mut s.hidetos,
             "fragicmp" => &mut s.fragicmp,
+            "icmp_limited" => return Err(SysctlError::BadValue),
             _ => {
                 s.debug[debug_index(name)?] = value;
                 return Ok(());

@@ -54,6 +54,7 @@ pub mod transform;
 pub mod verdict;
 
 mod ah;
+mod answer;
 mod esp;
 mod hold;
 mod inbound;

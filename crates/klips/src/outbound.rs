@@ -4,19 +4,19 @@
 
 use core::net::IpAddr;
 
-use ipsec_types::{MagicSpi, SaId};
+use ipsec_types::{MagicSpi, SaId, Selector};
 
 use crate::device::{Device, DeviceId, Physical, Stats};
 use crate::eroute::{Eroute, Held};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
 use crate::numbers::Numbers;
-use crate::packet::icmp::{self, Problem};
+use crate::packet::icmp::Problem;
 use crate::packet::ip::{protocol, rechecksum_v4};
 use crate::packet::{FRAGMENT_HEADER, IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Sadb, Transform};
 use crate::verdict::{DropReason, Outbound};
-use crate::{ah, esp, ipcomp, ipip, natt, notify, path_mtu};
+use crate::{ah, answer, esp, ipcomp, ipip, natt, notify, path_mtu};
 
 /// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
 const IKE_PORTS: [u16; 2] = [500, 4500];
@@ -47,7 +47,7 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
             Stats::add(&stats.tx_packets, 1);
             Stats::add(&stats.tx_bytes, bytes as u64);
         }
-        Outbound::Held | Outbound::Icmp => Stats::add(&stats.tx_dropped, 1),
+        Outbound::Held | Outbound::Icmp | Outbound::Inject => Stats::add(&stats.tx_dropped, 1),
         Outbound::Trap | Outbound::Room { .. } | Outbound::Drop(DropReason::LinkLocal) => {}
         Outbound::Drop(
             DropReason::NotAttached
@@ -56,6 +56,7 @@ fn count(device: &Device, verdict: &Outbound, bytes: usize) {
             | DropReason::Unprotected
             | DropReason::Shunt
             | DropReason::Reject
+            | DropReason::TooBig
             | DropReason::NoRoom
             | DropReason::Home,
         ) => Stats::add(&stats.tx_dropped, 1),
@@ -88,15 +89,25 @@ fn decide<H: Home>(
         mtu: physical.mtu,
     };
     if is_ike(physical, &shown, found.map(|e| &e.target)) {
+        if header.is_v4() && header.dont_fragment && packet.len() > physical.mtu as usize {
+            // This host's own, whose stack sees the bigger MTU of ipsecN.
+            allow_fragments(packet.bytes_mut(), cx.now);
+        }
         return Ok(pass);
     }
     let eroute = found.ok_or_else(|| unless_local(DropReason::NoEroute))?;
     let shunt = eroute.target.as_magic();
+    let way = Way {
+        physical,
+        selector: &eroute.selector,
+    };
     let verdict = match shunt {
-        None => protect(klips, cx, physical, &eroute.target, header, packet, numbers),
-        Some(MagicSpi::Pass) => Ok(pass),
+        None => protect(klips, cx, &way, &eroute.target, header, packet, numbers),
+        Some(MagicSpi::Pass) => {
+            fit_bare(klips, cx.now, &way, &header, packet).map(|answered| answered.unwrap_or(pass))
+        }
         Some(MagicSpi::Drop) => Err(DropReason::Shunt),
-        Some(MagicSpi::Reject) => reject(klips, &header, packet),
+        Some(MagicSpi::Reject) => reject(klips, cx.now, &way, &header, packet),
         Some(MagicSpi::Hold) => hold(eroute, id, packet),
         Some(MagicSpi::Trap | MagicSpi::TrapSubnet) => Ok(Outbound::Trap),
     };
@@ -129,31 +140,56 @@ pub(crate) fn is_ike(
         && to_its_peer
 }
 
-fn reject<H: Home>(
-    klips: &Klips<H>,
-    header: &IpHeader,
-    packet: &mut Packet<'_>,
-) -> Result<Outbound, DropReason> {
-    if !klips.sysctl().icmp || !icmp::may_answer(header, packet.bytes()) {
-        return Err(DropReason::Reject);
-    }
-    answer(header, packet, Problem::Prohibited)
+/// Where a packet was to go.
+struct Way<'a> {
+    physical: &'a Physical,
+    /// Of the eroute that it met.
+    selector: &'a Selector,
 }
 
-/// The answer comes from the packet's own destination: a source of ours would count as spoofed where it is injected.
-fn answer(
+fn reject<H: Home>(
+    klips: &Klips<H>,
+    now: u64,
+    way: &Way<'_>,
     header: &IpHeader,
     packet: &mut Packet<'_>,
-    problem: Problem,
 ) -> Result<Outbound, DropReason> {
-    if packet.headroom() < icmp::HEADERS {
-        return Ok(Outbound::Room {
-            head: icmp::HEADERS,
-            tail: 0,
-        });
+    if !klips.sysctl().icmp || !answer::is_due(header, packet.bytes(), way.selector) {
+        return Err(DropReason::Reject);
     }
-    icmp::answer(packet, header, header.dst, problem).map_err(|_| DropReason::NoRoom)?;
-    Ok(Outbound::Icmp)
+    let why = (Problem::Prohibited, DropReason::Reject);
+    answer::answer(klips, now, way.physical, header, packet, why)
+}
+
+/// What becomes of a packet that goes out as it is and is bigger than the device's MTU, if it can't be fragmented on the way: its
+/// sender is told. Answers the verdict then, and nothing where the packet may go.
+///
+/// IPv6 is fragmented by its source alone (RFC 8200 section 5). Where that is this host, whose stack sees the bigger MTU of ipsecN,
+/// the home's [`crate::packet::transmit`] does it; TCP is told, and sends smaller segments.
+fn fit_bare<H: Home>(
+    klips: &Klips<H>,
+    now: u64,
+    way: &Way<'_>,
+    header: &IpHeader,
+    packet: &mut Packet<'_>,
+) -> Result<Option<Outbound>, DropReason> {
+    let mtu = way.physical.mtu;
+    if packet.len() <= mtu as usize || !header.dont_fragment {
+        return Ok(None);
+    }
+    let ours = way.physical.owns(header.src);
+    if !header.is_v4() && ours && !header.fragment && header.protocol != protocol::TCP {
+        return Ok(None);
+    }
+    if header.is_v4() && !klips.sysctl().fragicmp {
+        allow_fragments(packet.bytes_mut(), now);
+        return Ok(None);
+    }
+    if !answer::is_due(header, packet.bytes(), way.selector) {
+        return Err(DropReason::TooBig);
+    }
+    let why = (Problem::TooBig(mtu), DropReason::TooBig);
+    answer::answer(klips, now, way.physical, header, packet, why).map(Some)
 }
 
 pub(crate) fn hold<H: Home>(
@@ -169,12 +205,13 @@ pub(crate) fn hold<H: Home>(
 fn protect<H: Home>(
     klips: &Klips<H>,
     cx: &mut Context<'_, H>,
-    physical: &Physical,
+    way: &Way<'_>,
     first: &SaId,
     mut header: IpHeader,
     packet: &mut Packet<'_>,
     numbers: &mut Numbers<'_, H>,
 ) -> Result<Outbound, DropReason> {
+    let physical = way.physical;
     let mut target = *first;
     let mut mtu = physical.mtu;
     for _ in 0..MAX_NESTING {
@@ -187,7 +224,7 @@ fn protect<H: Home>(
             .min();
         mtu = path.map_or(mtu, |path| mtu.min(path));
         usable(cx, &klips.sadb, sa)?;
-        let whole = match fit(klips, physical, sa, mtu, &header, packet)? {
+        let whole = match fit(klips, cx.now, way, (sa, mtu), &header, packet)? {
             Fit::Answered(verdict) => return Ok(verdict),
             Fit::Fits { whole } => whole,
             Fit::InFragments => false,
@@ -292,12 +329,13 @@ enum Fit {
 /// before KLIPS sees them, and there is no ESP in transport mode for fragments (RFC 4303 section 3.1.1).
 fn fit<H: Home>(
     klips: &Klips<H>,
-    physical: &Physical,
-    first: &Sa<H>,
-    mtu: u32,
+    now: u64,
+    way: &Way<'_>,
+    (first, mtu): (&Sa<H>, u32),
     header: &IpHeader,
     packet: &mut Packet<'_>,
 ) -> Result<Fit, DropReason> {
+    let physical = way.physical;
     let grown = |total| {
         let grow = |(total, header), sa: &Sa<H>| sa.grown(total, header);
         group(&klips.sadb, first)
@@ -330,8 +368,10 @@ fn fit<H: Home>(
             told = told.max(least);
         }
         let sense = told >= least && packet.len() > told;
-        if sense && icmp::may_answer(header, packet.bytes()) {
-            return answer(header, packet, Problem::TooBig(told as u32)).map(Fit::Answered);
+        if sense && answer::is_due(header, packet.bytes(), way.selector) {
+            let why = (Problem::TooBig(told as u32), DropReason::TooBig);
+            let answered = answer::answer(klips, now, physical, header, packet, why);
+            return answered.map(Fit::Answered);
         }
     }
     if header.is_v4() && transport {

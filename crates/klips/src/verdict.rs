@@ -24,8 +24,12 @@ pub enum Outbound {
     },
     /// The core has kept a copy until the eroute is replaced; forget the packet.
     Held,
-    /// The packet now holds an ICMP error for its sender: give it to the host's stack as received on the ipsec device.
+    /// The packet now holds an ICMP error for its sender: send it as a packet of this host's own, by whatever route there is to the
+    /// sender. It is from an address of the physical device; put in its place the one that the stack would choose for that route.
     Icmp,
+    /// The packet now holds an ICMP error for a sender behind a tunnel: give it to the host's stack as received on the ipsec device.
+    /// It is from where the packet was to go, since the tunnel takes nothing else.
+    Inject,
     /// A trap or hold is to be set up, which needs the tables for writing: call [`crate::Klips::trap`] with this packet.
     Trap,
     /// The packet's SA group needs at least so much room before and after it: make it, and give the packet to

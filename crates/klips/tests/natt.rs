@@ -287,6 +287,7 @@ fn too_big_counts_the_udp_header() {
         .find(|len| fits(&mut west, *len))
         .unwrap();
     assert!(west.sealed(&of(largest)).len() <= 1500);
+    west.now += 1;
     let (verdict, icmp) = west.send(&of(1500));
     assert_eq!(verdict, Outbound::Icmp);
     assert_eq!(usize::from(icmp[26]) << 8 | usize::from(icmp[27]), largest);

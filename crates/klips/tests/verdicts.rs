@@ -42,7 +42,7 @@ fn shunts() {
     let header = IpHeader::new_checked(&icmp).expect("an IP packet");
     assert_eq!(
         (header.src, header.dst, header.protocol),
-        (a("192.0.1.1"), a("192.0.2.1"), 1)
+        (a("192.1.2.23"), a("192.0.2.1"), 1)
     );
     assert_eq!(icmp[20..22], [3, 13], "administratively prohibited");
     assert_eq!((checksum(&[&icmp[..20]]), checksum(&[&icmp[20..]])), (0, 0));
@@ -60,7 +60,7 @@ fn shunts() {
         "the ICMP error itself"
     );
     host.eroute(
-        &flow("192.0.1.0/24", "192.0.2.0/24"),
+        &flow("192.1.2.23/32", "192.0.2.0/24"),
         shunt(MagicSpi::Reject),
     );
     assert_eq!(

@@ -21,15 +21,29 @@ const QUOTE_V6: usize = 1280 - 48;
 
 /// Whether an ICMP error may be sent about this packet (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)).
 pub fn may_answer(header: &IpHeader, packet: &[u8]) -> bool {
-    let kind = packet.get(header.payload).copied().unwrap_or(0);
-    let is_error = match header.protocol {
-        protocol::ICMP => !matches!(kind, 0 | 8 | 9 | 10 | 13..=18),
-        protocol::ICMPV6 => kind < 128,
+    let kind = packet.get(header.payload..header.total);
+    let kind = kind.and_then(|payload| payload.first());
+    // A redirect (5 and 137) counts like an error, and so does what is too short to tell.
+    let is_error = match (header.protocol, kind) {
+        (protocol::ICMP, Some(kind)) => !matches!(kind, 0 | 8 | 9 | 10 | 13..=18),
+        (protocol::ICMPV6, Some(kind)) => *kind < 128 || *kind == REDIRECT_V6,
+        (protocol::ICMP | protocol::ICMPV6, None) => true,
         _ => false,
     };
-    let broadcast = header.dst == IpAddr::from([255, 255, 255, 255]);
-    let nobody = |a: IpAddr| a.is_unspecified() || a.is_multicast();
-    !is_error && !header.later_fragment && !broadcast && !nobody(header.src) && !nobody(header.dst)
+    !is_error && !header.later_fragment && is_one_host(header.src) && is_one_host(header.dst)
+}
+
+/// ICMPv6's redirect (RFC 4861 section 4.5), which is no error by its number.
+const REDIRECT_V6: u8 = 137;
+
+/// Whether an address is of one host on a network: not of none, of many, of the machine itself, or reserved (RFC 1122 section
+/// 3.2.1.3).
+fn is_one_host(address: IpAddr) -> bool {
+    let reserved = match address {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 224,
+        IpAddr::V6(_) => false,
+    };
+    !(reserved || address.is_unspecified() || address.is_multicast() || address.is_loopback())
 }
 
 /// The head room that [`answer`] needs at most, in bytes: IPv6's header and ICMP's.

@@ -12,6 +12,7 @@ use crate::link::{self, LinkError};
 use crate::path::emit::Emitter;
 use crate::path::inbound::Receivers;
 use crate::path::outbound;
+use crate::raw::answer::Answers;
 use crate::raw::{Outgoing, RawError};
 use crate::sys::stop::Stop;
 use crate::tun::ipv::Layout;
@@ -192,9 +193,10 @@ impl Host {
                 .map_or_else(|| Err(io::ErrorKind::NotFound.into()), TunQueue::try_clone)
         };
         let outgoing = Outgoing::open(on, physical.index)?;
+        let answers = Arc::new(Answers::open().map_err(threads_error)?);
         let emitter = |copy| {
             let outgoing = outgoing.share().map_err(threads_error)?;
-            Ok::<_, AttachError>(Emitter::new(device, outgoing, copy))
+            Ok::<_, AttachError>(Emitter::new(device, outgoing, copy, answers.clone()))
         };
         let writers = Arc::new(Writers {
             device,

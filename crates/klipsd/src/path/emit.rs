@@ -6,12 +6,15 @@
 //!
 //! [`lanes`]: super::lanes
 
+use std::sync::Arc;
+
 use klips::packet::{HEADROOM, Packet, TAILROOM, transmit};
 use klips::{Context, DeviceId, Klips, Numbers, Outbound};
 
 use super::lanes::{LaneId, Turn};
 use crate::home::{Pending, UserHome};
 use crate::host::Host;
+use crate::raw::answer::Answers;
 use crate::raw::outgoing::{self, Buffer, Outgoing};
 use crate::tun::{Segments, TunQueue, VnetHeader};
 
@@ -26,6 +29,7 @@ pub struct Emitter {
     spare: Buffer,
     stack: TunQueue,
     trapped: Vec<Vec<u8>>,
+    answers: Arc<Answers>,
 }
 
 /// The part of a batch that comes from one TUN read.
@@ -38,9 +42,14 @@ struct Share<'a> {
 }
 
 impl Emitter {
-    /// For `device`, sending by `outgoing`; ICMP errors go to `stack` as packets received on the device.
+    /// For `device`, sending by `outgoing`. ICMP errors go out by `answers`, or to `stack` as packets received on the device.
     #[must_use]
-    pub fn new(device: DeviceId, outgoing: Outgoing, stack: TunQueue) -> Self {
+    pub fn new(
+        device: DeviceId,
+        outgoing: Outgoing,
+        stack: TunQueue,
+        answers: Arc<Answers>,
+    ) -> Self {
         Self {
             device,
             outgoing,
@@ -48,6 +57,7 @@ impl Emitter {
             spare: outgoing::buffer(),
             stack,
             trapped: Vec::new(),
+            answers,
         }
     }
 
@@ -216,7 +226,12 @@ impl Emitter {
                     tracing::debug!(device = %self.device, mtu, "packet too big and not to be fragmented");
                 }
             }
-            Outbound::Icmp => self.to_stack(packet.bytes()),
+            Outbound::Icmp => {
+                if let Err(error) = self.answers.send(packet.bytes_mut()) {
+                    tracing::debug!(device = %self.device, "ICMP error not sent: {error}");
+                }
+            }
+            Outbound::Inject => self.to_stack(packet.bytes()),
             Outbound::Drop(reason) => tracing::trace!(device = %self.device, "dropped: {reason}"),
             // There always is room.
             Outbound::Held | Outbound::Trap | Outbound::Room { .. } => {}

@@ -1,5 +1,6 @@
 //! The physical side: raw sockets for what arrives (ESP, ESP in UDP, AH, IPCOMP, ICMP "too big") and what leaves.
 
+pub mod answer;
 pub mod header6;
 pub mod icmp;
 pub mod incoming;
