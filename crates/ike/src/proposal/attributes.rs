@@ -24,6 +24,17 @@ pub(super) struct LifeReader {
     pub(super) lives: Lifetimes,
 }
 
+impl Lifetimes {
+    /// Of each kind the shorter one.
+    pub fn shorter(self, other: Self) -> Self {
+        let shorter = |a: Option<u32>, b: Option<u32>| a.into_iter().chain(b).min();
+        Self {
+            seconds: shorter(self.seconds, other.seconds),
+            kilobytes: shorter(self.kilobytes, other.kilobytes),
+        }
+    }
+}
+
 impl LifeReader {
     pub(super) fn life_type(&mut self, attribute: &Attribute) -> Result<(), Refusal> {
         if self.pending.is_some() {
@@ -97,6 +108,11 @@ pub fn responder_lifetime(seconds: u32) -> Vec<u8> {
 
 /// Reads the data of RESPONDER-LIFETIME, with the attribute numbers of either phase: the seconds, if it names any.
 pub fn read_responder_lifetime(data: &[u8]) -> Option<u32> {
+    read_responder_lifetimes(data)?.seconds
+}
+
+/// The same, with the kilobytes; nothing if the data is malformed.
+pub fn read_responder_lifetimes(data: &[u8]) -> Option<Lifetimes> {
     let mut lives = LifeReader::default();
     for attribute in parse_attributes(data).ok()? {
         let kind = attribute.kind;
@@ -108,5 +124,5 @@ pub fn read_responder_lifetime(data: &[u8]) -> Option<u32> {
             lives.duration(&attribute).ok()?;
         }
     }
-    lives.finish().ok()?.seconds
+    lives.finish().ok()
 }

@@ -95,7 +95,7 @@ pub struct EspChoice {
 /// IPCOMP as agreed on: deflate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpcompChoice {
-    /// The peer's inbound CPI: 256 to 61439, or 2, deflate's well-known one.
+    /// The peer's inbound CPI: 256 to 61439.
     pub cpi: u16,
 }
 
@@ -410,8 +410,10 @@ fn peer_spi(p: &Proposal) -> Result<u32, Refusal> {
     let spi = p.spi.iter().fold(0u32, |n, b| n << 8 | u32::from(*b));
     match p.protocol {
         Protocol::AH | Protocol::ESP if spi >= 256 => Ok(spi),
-        Protocol::IPCOMP if spi == 2 || (256..=61439).contains(&spi) => Ok(spi),
-        Protocol::AH | Protocol::ESP | Protocol::IPCOMP => Err(Refusal::Spi(spi)),
+        // Well-known CPIs are for manual keying: all SAs with that peer would have one name.
+        Protocol::IPCOMP if (256..=61439).contains(&spi) => Ok(spi),
+        Protocol::IPCOMP => Err(Refusal::Cpi(spi)),
+        Protocol::AH | Protocol::ESP => Err(Refusal::Spi(spi)),
         other => Err(Refusal::Protocol(other)),
     }
 }
@@ -472,10 +474,7 @@ fn assemble(
             }
             Kind::Ipcomp => choice.ipcomp = Some(IpcompChoice { cpi: c.spi as u16 }),
         }
-        let shorter = |a: Option<u32>, b: Option<u32>| a.into_iter().chain(b).min();
-        let own = c.understood.common.lifetimes;
-        choice.lifetimes.seconds = shorter(choice.lifetimes.seconds, own.seconds);
-        choice.lifetimes.kilobytes = shorter(choice.lifetimes.kilobytes, own.kilobytes);
+        choice.lifetimes = choice.lifetimes.shorter(c.understood.common.lifetimes);
         let transforms = c
             .proposal
             .transforms

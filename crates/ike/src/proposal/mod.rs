@@ -13,7 +13,9 @@ mod tests;
 mod words;
 
 pub use algorithms::{AhAlgorithms, EspAlgorithms, EspSuite, IkeAlgorithms, IkeSuite, parse_group};
-pub use attributes::{LIFE_MAXIMUM, Lifetimes, read_responder_lifetime, responder_lifetime};
+pub use attributes::{
+    LIFE_MAXIMUM, Lifetimes, read_responder_lifetime, read_responder_lifetimes, responder_lifetime,
+};
 pub use ike::{IkePolicy, IkeTransform};
 pub use ipsec::{AhChoice, Esn, EspChoice, IpcompChoice, IpsecChoice, IpsecPolicy, Spis};
 pub use refusal::{AnswerError, NoProposal, Refusal, Refused};

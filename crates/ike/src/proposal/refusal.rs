@@ -114,9 +114,14 @@ pub enum Refusal {
     /// The same protocol twice in one proposal.
     #[error("{0} stands twice in one proposal")]
     ProtocolTwice(Protocol),
-    /// An SPI that may not be used (below 256), or a CPI outside 256 to 61439 that is not deflate's own.
+    /// An SPI that may not be used (below 256).
     #[error("SPI {0:#x} is reserved")]
     Spi(u32),
+    /// A CPI that is not for negotiation: well-known, reserved or private.
+    #[error(
+        "CPI {0:#x} of IPCOMP is not for negotiation, those from 0x100 to 0xefff are (RFC 3173)"
+    )]
+    Cpi(u32),
     /// The connection wants encryption.
     #[error("no ESP, this connection wants encryption")]
     NeedsEsp,

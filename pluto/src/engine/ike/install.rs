@@ -1,17 +1,23 @@
 //! What Quick Mode has agreed on is handed to the kernel, and what the kernel says of it.
 
+use core::time::Duration;
+
+use ike::crypto::EspCipher;
 use ike::v1::quick::{self, Agreed};
 use ike::wire::{NotifyType, Protocol};
 use ipsec_types::Spi;
 use whack::Rc;
 
+use super::limits::Agreement;
 use super::refusal::pause_after;
-use super::table::{Due, Exchange, Name, Suite};
+use super::table::{Due, Exchange, Name, State, Suite};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::kernel::{IpcompSa, Key, Keys, ProtocolSa, UdpEncap};
 use crate::engine::{Engine, InstallError, Installed, SaParams, Time};
 
+/// How long an SA stays that a limit has had replaced, in which the peer goes over to its successor.
+const WORN_LIFE: Duration = Duration::from_secs(30);
 /// Packets that may come out of order.
 const REPLAY_WINDOW: u8 = 64;
 /// PF_KEY's number for deflate.
@@ -62,14 +68,13 @@ impl Engine {
         sas.extend(comp);
         self.ike.states.set_sas(id, sas);
         let offered = self.conns.get(conn).map(|conn| conn.lifetimes.ipsec);
-        let shorter =
-            |offered: core::time::Duration| offered.as_secs() > agreed.life_seconds.into();
+        let shorter = |offered: Duration| offered.as_secs() > agreed.life_seconds.into();
         if initiator && offered.is_some_and(shorter) {
             self.tell_life(id, agreed.life_seconds);
         }
         let params = SaParams {
             udp,
-            ..sa_params(id, conn, agreed)
+            ..sa_params(id, conn, agreed, initiator)
         };
         self.log_esp_keys(local.ip(), remote.ip(), &params);
         let begun = match what {
@@ -116,8 +121,15 @@ impl Engine {
                 Name::QuickR2
             },
         );
-        if let Some(live) = self.conns.live_mut(conn) {
-            live.newest_ipsec = Some(id);
+        let before = self
+            .conns
+            .live_mut(conn)
+            .and_then(|live| live.newest_ipsec.replace(id))
+            .filter(|old| *old != id);
+        if let Some(old) = before
+            && self.ike.states.get(old).is_some_and(|old| old.worn)
+        {
+            self.schedule(now, old, Due::Expire, WORN_LIFE);
         }
         self.advance(now, id, name, message);
         self.schedule_replacement(now, id);
@@ -163,11 +175,17 @@ impl Engine {
         else {
             return;
         };
-        let conn = state.conn;
+        let (conn, worn) = (state.conn, state.worn);
+        if worn && !hard {
+            // Each of its SAs has limits of its own.
+            return;
+        }
+        let initiator = state.name.initiator();
         let newest = self.conns.get(conn).is_some_and(|conn| {
-            conn.live.newest_ipsec == Some(id)
-                && !conn.policy.dont_rekey
-                && (!hard || conn.live.wanted.up)
+            let wanted = if hard { conn.live.wanted.up } else { true };
+            // One that is replaced if used has been used.
+            let rekeyed = !conn.policy.dont_rekey || (!hard && initiator);
+            conn.live.newest_ipsec == Some(id) && wanted && rekeyed
         });
         self.log(
             self.about(id),
@@ -177,16 +195,45 @@ impl Engine {
                 "IPsec SA is about to expire (KLIPS says so)"
             },
         );
-        if newest {
+        if newest && !self.is_under_way(id) {
             self.replace(now, id, 1);
         }
         if hard {
             self.delete_state(now, id, true);
+        } else if let Some(state) = self.ike.states.get_mut(id) {
+            state.worn = true;
         }
+    }
+
+    /// Whether what may take the place of these SAs is being negotiated.
+    fn is_under_way(&self, id: StateId) -> bool {
+        let Some(state) = self.ike.states.get(id) else {
+            return false;
+        };
+        let quick = |other: &StateId| {
+            let other = self.ike.states.get(*other);
+            other.is_some_and(|other| {
+                !other.name.is_phase1() && !other.name.ipsec_established() && other.tries > 0
+            })
+        };
+        let waits = |phase1: &State| phase1.pending.iter().any(|quick| quick.conn == state.conn);
+        let (conn, peer) = (state.conn, state.remote.ip());
+        self.ike.states.of_conn(conn).iter().any(quick)
+            || self.ike.states.phase1_with(peer).any(waits)
     }
 }
 
-fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
+fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed, initiator: bool) -> SaParams {
+    let limits = |small_blocks, esn| {
+        let agreement = Agreement {
+            seconds: agreed.life_seconds,
+            kilobytes: agreed.life_kilobytes,
+            initiator,
+            small_blocks,
+            esn,
+        };
+        agreement.limits()
+    };
     let keys = |keys: &quick::Keys| Keys {
         enc: Key::new(keys.cipher.expose().to_vec()),
         auth: Key::new(keys.auth.expose().to_vec()),
@@ -205,6 +252,7 @@ fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
             keys_in: keys(&esp.inbound),
             keys_out: keys(&esp.outbound),
             replay_window: REPLAY_WINDOW,
+            limits: limits(esp.suite.cipher == EspCipher::TRIPLE_DES, esp.esn),
         }),
         ah: agreed.ah.as_ref().map(|ah| ProtocolSa {
             ealg: 0,
@@ -215,6 +263,7 @@ fn sa_params(state: StateId, conn: ConnId, agreed: &Agreed) -> SaParams {
             keys_in: keys(&ah.inbound),
             keys_out: keys(&ah.outbound),
             replay_window: REPLAY_WINDOW,
+            limits: limits(false, ah.esn),
         }),
         ipcomp: agreed.ipcomp.map(|comp| IpcompSa {
             calg: DEFLATE,

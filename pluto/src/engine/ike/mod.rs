@@ -14,6 +14,7 @@ pub(super) mod fragment;
 mod half_open;
 mod inform;
 mod install;
+mod limits;
 mod nat;
 mod peer_key;
 mod phase1;

@@ -206,6 +206,8 @@ pub(super) struct State {
     pub(super) complaint: Option<NotifyType>,
     /// Phase 2: the peer has deleted the SAs, and this attempt at keying is to replace them.
     pub(super) successor: Option<u32>,
+    /// Phase 2: a limit in KLIPS has asked for a successor.
+    pub(super) worn: bool,
     /// Phase 2: what was agreed on, until the keys are handed over, and for status.
     pub(super) sas: Vec<(Protocol, u32, u32)>,
     pub(super) tunnel: bool,
@@ -484,6 +486,7 @@ impl State {
             early: Vec::new(),
             complaint: None,
             successor: None,
+            worn: false,
             sas: Vec::new(),
             tunnel: false,
             life_seconds: 0,

@@ -7,7 +7,7 @@ use pfkey::NatT;
 use ipsec_types::{SaId, SaProto, Selector, Spi};
 
 use super::request::{Request, SaSpec};
-use super::sa::{Keys, ProtocolSa, SaParams};
+use super::sa::{Keys, Limits, ProtocolSa, SaParams};
 use crate::engine::route::{Act, Step};
 
 /// Gateways and clients of SAs, kept with them because they outlive changes of the connection.
@@ -74,6 +74,7 @@ impl Record {
             keys: Keys::default(),
             replay: 0,
             nat_t: None,
+            limits: Limits::NONE,
         };
         let nat_t = self.params.udp.map(|udp| {
             let (from, to) = if half == Half::In {
@@ -98,6 +99,7 @@ impl Record {
                 sa.keys_out.clone()
             },
             replay: sa.replay_window,
+            limits: sa.limits,
             ..bare(proto, pick(sa.spi_in, sa.spi_out))
         };
         let mut specs = Vec::with_capacity(4);

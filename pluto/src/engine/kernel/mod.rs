@@ -28,7 +28,9 @@ use super::timers::Timer;
 
 pub(crate) use install::{Half, Path, Record};
 pub(crate) use request::Request;
-pub use sa::{InstallError, Installed, IpcompSa, Key, Keys, ProtocolSa, SaParams, UdpEncap};
+pub use sa::{
+    InstallError, Installed, IpcompSa, Key, Keys, Limits, ProtocolSa, SaParams, UdpEncap,
+};
 
 /// How long the kernel may take over one answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, Selector};
 use pfkey::request::{self as message, Ids};
 use pfkey::{MAX_MESSAGE_LEN, NatT, SaFlags, SaType};
 
-use super::sa::Keys;
+use super::sa::{Keys, Limits};
 
 /// One SA of one direction.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct SaSpec {
     pub(crate) keys: Keys,
     pub(crate) replay: u8,
     pub(crate) nat_t: Option<NatT>,
+    pub(crate) limits: Limits,
 }
 
 /// Something to ask.
@@ -69,6 +70,7 @@ impl Request {
                 params.auth_key = &spec.keys.auth.0;
                 params.enc_key = &spec.keys.enc.0;
                 params.nat_t = spec.nat_t;
+                (params.soft, params.hard) = (spec.limits.soft, spec.limits.hard);
                 message::add(buf, ids, &params)
             }
             Self::DelSa(said, src) => message::delete(buf, ids, said, Some(*src)),

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use ipsec_types::Spi;
+use pfkey::Lifetime;
 use zeroize::Zeroizing;
 
 use crate::engine::connection::{ConnId, StateId};
@@ -35,6 +36,23 @@ pub struct Keys {
     pub auth: Key,
 }
 
+/// At what an SA asks for a successor, and at what it ends; of each direction by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Where KLIPS says EXPIRE and goes on.
+    pub soft: Lifetime,
+    /// Where no packet passes any more.
+    pub hard: Lifetime,
+}
+
+impl Limits {
+    /// None.
+    pub const NONE: Self = Self {
+        soft: Lifetime::NONE,
+        hard: Lifetime::NONE,
+    };
+}
+
 /// An ESP or AH SA in both directions.
 #[derive(Clone, Debug)]
 pub struct ProtocolSa {
@@ -54,6 +72,8 @@ pub struct ProtocolSa {
     pub keys_out: Keys,
     /// Width of the replay window in packets; 0 is none.
     pub replay_window: u8,
+    /// What it may carry, and how long it may live.
+    pub limits: Limits,
 }
 
 /// An IPCOMP SA in both directions.

@@ -17,7 +17,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use whack::{Host, Request};
 
-use crate::engine::kernel::{Key, Keys, ProtocolSa, SaParams};
+use crate::engine::kernel::{Key, Keys, Limits, ProtocolSa, SaParams};
 use crate::engine::{
     Action, ClientId, Config, ConnId, Engine, Event, GroupFile, Interface, Job, JobId, LookupId,
     StateId, Time, UpdownStatus,
@@ -305,7 +305,7 @@ impl Gateway {
     fn kernel_now(&mut self, message: &[u8]) -> Vec<Event> {
         let mut context = Context {
             home: &UserHome,
-            now: 1_000_000,
+            now: kernel_clock(self.now),
             out: &mut self.out,
         };
         self.klips.pfkey(&mut context, &mut self.socket, message);
@@ -343,7 +343,7 @@ impl Gateway {
         let mut packet = Packet::new(&mut buffer, HEADROOM, end).unwrap();
         let mut context = Context {
             home: &UserHome,
-            now: 1_000_000,
+            now: kernel_clock(self.now),
             out: &mut self.out,
         };
         let verdict = match self.klips.outbound(&mut context, ipsec0(), &mut packet) {
@@ -368,11 +368,36 @@ impl Gateway {
         let mut packet = Packet::new(&mut buffer, HEADROOM, end).unwrap();
         let mut context = Context {
             home: &UserHome,
-            now: 1_000_000,
+            now: kernel_clock(self.now),
             out: &mut self.out,
         };
         let verdict = self.klips.inbound(&mut context, 7, &mut packet);
         (verdict, packet.bytes().to_vec())
+    }
+
+    /// KLIPS looks at the age of its SAs, and the engine hears what it says.
+    pub(in crate::engine) fn kernel_ages(&mut self) {
+        let mut context = Context {
+            home: &UserHome,
+            now: kernel_clock(self.now),
+            out: &mut self.out,
+        };
+        self.klips.tick(&mut context, 1000);
+        for event in self.heard() {
+            self.give(event);
+        }
+    }
+
+    /// A packet with so many octets behind its IP header is routed to ipsec0.
+    pub(in crate::engine) fn send_octets(&mut self, src: &str, dst: &str, len: usize) -> Outbound {
+        let mut packet = udp(src, dst);
+        packet.resize(20 + len, 0);
+        ip::patch(&mut packet, 9, 17);
+        let verdict = self.outbound(&packet);
+        for event in self.heard() {
+            self.give(event);
+        }
+        verdict
     }
 
     /// A packet is routed to ipsec0.
@@ -404,11 +429,18 @@ impl Gateway {
             .collect()
     }
 
+    /// What `/proc/net/ipsec_spi` shows of ESP.
+    pub(in crate::engine) fn esp(&self) -> Vec<String> {
+        let all = self.proc(ProcFile::Spi);
+        let esp = all.lines().filter(|line| line.starts_with("esp"));
+        esp.map(str::to_owned).collect()
+    }
+
     fn proc(&self, file: ProcFile) -> String {
         let (mut text, mut cursor) = (String::new(), ProcCursor::default());
         while self
             .klips
-            .proc(file, &mut cursor, 1_000_000, &mut text)
+            .proc(file, &mut cursor, kernel_clock(self.now), &mut text)
             .unwrap()
         {}
         text
@@ -457,6 +489,11 @@ impl Gateway {
         self.ask(Request::Status);
         self.said.join("\n")
     }
+}
+
+/// KLIPS' clock when the engine's is this.
+fn kernel_clock(now: Time) -> u64 {
+    1_000_000 + now.since_zero().as_secs()
 }
 
 /// A packet between two hosts.
@@ -511,6 +548,7 @@ pub(in crate::engine) fn agreed(gateway: &mut Gateway, conn: ConnId, state: u64)
             keys_in: keys(1),
             keys_out: keys(101),
             replay_window: 64,
+            limits: Limits::NONE,
         }),
         ah: None,
         ipcomp: None,

@@ -5,6 +5,7 @@ mod dpd;
 pub(in crate::engine) mod gateway;
 mod groups;
 mod install;
+mod limits;
 mod oppo;
 mod orientation;
 pub(in crate::engine) mod pair;

@@ -46,12 +46,12 @@ fn offering() -> (Pair, (SocketAddr, SocketAddr, Vec<u8>)) {
     (pair, qi1)
 }
 
-fn isakmp_sa(gateway: &Gateway) -> Arc<IsakmpSa> {
+pub(super) fn isakmp_sa(gateway: &Gateway) -> Arc<IsakmpSa> {
     gateway.engine.isakmp_sas().next().unwrap().clone()
 }
 
 /// East gets a datagram where it got others from west; what it sends upon it.
-fn east_gets(
+pub(super) fn east_gets(
     pair: &mut Pair,
     came: &(SocketAddr, SocketAddr, Vec<u8>),
     bytes: &[u8],
@@ -68,7 +68,7 @@ fn east_gets(
 
 /// The one notification that was sent, encrypted.
 #[track_caller]
-fn notified(sa: &IsakmpSa, sent: &[Vec<u8>]) -> NotifyType {
+pub(super) fn notified(sa: &IsakmpSa, sent: &[Vec<u8>]) -> NotifyType {
     let [message] = sent else {
         panic!("{} messages", sent.len())
     };
@@ -80,7 +80,7 @@ fn notified(sa: &IsakmpSa, sent: &[Vec<u8>]) -> NotifyType {
 }
 
 /// Where each payload of a chain begins.
-fn starts(chain: &[u8]) -> Vec<usize> {
+pub(super) fn starts(chain: &[u8]) -> Vec<usize> {
     let mut starts = vec![0];
     loop {
         let at = *starts.last().unwrap();

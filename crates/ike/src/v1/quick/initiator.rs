@@ -15,7 +15,7 @@ use super::hash::{self, clients_of};
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, Initiate, NO_SA, Step, Under, Waiting};
 use crate::crypto::{DhKey, Iv, Secret};
-use crate::proposal::{IpsecChoice, read_responder_lifetime};
+use crate::proposal::{IpsecChoice, Lifetimes, read_responder_lifetimes};
 use crate::wire::{ExchangeType, MessageBuilder, NotifyType};
 
 /// Starts Quick Mode over `sa`. With perfect forward secrecy there is something to compute first.
@@ -112,8 +112,8 @@ pub struct I1 {
 #[derive(Debug)]
 struct Read {
     choice: IpsecChoice,
-    /// The life that the responder wants, if it says so.
-    life: Option<u32>,
+    /// The lives that the responder wants, if it says so.
+    life: Lifetimes,
     peer_nonce: Vec<u8>,
     peer_public: Option<Vec<u8>>,
     peer_oa: Option<IpAddr>,
@@ -163,7 +163,8 @@ impl I1 {
         let life = message
             .notifications()
             .filter(|notify| notify.kind == NotifyType::RESPONDER_LIFETIME)
-            .find_map(|notify| read_responder_lifetime(notify.data));
+            .filter_map(|notify| read_responder_lifetimes(notify.data))
+            .fold(Lifetimes::default(), Lifetimes::shorter);
         Ok(Read {
             choice,
             life,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::ident::Client;
 use super::super::isakmp::IsakmpSa;
 use crate::crypto::{AuthAlg, Group, KeymatFor, Secret};
-use crate::proposal::{EspSuite, IpsecChoice, Spis};
+use crate::proposal::{EspSuite, IpsecChoice, Lifetimes, Spis};
 use crate::wire::Protocol;
 
 /// Both nonces, without payload headers.
@@ -79,6 +79,8 @@ pub struct Agreed {
     pub pfs: Option<Group>,
     /// Seconds that the SAs may live, at most a day.
     pub life_seconds: u32,
+    /// Kilobytes that each may carry, if the peer has limited them.
+    pub life_kilobytes: Option<u32>,
     /// ESP, if agreed.
     pub esp: Option<EspSa>,
     /// AH, if agreed.
@@ -89,10 +91,15 @@ pub struct Agreed {
 
 impl Agreed {
     /// The same with a shorter life, if one is asked for.
-    pub(super) fn with_life(self, seconds: Option<u32>) -> Self {
-        let life_seconds = seconds.unwrap_or(u32::MAX).min(self.life_seconds);
+    pub(super) fn with_life(self, asked: Lifetimes) -> Self {
+        let ours = Lifetimes {
+            seconds: Some(self.life_seconds),
+            kilobytes: self.life_kilobytes,
+        };
+        let agreed = ours.shorter(asked);
         Self {
-            life_seconds,
+            life_seconds: agreed.seconds.unwrap_or(self.life_seconds),
+            life_kilobytes: agreed.kilobytes,
             ..self
         }
     }
@@ -152,6 +159,7 @@ impl Agreed {
             peer_oa: None,
             pfs: choice.group,
             life_seconds: choice.life_seconds(),
+            life_kilobytes: choice.lifetimes.kilobytes,
             esp,
             ah,
             ipcomp,

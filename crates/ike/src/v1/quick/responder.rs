@@ -15,7 +15,7 @@ use super::hash;
 use super::keymat::{Agreed, Nonces};
 use super::{Computing, Continuation, MESSAGE_ID_ZERO, NO_SA, Step, Under, Waiting};
 use crate::crypto::{Iv, Secret};
-use crate::proposal::{IpsecChoice, IpsecPolicy, Spis, responder_lifetime};
+use crate::proposal::{IpsecChoice, IpsecPolicy, Lifetimes, Spis, responder_lifetime};
 use crate::wire::{
     Encapsulation, ExchangeType, Expect, Header, IpsecAttribute, MessageBuilder, Notify,
     NotifyType, ParseError, PayloadType, Protocol, Sa,
@@ -248,7 +248,10 @@ impl Qi1 {
         let shared = pfs.map(|(_, shared)| shared);
         let agreed = Agreed::new(&sa, (self.choice, self.spis), &nonces, shared, clients)
             .with_peer_oa(peer_oa)
-            .with_life(self.shorter);
+            .with_life(Lifetimes {
+                seconds: self.shorter,
+                kilobytes: None,
+            });
         let next = Waiting::R1(Box::new(R1 { sa, iv, expected }));
         Step::Answer {
             message,
