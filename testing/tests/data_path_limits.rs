@@ -83,7 +83,7 @@ fn too_big_for_pass(net: &Gateways<'_>, eroute: &dyn Fn(&str, &str, &str) -> tes
             assert!(said.contains(from) || host.name() == "west", "{said}");
             let on_the_wire = capture.stop();
             // Neither it nor pieces of it.
-            let pieces = on_the_wire.packets("icmp or ip6 proto 44 or icmp6 and ip6[40] = 128");
+            let pieces = on_the_wire.packets("icmp or ip6 proto 44 or (icmp6 and ip6[40] = 128)");
             assert_eq!(pieces, Vec::<String>::new());
         }
     }
@@ -100,14 +100,17 @@ fn rejected(net: &Gateways<'_>, eroute: &dyn Fn(&str, &str, &str) -> testing::Ou
     ] {
         let capture = net.behind_west.capture("icmp or icmp6");
         let ping = format!("ping -n -q -c 300 -i 0.002 -W 1 {to}");
-        net.sunset.run(&ping).fails();
+        let pinged = net.sunset.run(&ping).fails();
         let captured = capture.stop();
-        let answers = captured.packets("icmp[0] = 3 or icmp6 and ip6[40] = 1");
+        let answers = captured.packets("icmp[0] = 3 or (icmp6 and ip6[40] = 1)");
         // Six, and one for each second that it takes.
         assert!(
             (6..40).contains(&answers.len()),
-            "{}: {answers:?}",
-            answers.len()
+            "{}: {answers:?}\n{pinged}\n{:?}\n{}",
+            answers.len(),
+            captured.packets(""),
+            net.west
+                .run("ipsec eroute; ip route; nstat -az | grep -i icmp")
         );
         let all_ours = answers
             .iter()
