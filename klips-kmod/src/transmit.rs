@@ -55,7 +55,7 @@ pub(crate) fn act(host: &Host, device: DeviceId, packet: PreparedSkb, verdict: O
         Some(Outbound::Transmit { physical, mtu } | Outbound::Pass { physical, mtu }) => {
             send(host, device, packet, physical, mtu)
         }
-        Some(Outbound::Icmp) => packet.answer(host.net),
+        Some(Outbound::Icmp) => packet.answer(&host.net),
         Some(Outbound::Inject) => host.devices.deliver(device, packet.into(), false),
         Some(Outbound::Trap) => host.trap_soon(device, packet.into()),
         // Only where a writer was before us: to be asked again.

@@ -182,19 +182,19 @@ impl PreparedSkb {
         // function uses; it takes the sk_buff over.
         unsafe { c::klips_h_transmit(net.as_ptr(), routes.0.as_ptr(), self.0.into_raw(), device) }
     }
+
+    /// Sends the ICMP error in it as one of the host's own, from the address that goes with the
+    /// route. Any context but hard interrupts.
+    pub(crate) fn answer(self, net: &Net) {
+        // SAFETY: the namespace is alive, see `Net`; the function takes the sk_buff over, which
+        // holds an IP packet from the core.
+        unsafe { c::klips_h_answer(net.as_ptr(), self.0.into_raw()) }
+    }
 }
 
 impl From<PreparedSkb> for Skb {
     fn from(prepared: PreparedSkb) -> Self {
         prepared.0
-    }
-
-    /// Sends the ICMP error in it as one of the host's own, from the address that goes with the
-    /// route. Any context but hard interrupts.
-    pub(crate) fn answer(self, net: super::net::Net) {
-        // SAFETY: the namespace is alive, see `Net`; the function takes the sk_buff over, which
-        // holds an IP packet from the core.
-        unsafe { c::klips_h_answer(net.as_ptr(), self.into_raw()) }
     }
 }
 
