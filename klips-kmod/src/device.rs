@@ -4,7 +4,8 @@
 //! them.
 //!
 //! A physical device that goes down keeps its ipsecN: its routes are gone meanwhile, so nothing
-//! leaves. One that is taken away loses it.
+//! leaves. Where one is taken away ipsecN stays, closed, with the routes to it, until there is another
+//! of the same name.
 
 use core::ffi::CStr;
 
@@ -96,20 +97,42 @@ pub(crate) fn set_count(host: &'static Host, count: usize) -> Result {
 /// Brings what is seen of ipsecN up to what the tables say.
 fn show(rtnl: &Rtnl, host: &Host, id: DeviceId) {
     host.note_attached();
-    host.devices
-        .set_mtu(rtnl, id, host.read(|klips, _| klips.device(id).mtu()));
+    // Without a physical device there is no MTU to show. Below IPv4's smallest the stack would forget
+    // ipsecN's addresses and the routes to it, and packets would leave by others, in the clear.
+    let mtu = host.read(|klips, _| klips.device(id).mtu());
+    if mtu != 0 {
+        host.devices.set_mtu(rtnl, id, mtu);
+    }
 }
 
 /// Physical device number `index` goes away. By number, since a name that is no text is
 /// one that we cannot know.
-pub(crate) fn gone(rtnl: &Rtnl, host: &Host, index: u32) {
+pub(crate) fn gone(_: &Rtnl, host: &Host, index: u32) {
     for id in ids().filter(|id| host.physical_of(*id) == index) {
         pr_info!(
-            "the physical device of {} is gone: {} is detached\n",
+            "the physical device of {} is gone: {} drops packets until there is another of that name\n",
             id,
             id
         );
-        let _ = detach(rtnl, host, id);
+    }
+    host.write(None, |klips, _| klips.physical_gone(index));
+    host.note_attached();
+}
+
+/// A device has come up: an ipsecN may wait for one of its name.
+pub(crate) fn came_up(rtnl: &Rtnl, host: &Host, look: &device::Look) {
+    let name = look.physical.name;
+    let waiting = host.read(|klips, _| klips.waiting_for(name.as_str()));
+    let Some((id, mtu)) = waiting.filter(|_| !look.is_ours) else {
+        return;
+    };
+    if host
+        .write(None, |klips, _| klips.attach(id, look.physical, mtu))
+        .is_ok()
+    {
+        pr_info!("{} is attached to the new {}\n", id, name.as_str());
+        host.note_link(id, look.link_header);
+        show(rtnl, host, id);
     }
 }
 

@@ -184,6 +184,8 @@ pub struct Device {
     pub name: Option<Name>,
     /// What it is attached to.
     pub physical: Option<Physical>,
+    /// The name of the physical device that it was attached to, where that vanished: the next one of this name takes its place.
+    pub waits_for: Option<Name>,
     /// MTU asked for with attach (`overridemtu`), else 0: the ipsecN device then shows [`DEVICE_MTU`].
     pub override_mtu: u32,
     /// Its counters.

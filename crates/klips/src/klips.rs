@@ -293,18 +293,42 @@ impl<H: Home> Klips<H> {
             return Err(DeviceError::Busy);
         }
         slot.physical = Some(physical);
+        slot.waits_for = None;
         slot.override_mtu = mtu.unwrap_or(0);
         Ok(())
+    }
+
+    /// Physical device `index` has vanished. What was attached to it stays, closed, and waits for another of the same name
+    /// ([`Self::waiting_for`]).
+    pub fn physical_gone(&mut self, index: u32) {
+        for device in self.devices.iter_mut() {
+            if device.physical.is_some_and(|p| p.index == index) {
+                device.waits_for = device.physical.take().map(|p| p.name);
+            }
+        }
+    }
+
+    /// An ipsec device that waits for a physical device of this name, and what [`Self::attach`] was told of its MTU.
+    pub fn waiting_for(&self, name: &str) -> Option<(DeviceId, Option<u32>)> {
+        let waits = |device: &&Device| device.waits_for.is_some_and(|n| n.as_str() == name);
+        let (n, device) = self.devices.iter().enumerate().find(|(_, d)| waits(d))?;
+        Some((
+            DeviceId::new(n)?,
+            Some(device.override_mtu).filter(|mtu| *mtu != 0),
+        ))
     }
 
     /// Takes `device` off its physical device.
     pub fn detach(&mut self, device: DeviceId) -> Result<(), DeviceError> {
         let slot = &mut self.devices[device.index()];
         slot.override_mtu = 0;
-        slot.physical
-            .take()
-            .map(drop)
-            .ok_or(DeviceError::NotAttached)
+        let waited = slot.waits_for.take().is_some();
+        let attached = slot.physical.take().is_some();
+        if attached || waited {
+            Ok(())
+        } else {
+            Err(DeviceError::NotAttached)
+        }
     }
 
     /// The home's news about an attached physical device: its MTU or addresses changed. Found by `physical.index`.
@@ -334,6 +358,7 @@ impl<H: Home> Klips<H> {
     pub fn clear(&mut self) {
         for device in self.devices.iter_mut() {
             device.physical = None;
+            device.waits_for = None;
             device.override_mtu = 0;
         }
     }

@@ -56,9 +56,18 @@ unsafe extern "C" fn device_event(
         // SAFETY: the chain's device is registered.
         unsafe { own_name(&rtnl, device) };
     }
-    let Some(host) = host.filter(|host| host.is_attached(index)) else {
+    let Some(host) = host else {
         return 0;
     };
+    if event == c::netdev_cmd_NETDEV_UP as c_ulong {
+        // SAFETY: the chain's device is registered.
+        if let Some(look) = unsafe { device::look(&rtnl, device) } {
+            crate::device::came_up(&rtnl, host, &look);
+        }
+    }
+    if !host.is_attached(index) {
+        return 0;
+    }
     if event == c::netdev_cmd_NETDEV_UNREGISTER as c_ulong {
         crate::device::gone(&rtnl, host, index);
         return 0;

@@ -104,17 +104,34 @@ pub struct Attached {
     pub physical: Physical,
     /// Interface index of ipsecN itself.
     pub index: u32,
+    /// The physical device has vanished. ipsecN stays, so that the routes to it do; what is sent there is dropped.
+    pub rests: bool,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
-    receivers: Arc<Receivers>,
+    receivers: Option<Arc<Receivers>>,
+    /// Keeps ipsecN while nobody reads from it.
+    _queue: TunQueue,
 }
 
-impl Drop for Attached {
-    fn drop(&mut self) {
+impl Attached {
+    /// Ends the threads and the sockets of a physical device that has vanished.
+    pub fn rest(&mut self) {
+        self.rests = true;
+        self.end_threads();
+        self.receivers = None;
+    }
+
+    fn end_threads(&mut self) {
         self.stop.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.end_threads();
     }
 }
 
@@ -145,8 +162,8 @@ impl Host {
         let sharing = attached
             .iter()
             .flatten()
-            .find(|a| a.physical.index == physical.index);
-        let receivers = sharing.map(|a| a.receivers.clone());
+            .find(|a| a.physical.index == physical.index && !a.rests);
+        let receivers = sharing.and_then(|a| a.receivers.clone());
         match self.start(device, physical, mtu, receivers) {
             Ok((new, writers)) => {
                 attached[device.index()] = Some(new);
@@ -207,9 +224,11 @@ impl Host {
         let mut new = Attached {
             physical,
             index,
+            rests: false,
             stop: stop.clone(),
             threads: Vec::new(),
-            receivers,
+            receivers: Some(receivers),
+            _queue: copy().map_err(threads_error)?,
         };
         for (number, queue) in queues.into_iter().enumerate() {
             let emitter = emitter(queue.try_clone().map_err(threads_error)?)?;
@@ -299,6 +318,16 @@ impl Host {
         self.elsewhere
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The physical device of `device` has vanished.
+    pub(super) fn rest(&self, device: DeviceId) {
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &mut attached[device.index()] {
+            self.write().physical_gone(known.physical.index);
+            self.set_writers(device, None);
+            known.rest();
+        }
     }
 
     fn set_writers(&self, device: DeviceId, writers: Option<Arc<Writers>>) {
