@@ -124,6 +124,11 @@ impl Description {
                     name => Some(resolve(option.name, name, self.ipv6)?),
                 };
             }
+            "sourceip" => {
+                self.tunnel_family_used_by = Some(option.name);
+                let source = resolve(option.name, &option.text, self.tunnel_ipv6)?;
+                self.right.end.source_ip = Some(source);
+            }
             "client" | "clientwithin" => {
                 if self.right.has("client") || self.right.has("clientwithin") {
                     return Err("--client conflicts with --clientwithin".into());
@@ -360,6 +365,7 @@ fn is_end_option(name: &str) -> bool {
             | "id"
             | "ikeport"
             | "nexthop"
+            | "sourceip"
             | "client"
             | "clientwithin"
             | "clientprotoport"

@@ -63,6 +63,7 @@ pub const OPTIONS: &[(&str, Takes)] = &[
     ("id", Text),
     ("ikeport", Number),
     ("nexthop", Text),
+    ("sourceip", Text),
     ("client", Text),
     ("clientwithin", Text),
     ("clientprotoport", Text),

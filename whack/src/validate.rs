@@ -94,6 +94,14 @@ impl Connection {
                 "address family of client subnet inconsistent",
             );
         }
+        if let Some(source) = end.source_ip {
+            let own = end
+                .client
+                .or(end.host.addr().map(ipsec_types::Subnet::host));
+            if own.is_some_and(|client| !client.contains(source)) {
+                return bad(field("source_ip"), "must lie within the client subnet");
+            }
+        }
         if end.client_within && end.client.is_none() {
             return bad(field("client_within"), "needs a client subnet to be within");
         }

@@ -392,6 +392,7 @@ pub fn check(kind: Kind, text: &str) -> Result<(), BadValue> {
         Kind::Host => host(text).map(drop),
         Kind::NextHop => next_hop(text).map(drop),
         Kind::Subnet => subnet(text).map(drop),
+        Kind::Address => address(text).map(drop),
         Kind::Client => client(text).map(drop),
         Kind::Id => id(text).map(drop),
         Kind::RsaKey => rsa_key(text).map(drop),

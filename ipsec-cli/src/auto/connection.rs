@@ -136,6 +136,7 @@ fn end(conn: &Conn, side: Side, host: whack::Host, nexthop: Option<IpAddr>) -> O
         virt,
         id: end.id.clone(),
         nexthop,
+        source_ip: end.source_ip,
         client: end.subnet_within.or(end.subnet),
         client_within: end.subnet_within.is_some(),
         protoport: end.protoport.unwrap_or(ProtoPort::ANY),

@@ -194,6 +194,9 @@ fn end(end: &End) -> String {
         .nexthop
         .map_or_else(|| "%direct".to_string(), |h| h.to_string());
     let _ = write!(out, " --nexthop {}", quote(&hop));
+    if let Some(source) = end.source_ip {
+        let _ = write!(out, " --sourceip {}", quote(&source.to_string()));
+    }
     for (option, text) in [("updown", &end.updown), ("id", &end.id)] {
         if let Some(text) = text {
             let _ = write!(out, " --{option} {}", quote(text));

@@ -37,6 +37,8 @@ pub struct Plan {
     pub interface: String,
     pub next_hop: IpAddr,
     pub updown: String,
+    /// Where this gateway's own packets to the peer's subnet come from.
+    pub source_ip: Option<std::net::IpAddr>,
     /// Whether there is a subnet behind this end: `…-client`, or else `…-host`.
     pub client: bool,
     pub me: Place,
@@ -113,6 +115,7 @@ impl Plan {
             name: conn.name.clone(),
             interface: here.interface.clone(),
             next_hop: this.next_hop.unwrap_or(that.address),
+            source_ip: end.source_ip,
             updown: end.updown.clone(),
             client: end.subnet.is_some(),
             me,

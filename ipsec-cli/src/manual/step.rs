@@ -160,6 +160,8 @@ fn environment(plan: &Plan) -> Vec<(String, String)> {
     };
     end("ME", "MY", &plan.me);
     end("PEER", "PEER", &plan.peer);
+    let source = plan.source_ip.map(|source| source.to_string());
+    env.extend(source.map(|source| ("PLUTO_MY_SOURCEIP".to_owned(), source)));
     env
 }
 

@@ -70,6 +70,9 @@ pub struct End {
     pub id: Option<String>,
     /// Next hop towards the other end; None (`%direct`) means the other end itself.
     pub nexthop: Option<IpAddr>,
+    /// What its own packets to the other end's subnet come from (`sourceip=`).
+    #[serde(default)]
+    pub source_ip: Option<IpAddr>,
     /// The subnet behind it; None for the gateway alone.
     #[serde(with = "optional_text")]
     pub client: Option<Subnet>,
@@ -95,6 +98,7 @@ impl End {
             ike_port: 500,
             id: None,
             nexthop: None,
+            source_ip: None,
             client: None,
             client_within: false,
             virt: None,

@@ -88,6 +88,24 @@ fn hosts(t: &mut Taker<'_>, conn: &Conn) {
     }
 }
 
+/// The far gateway takes out of the tunnel only what comes from the subnet that was agreed on.
+fn source_ip(t: &mut Taker<'_>, side: Side, end: &End, source: core::net::IpAddr) {
+    let (name, subnet) = (side.key("sourceip"), side.key("subnet"));
+    let behind = match (&end.host, end.subnet) {
+        (_, Some(net)) => Some(net),
+        (Host::Address(host), None) => Some(ipsec_types::Subnet::host(*host)),
+        _ => None,
+    };
+    if behind.is_some_and(|net| !net.contains(source)) {
+        let message = format!("{name}={source} is not within {subnet}");
+        t.contradiction(
+            [&name, &subnet],
+            &message,
+            "give an address of this gateway that lies within the subnet behind it",
+        );
+    }
+}
+
 fn one_end(t: &mut Taker<'_>, conn: &Conn, side: Side, end: &End) {
     let (hop, subnet) = (side.key("nexthop"), side.key("subnet"));
     if end.host == Host::DefaultRoute && !matches!(end.next_hop, NextHop::Direct) {
@@ -115,6 +133,9 @@ fn one_end(t: &mut Taker<'_>, conn: &Conn, side: Side, end: &End) {
             &message,
             "transport mode is for the two hosts alone: remove the subnet, or use type=tunnel",
         );
+    }
+    if let Some(source) = end.source_ip {
+        source_ip(t, side, end, source);
     }
     if end.virtual_subnet.is_some() && end.host != Host::Any {
         let message = format!(

@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::settings::{Setting, Settings};
 use crate::source::Span;
 use crate::value::{self, BadValue, Host, NextHop, RsaKey};
+use core::net::IpAddr;
 use ipsec_types::{ProtoPort, Subnet};
 
 /// `type=`.
@@ -107,6 +108,8 @@ pub struct End {
     pub subnet_within: Option<Subnet>,
     /// Next hop towards the other one.
     pub next_hop: NextHop,
+    /// Where this gateway's own packets to the other subnet come from.
+    pub source_ip: Option<IpAddr>,
     /// Updown command, with ` iptables` appended for `firewall=yes`.
     pub updown: String,
     /// Identity as written; none for the address.
@@ -394,6 +397,7 @@ fn end(t: &mut Taker<'_>, side: Side, rsasig: bool, version: Version) -> End {
         next_hop: t
             .take(&key("nexthop"), value::next_hop)
             .unwrap_or(NextHop::Direct),
+        source_ip: t.take(&key("sourceip"), value::address),
         updown,
         id: t.take(&key("id"), value::id),
         rsasigkey: t.take(&key("rsasigkey"), value::rsa_key).or(on_demand),

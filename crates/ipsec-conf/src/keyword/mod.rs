@@ -37,6 +37,8 @@ pub enum Kind {
     Host,
     /// Address, `%direct`, `%defaultroute`.
     NextHop,
+    /// A numeric address.
+    Address,
     /// `10.0.0.0/8`.
     Subnet,
     /// The same, or `vhost:%priv,%no`.

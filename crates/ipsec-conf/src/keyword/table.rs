@@ -1,8 +1,8 @@
 //! The table of all keywords.
 
 use super::Kind::{
-    Client, Duration, Host, Id, Integer, NextHop, OneOf, Percent, ProtoPort, RsaKey, Section,
-    Subnet, Text, Tries, YesNo,
+    Address, Client, Duration, Host, Id, Integer, NextHop, OneOf, Percent, ProtoPort, RsaKey,
+    Section, Subnet, Text, Tries, YesNo,
 };
 use super::{Keyword, Kind, RAW_KEYS, SectionKind, Status};
 
@@ -224,6 +224,12 @@ pub const KEYWORDS: &[Keyword] = &[
         NextHop,
         "%direct",
         "next hop towards the other participant",
+    ),
+    side(
+        "sourceip",
+        Address,
+        "",
+        "address that this gateway's own packets to the other subnet come from",
     ),
     side(
         "updown",
