@@ -11,6 +11,9 @@ const RESTART: &str = "251";
 /// Above `_updown`'s own, below every route of somebody else's.
 const RESTART_METRIC: &str = "65534";
 const FAMILIES: [&str; 2] = ["-4", "-6"];
+/// The table of the routes to everything for what is forwarded, and the priorities of the rules that lead there.
+const TABLE: &str = "250";
+const RULES: [&str; 2] = ["249", "250"];
 /// The device with nobody behind it, to which `_updown` has what an opportunistic policy drops.
 const NOWHERE: &str = "noipsec0";
 
@@ -35,6 +38,23 @@ pub fn close(context: &Context) {
             }
         }
         close_nowhere(context, family);
+        close_forwarded(context, family);
+    }
+}
+
+/// The same for tunnels that take everything that is forwarded.
+fn close_forwarded(context: &Context, family: &str) {
+    let in_table = ["route", "show", "table", TABLE];
+    let routes = net::ip(&[&[family], &in_table[..]].concat()).unwrap_or_default();
+    if routes.trim().is_empty() {
+        return;
+    }
+    let add = [family, "route", "replace", "blackhole", "default"];
+    let as_ours = ["table", TABLE, "metric", RESTART_METRIC, "proto", RESTART];
+    if let Err(error) = net::ip(&[&add[..], &as_ours[..]].concat()) {
+        context.messages.say(&format!(
+            "forwarded packets may pass in the clear during the restart: {error}"
+        ));
     }
 }
 
@@ -69,6 +89,11 @@ pub fn open(context: &Context) {
 pub fn forget(context: &Context) {
     flush(context, LAST_RESORT);
     flush(context, RESTART);
+    for family in FAMILIES {
+        // Those to ipsecN went with it, or with pluto.
+        let _ = net::ip(&[family, "route", "flush", "table", TABLE]);
+        drop_rules(family);
+    }
     if has_nowhere()
         && let Err(error) = net::ip(&["link", "del", "dev", NOWHERE])
     {
@@ -96,6 +121,20 @@ fn flush(context: &Context, proto: &str) {
                 context.messages.log(&error.to_string());
             }
         }
+        // An error says that there is no such table.
+        let _ = net::ip(&[family, "route", "flush", "table", TABLE, "proto", proto]);
+        let left = net::ip(&[family, "route", "show", "table", TABLE]);
+        if left.is_ok_and(|routes| routes.trim().is_empty()) {
+            drop_rules(family);
+        }
+    }
+}
+
+/// Forwarded packets go by the main table again.
+fn drop_rules(family: &str) {
+    for priority in RULES {
+        // Most hosts have none.
+        let _ = net::ip(&[family, "rule", "del", "priority", priority]);
     }
 }
 

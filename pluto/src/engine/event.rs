@@ -170,6 +170,10 @@ pub enum Event {
     /// The interfaces as they are now, all of them; the answer to [`Action::Listen`], and sent
     /// again whenever they change.
     Interfaces(Vec<Interface>),
+    /// All addresses of this host, whatever devices they are on; sent before [`Event::Interfaces`], and whenever they change.
+    LocalAddresses(Vec<IpAddr>),
+    /// A virtual device has come up, so that the system has lost the routes to it.
+    DeviceUp(String),
     /// Routes have appeared, so that peers may be in reach again that were not.
     Routes,
     /// Something about an interface or its socket is wrong: port 500 taken, a device down. Comes before the

@@ -100,6 +100,45 @@ impl Engine {
         }
     }
 
+    /// All addresses of this host, those of devices without ipsecN too.
+    pub(super) fn local_addresses(&mut self, now: Time, addresses: Vec<IpAddr>) {
+        let before = core::mem::replace(&mut self.local, addresses.into_iter().collect());
+        let new: BTreeSet<IpAddr> = self.local.difference(&before).copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        // The system takes routes along with the address that they give as source.
+        let lost = |conn: &&super::Connection| {
+            let source = conn.this.source_ip;
+            conn.routing().routed() && source.is_some_and(|source| new.contains(&source))
+        };
+        let lost = self.conns.iter().filter(lost).map(super::Connection::id);
+        self.routes_lost(now, lost.collect());
+        let waiting = self.conns.iter().filter(|conn| !conn.oriented());
+        for id in waiting.map(super::Connection::id).collect::<Vec<_>>() {
+            self.pursue(now, id);
+        }
+    }
+
+    /// A virtual device is up (again): it was down, and the system has forgotten the routes to it.
+    pub(super) fn device_up(&mut self, now: Time, device: &str) {
+        let lost = |conn: &&super::Connection| {
+            let interface = conn.interface.as_ref();
+            conn.routing().routed() && interface.is_some_and(|i| i.virt == device)
+        };
+        let lost = self.conns.iter().filter(lost).map(super::Connection::id);
+        self.routes_lost(now, lost.collect());
+    }
+
+    fn routes_lost(&mut self, now: Time, conns: Vec<ConnId>) {
+        for id in conns {
+            if let Some(live) = self.conns.live_mut(id) {
+                live.route_in_doubt = true;
+            }
+            self.pursue(now, id);
+        }
+    }
+
     fn end_is_away(&mut self, now: Time, id: ConnId) {
         let Some(conn) = self.conns.get(id).filter(|conn| !conn.away) else {
             return;

@@ -29,7 +29,8 @@ mod tests;
 pub mod time;
 pub mod timers;
 
-use std::collections::HashMap;
+use core::net::IpAddr;
+use std::collections::{BTreeSet, HashMap};
 
 use ipsec_keys::Secrets;
 use rand::CryptoRng;
@@ -120,6 +121,8 @@ pub struct Engine {
     pub(crate) listening: bool,
     interfaces: Vec<Interface>,
     addresses: Addresses,
+    /// All addresses of this host.
+    local: BTreeSet<IpAddr>,
     kernel: Kernel,
     updowns: Updowns,
     lanes: Lanes,
@@ -153,6 +156,7 @@ impl Engine {
             listening: false,
             interfaces: Vec::new(),
             addresses: Addresses::default(),
+            local: BTreeSet::new(),
             kernel: Kernel::default(),
             updowns: Updowns::default(),
             lanes: Lanes::default(),
@@ -190,6 +194,8 @@ impl Engine {
                 self.interfaces_changed(now, interfaces);
                 self.guess_my_id(now);
             }
+            Event::LocalAddresses(addresses) => self.local_addresses(now, addresses),
+            Event::DeviceUp(device) => self.device_up(now, &device),
             Event::Routes => self.pursue_all(now),
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
             Event::Secrets { secrets, problems } => {

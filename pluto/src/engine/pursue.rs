@@ -5,7 +5,7 @@
 use core::time::Duration;
 
 use super::Engine;
-use super::connection::{ConnId, Kind};
+use super::connection::{ConnId, End, Kind, Wanted};
 use super::time::Time;
 use super::timers::Timer;
 
@@ -21,9 +21,15 @@ impl Engine {
         if !self.listening || self.shutting_down {
             return;
         }
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.present()) else {
+        let Some(conn) = self.conns.get(id) else {
             return;
         };
+        if !conn.present() {
+            if !conn.oriented() && conn.live.wanted != Wanted::default() {
+                self.close_early(now, id);
+            }
+            return;
+        }
         let (wanted, routing) = (conn.live.wanted, conn.routing());
         let route_in_doubt = conn.live.route_in_doubt && routing.routed();
         let negotiable = conn.kind == Kind::Permanent
@@ -40,6 +46,31 @@ impl Engine {
         } else if wanted.up && negotiable {
             self.ike_initiate(now, id, None);
         }
+    }
+
+    /// Closes the way to the peer's subnet before our end has its address, where the subnet behind one end tells which end is ours.
+    fn close_early(&mut self, now: Time, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let ours = |end: &End| {
+            let net = end.client.filter(|_| end.has_client);
+            net.is_some_and(|net| self.local.iter().any(|addr| net.contains(*addr)))
+        };
+        let turned = match (ours(&conn.this), ours(&conn.that)) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => return,
+        };
+        let known = conn.this.has_client && conn.that.has_client;
+        if conn.live.closed || conn.kind != Kind::Permanent || !known {
+            return;
+        }
+        if turned {
+            self.conns
+                .edit(id, |conn| core::mem::swap(&mut conn.this, &mut conn.that));
+        }
+        self.close(now, id);
     }
 
     /// The world has changed in a way that may concern every connection.

@@ -201,6 +201,7 @@ impl Engine {
                 Rc::Orient,
                 NOT_ORIENTED,
             );
+            self.pursue(now, id);
         }
     }
 
@@ -265,9 +266,10 @@ impl Engine {
         }
         if let Some((rc, text)) = problem {
             self.loglog(about, rc, text);
+            self.pursue(now, id);
             return;
         }
-        self.ike_initiate(now, id, (!asynchronous).then_some(client));
+        self.ike_initiate_asked(now, id, (!asynchronous).then_some(client));
     }
 
     fn whack_terminate(&mut self, now: Time, client: ClientId, name: &str) {

@@ -167,6 +167,7 @@ fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
         host: end.host.addr(),
         host_port: end.ike_port,
         nexthop: end.nexthop,
+        source_ip: end.source_ip,
         id,
         has_client: client.is_some() || end.virt.is_some(),
         client,

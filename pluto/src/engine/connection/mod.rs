@@ -128,6 +128,8 @@ pub struct End {
     pub host_port: u16,
     /// Where packets for the other end's client go first; `None` if unknown.
     pub nexthop: Option<IpAddr>,
+    /// Where its own packets to the other end's client come from.
+    pub source_ip: Option<IpAddr>,
     /// Who it is.
     pub id: Id,
     /// Whether a subnet was given; if not, `client` is the gateway itself.
@@ -219,6 +221,8 @@ pub struct Live {
     pub wanted: Wanted,
     /// When our end lost its address, if it is away.
     pub away_since: Time,
+    /// The way to the peer's client is closed although we do not know yet which address is ours.
+    pub closed: bool,
     /// The system may have taken the route away, and it could not be made again yet.
     pub route_in_doubt: bool,
     /// How often in a row what is wanted could not be done.

@@ -84,7 +84,13 @@ impl Engine {
     pub(super) fn heard(&mut self, now: Time, id: StateId) {
         if let Some(state) = self.ike.states.get_mut(id) {
             state.liveness.heard = now;
+            state.doubted = false;
         }
+    }
+
+    /// When the peer of an ISAKMP SA was last heard over it.
+    pub(super) fn last_heard(&self, id: StateId) -> Option<Time> {
+        Some(self.ike.states.get(id)?.liveness.heard)
     }
 
     /// IPsec SAs of a state are established: watch their peer, if the connection says so.

@@ -11,7 +11,7 @@ use ike::v1::info::{Deletion, Notification};
 use ike::wire::{Cookie, NotifyType, Protocol};
 use whack::Rc;
 
-use super::table::{Exchange, Name};
+use super::table::{Exchange, Name, State};
 use crate::engine::connection::StateId;
 use crate::engine::{About, Engine, Time};
 
@@ -19,6 +19,8 @@ use crate::engine::{About, Engine, Time};
 const MAX_ANEW: u32 = 2;
 /// A peer is asked because of such hints once in this time at most.
 const PROBES_APART: Duration = Duration::from_secs(10);
+/// A peer does not forget an ISAKMP SA sooner.
+const FRESH: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// The peer has said under the ISAKMP SA `id` that it doesn't know something. Answers whether that is something of ours.
@@ -106,6 +108,9 @@ impl Engine {
         };
         let Some(under) = under else { return false };
         let asked = self.probe(now, under);
+        if kind == NotifyType::INVALID_COOKIE {
+            self.doubt(now, under);
+        }
         self.loglog(
             about,
             Rc::LogSerious,
@@ -144,6 +149,35 @@ impl Engine {
         }
         self.delete_state(now, id, false);
         true
+    }
+
+    /// The peer may know nothing of an ISAKMP SA any more: what has been begun over it and is not answered is begun anew with Main Mode. An
+    /// ISAKMP SA that has just been made is not doubted, so that a peer that refuses in silence is not met by one Main Mode after another.
+    pub(super) fn doubt(&mut self, now: Time, under: StateId) {
+        let heard = self.last_heard(under);
+        let (Some(phase1), Some(heard)) = (self.ike.states.get_mut(under), heard) else {
+            return;
+        };
+        let fresh = |since: Time| now - since < FRESH;
+        if phase1.established.is_none_or(fresh) {
+            return;
+        }
+        phase1.doubted = true;
+        let peer = phase1.remote.ip();
+        let waits = |state: &&State| {
+            state.name == Name::QuickI1
+                && matches!(state.exchange, Exchange::Quick(_))
+                && state.under.is_some_and(|(id, _)| id == under)
+                && state.created >= heard
+        };
+        let waiting = self.ike.states.phase2_with(peer).filter(waits);
+        let waiting: Vec<(StateId, u32)> = waiting.map(|s| (s.id, s.tries)).collect();
+        for (id, tries) in waiting {
+            let text = format!("no answer over ISAKMP SA {under}: negotiating a new one");
+            self.log(self.about(id), text);
+            self.replace(now, id, tries);
+            self.delete_state(now, id, false);
+        }
     }
 
     /// Asks the peer whether it is there, if it understands that and has not been asked so just now.

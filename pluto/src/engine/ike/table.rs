@@ -180,6 +180,8 @@ pub(super) struct State {
     pub(super) hinted: Option<Time>,
     /// Phase 1, responder: after which answer to its first message the peer has gone on.
     pub(super) after: Option<After>,
+    /// Phase 1: the peer may have forgotten this ISAKMP SA: nothing is begun over it until the peer is heard over it again.
+    pub(super) doubted: bool,
     /// Phase 1: cookies. Zero for what is not known yet.
     pub(super) cookies: (Cookie, Cookie),
     /// Phase 1: the keys that the peer may have, while it is not known which it has.
@@ -473,6 +475,7 @@ impl State {
             liveness: Liveness::new(now),
             hinted: None,
             after: None,
+            doubted: false,
             cookies: (Cookie::ZERO, Cookie::ZERO),
             peer_keys: Vec::new(),
             secret: None,

@@ -15,6 +15,8 @@ use crate::engine::{About, Engine, Time, Timer};
 pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// With them a message has about a minute, as FreeS/WAN's 10, 20 and 40 seconds gave it, but one lost packet costs half a second.
 const MAX_RETRANSMISSIONS: u32 = 6;
+/// After so many copies of a first Quick Mode message without any answer the ISAKMP SA is in doubt: 3.5 seconds.
+const UNANSWERED: u32 = 2;
 /// Of the first message, where keying is to be tried for ever: a quarter of an hour, all further waits being the longest.
 const MAX_RETRANSMISSIONS_INITIAL: u32 = 30;
 /// Of the first message to a gateway that DNS names, for whose answer somebody's packet waits: a quarter of a minute.
@@ -162,6 +164,21 @@ impl Engine {
         }
         let conn = self.conns.get(state.conn);
         let opportunistic = conn.is_some_and(|conn| conn.policy.opportunistic);
+        // A responder of opportunism may be looking something up.
+        if state.name == Name::QuickI1
+            && state.retransmits == UNANSWERED
+            && !opportunistic
+            && let Some((under, _)) = state.under
+        {
+            self.doubt(now, under);
+            if self.ike.states.get(id).is_none() {
+                return;
+            }
+        }
+        let Some(state) = self.ike.states.get_mut(id) else {
+            return;
+        };
+        let conn = self.conns.get(state.conn);
         let for_ever = conn.is_some_and(|conn| conn.lifetimes.keying_tries == 0) && !opportunistic;
         let patience = if state.name == Name::MainI1 && opportunistic {
             MAX_RETRANSMISSIONS_OPPORTUNISTIC

@@ -1,6 +1,7 @@
 //! What people ask of the IKE part: up, down, status.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 use whack::Rc;
 
@@ -10,6 +11,9 @@ use crate::engine::connection::{ConnId, Kind, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::{About, Connection, Engine, Time, Timer};
 
+/// A person who asks for a connection is not made to wait for a peer that has been silent for longer than this.
+const SILENT: Duration = Duration::from_secs(30);
+
 impl Engine {
     /// Negotiates a connection; `client` watches and is held until it is up or has failed.
     pub(crate) fn ike_initiate(&mut self, now: Time, conn: ConnId, client: Option<ClientId>) {
@@ -17,6 +21,20 @@ impl Engine {
             self.hold_client(client);
         }
         self.initiate(now, conn, client, 1, None);
+    }
+
+    /// The same because a person asks for it: an ISAKMP SA over which the peer has been silent for a while may be all that is left of a
+    /// life that the peer has forgotten.
+    pub(crate) fn ike_initiate_asked(&mut self, now: Time, conn: ConnId, client: Option<ClientId>) {
+        if let Some(under) = self.phase1_for(conn, true)
+            && self
+                .last_heard(under)
+                .is_some_and(|heard| now - heard > SILENT)
+            && let Some(state) = self.ike.states.get_mut(under)
+        {
+            state.doubted = true;
+        }
+        self.ike_initiate(now, conn, client);
     }
 
     /// Over an ISAKMP SA that is there or being made, or else over a new one. A hold of `client` is used up.
@@ -119,11 +137,13 @@ impl Engine {
                     None => self.will_serve(base, conn),
                 }
         };
-        let usable = |state: &&State| {
-            state.isakmp().is_some()
-                || (!established
+        let usable = |state: &&State| match state.isakmp() {
+            Some(_) => established || !state.doubted,
+            None => {
+                !established
                     && state.name.initiator()
-                    && !matches!(state.exchange, Exchange::Refused))
+                    && !matches!(state.exchange, Exchange::Refused)
+            }
         };
         let mut states = self.ike.states.phase1_with(peer).filter(usable);
         let ready: Option<&State> = states.find(|state| {

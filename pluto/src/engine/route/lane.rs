@@ -35,6 +35,8 @@ pub(crate) enum Op {
     Failed(ConnId),
     /// Take the connection out of the table.
     Forget(ConnId, Option<ClientId>),
+    /// Close the way to the peer's client, of which it is not known yet by what device it leads.
+    Close(ConnId),
     /// Make the route again, where it may have been lost.
     RenewRoute(ConnId),
     /// Find out again which end is ours.
@@ -58,6 +60,8 @@ pub(crate) enum Act {
     Updown(ConnId, Verb),
     /// Write down how far a connection is taken care of.
     Routing(ConnId, Routing),
+    /// Write down whether the way is closed without a route.
+    Closed(ConnId, bool),
     /// Write down whose SAs the eroute leads to.
     EroutedTo(ConnId, Option<StateId>),
     /// The SAs of a state are no more.
@@ -222,6 +226,11 @@ impl Engine {
                 }
             }
             Act::BareGone(flow) => self.bare_gone(&flow),
+            Act::Closed(conn, closed) => {
+                if let Some(live) = self.conns.live_mut(conn) {
+                    live.closed = closed;
+                }
+            }
             Act::EroutedTo(conn, state) => {
                 if let Some(live) = self.conns.live_mut(conn) {
                     live.eroute_owner = state;

@@ -18,6 +18,7 @@ use super::{Engine, Id};
 pub(crate) use lane::{Act, LaneKey, Lanes, Op, Step};
 pub(crate) use shunt::{Flow, Shunts, flow_of};
 pub(crate) use updown::Updowns;
+use updown::without_tunnel;
 
 fn route_error(text: impl Into<String>) -> InstallError {
     InstallError::Route(text.into())
@@ -161,6 +162,16 @@ impl Engine {
     pub(crate) fn route_again(&mut self, now: Time, id: ConnId) {
         if let Ok(path) = self.path_of(id) {
             self.enqueue(now, Some(path.flow.dst), Op::Trap(id, None));
+        }
+    }
+
+    /// Closes the way to the peer's client of a connection that can't be routed yet.
+    pub(crate) fn close(&mut self, now: Time, id: ConnId) {
+        if let Some(conn) = self.conns.get(id)
+            && without_tunnel(conn) == "drop"
+        {
+            let lane = conn.that.client;
+            self.enqueue(now, lane, Op::Close(id));
         }
     }
 
@@ -452,6 +463,7 @@ impl Engine {
                 self.orient_again(id);
                 self.pursue(now, id);
             }
+            Op::Close(_) => {}
             Op::RenewRoute(id) => match result {
                 Ok(()) => self.pursued(id),
                 // The command has said why.

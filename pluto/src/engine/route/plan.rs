@@ -57,6 +57,7 @@ impl Engine {
             Op::Remap(state) => Ok(self.plan_remap(state)),
             Op::Bare(flow, kind) => Ok(self.plan_bare(flow, kind)),
             Op::DropBare(flow) => Ok(self.plan_drop_bare(flow)),
+            Op::Close(conn) => Ok(self.plan_close(conn)),
             Op::RenewRoute(conn) => Ok(self.plan_renew_route(conn)),
             Op::Forget(..) | Op::Reorient(_) | Op::Mark(_) => Ok(Vec::new()),
         }
@@ -155,7 +156,11 @@ impl Engine {
         let owner = self.conns.route_owner(conn);
         let owner = owner.and_then(|id| self.conns.get(id));
         let same = |owner: &Connection| {
+            let source = conn.this.source_ip;
+            let to_all = conn.that.client.is_some_and(|net| net.is_all());
             routes_agree(owner, conn)
+                && (source.is_none() || source == owner.this.source_ip)
+                && (!to_all || owner.this.client_is_host() == conn.this.client_is_host())
                 && (!is_block(conn) || without_tunnel(owner) == without_tunnel(conn))
         };
         if !owner.is_some_and(same) {
@@ -281,6 +286,17 @@ impl Engine {
         Ok(steps)
     }
 
+    fn plan_close(&self, id: ConnId) -> Vec<Step> {
+        let early = |conn: &Connection| !conn.routing().routed() && !conn.live.closed;
+        if !self.live_conn(id).is_ok_and(early) {
+            return Vec::new();
+        }
+        vec![
+            Step::attempt(Act::Updown(id, Verb::Close)),
+            Step::attempt(Act::Closed(id, true)),
+        ]
+    }
+
     fn plan_renew_route(&self, id: ConnId) -> Vec<Step> {
         let routed = self.live_conn(id).is_ok_and(|conn| conn.routing().routed());
         let route = Step::must(Act::Updown(id, Verb::Route), None);
@@ -292,8 +308,13 @@ impl Engine {
         if conn.routing() == Routing::Tunnel {
             return Err(InstallError::Route("cannot unroute: route busy".to_owned()));
         }
+        let opened = [
+            Step::attempt(Act::Closed(id, false)),
+            Step::attempt(Act::Updown(id, Verb::Unroute)),
+        ];
         let Ok(path) = self.path_of(id) else {
-            return Ok(Vec::new());
+            let closed = conn.live.closed && !self.conns.route_is_shared(conn);
+            return Ok(closed.then_some(opened).into_iter().flatten().collect());
         };
         let mut steps = Vec::new();
         if conn.routing().erouted() {
@@ -301,8 +322,9 @@ impl Engine {
             steps.push(Step::attempt(Act::Kernel(uncovered)));
         }
         steps.push(Step::attempt(Act::Routing(id, Routing::Unrouted)));
-        if conn.routing().routed() && !self.conns.route_is_shared(conn) {
-            steps.push(Step::attempt(Act::Updown(id, Verb::Unroute)));
+        let closed = conn.routing().routed() || conn.live.closed;
+        if closed && !self.conns.route_is_shared(conn) {
+            steps.extend(opened);
         }
         Ok(steps)
     }

@@ -21,6 +21,8 @@ const INTERFACE_VERSION: &str = "1.1";
 pub(crate) enum Verb {
     /// Remove what may be in the way of a route.
     Prepare,
+    /// Let nothing pass until there is a route.
+    Close,
     /// Make the route.
     Route,
     /// Remove the route.
@@ -35,6 +37,7 @@ impl Verb {
     fn name(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
+            Self::Close => "close",
             Self::Route => "route",
             Self::Unroute => "unroute",
             Self::Up => "up",
@@ -187,6 +190,8 @@ impl Engine {
         ];
         self.end_env(&mut env, "ME", "MY", &conn.this);
         self.end_env(&mut env, "PEER", "PEER", &conn.that);
+        let source = conn.this.source_ip.map(|source| source.to_string());
+        env.extend(source.map(|source| ("PLUTO_MY_SOURCEIP".to_owned(), source)));
         env
     }
 

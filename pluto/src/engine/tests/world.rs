@@ -1,10 +1,13 @@
 //! Addresses and devices that come, go and change: what is routed stays closed, and what is wanted comes back without a hand.
 
 use klips::Outbound;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use whack::Request;
 
-use super::gateway::{Gateway, net_to_net};
+use super::gateway::{Gateway, addr, net_to_net};
 use super::pair::Pair;
+use crate::engine::Event;
 use crate::engine::connection::{Routing, Wanted};
 
 const HOME: (&str, &str, &str) = ("ipsec0", "eth1", "192.1.2.45");
@@ -214,4 +217,126 @@ fn b2_a_route_that_can_not_be_made_yet_is_tried_again() {
     gateway.failing_verb = None;
     gateway.sleep(20);
     assert_eq!(routing(&gateway), Routing::Prospective);
+}
+
+/// East loses all that it knows, as in a crash.
+fn reboot(pair: &mut Pair) {
+    pair.east = Gateway::at("192.1.2.23");
+    // Its next life draws other numbers.
+    pair.east.engine.rng = Box::new(StdRng::seed_from_u64(2));
+    pair.east.add(net_to_net("net-to-net"));
+}
+
+#[test]
+fn g3_who_asks_for_a_connection_after_the_peers_reboot_gets_it() {
+    // Shortly after, long after, and with the ISAKMP SA alone left.
+    for (seconds, down) in [(10, false), (300, false), (10, true), (300, true)] {
+        let mut pair = prepare(Before::Up);
+        pair.sleep(seconds);
+        reboot(&mut pair);
+        if down {
+            let west = pair.west.id("net-to-net");
+            let ipsec = pair
+                .west
+                .engine
+                .connections()
+                .get(west)
+                .unwrap()
+                .live
+                .newest_ipsec;
+            let state = ipsec.unwrap();
+            pair.west.ask(Request::DeleteState { number: state.0 });
+            pair.sleep(1);
+        }
+        let begun = pair.west.now;
+        assert_eq!(pair.up("net-to-net"), 0, "{:?}", pair.west.said);
+        assert!((pair.west.now - begun).as_secs() < 6, "{:?}", pair.west.log);
+        pair.carries("10.0.2.1", "10.0.1.1");
+    }
+}
+
+#[test]
+fn g3_a_peer_that_is_heard_is_not_asked_for_main_mode_again() {
+    let mut pair = prepare(Before::Up);
+    let mut second = net_to_net("second");
+    second.left.client = Some(super::gateway::net("10.0.3.0/24"));
+    pair.add(second);
+    pair.sleep(10);
+    assert_eq!(pair.up("second"), 0);
+    let begun = pair
+        .west
+        .log
+        .iter()
+        .filter(|line| line.contains("initiating Main Mode"));
+    assert_eq!(begun.count(), 1);
+}
+
+#[test]
+fn g3_a_peer_that_is_silent_at_quick_mode_meets_one_main_mode_more() {
+    let mut pair = prepare(Before::Up);
+    pair.sleep(300);
+    pair.cut = true;
+    pair.west.ask(initiate());
+    pair.sleep(50);
+    let begun = pair
+        .west
+        .log
+        .iter()
+        .filter(|line| line.contains("initiating Main Mode"));
+    assert_eq!(begun.count(), 2, "{:?}", pair.west.log);
+}
+
+#[test]
+fn b2_a_tunnel_whose_address_is_still_to_come_is_closed_where_the_subnet_is_ours() {
+    for (local, closes) in [("10.0.1.254", true), ("10.0.9.1", false)] {
+        let mut pair = Pair::bare();
+        let west = &mut pair.west;
+        west.interfaces(&[]);
+        west.give(Event::LocalAddresses(vec![addr(local)]));
+        west.add(net_to_net("net-to-net"));
+        assert_ne!(west.route("net-to-net"), 0);
+        assert_eq!(west.verbs == ["close-client"], closes, "{:?}", west.verbs);
+        if closes {
+            let env = |name: &str, value: &str| west.env.contains(&(name.into(), value.into()));
+            assert!(env("PLUTO_PEER_CLIENT", "10.0.2.0/24") && env("PLUTO_INTERFACE", ""));
+            assert_eq!(
+                west.status_of(Request::Unroute {
+                    name: "net-to-net".into()
+                }),
+                0
+            );
+            assert_eq!(west.verbs.last().unwrap(), "unroute-client");
+            west.give(Event::LocalAddresses(vec![addr("10.0.1.253")]));
+            assert_eq!(west.verbs.len(), 2, "{:?}", west.verbs);
+        }
+    }
+}
+
+#[test]
+fn b1_routes_that_the_system_forgot_are_made_again() {
+    let mut pair = Pair::bare();
+    let mut description = net_to_net("net-to-net");
+    description.left.source_ip = Some(addr("10.0.1.254"));
+    let west = &mut pair.west;
+    west.add(description);
+    assert_eq!(west.route("net-to-net"), 0);
+    let source = ("PLUTO_MY_SOURCEIP".to_owned(), "10.0.1.254".to_owned());
+    assert!(west.env.contains(&source), "{:?}", west.env);
+    for (event, again) in [
+        (Event::DeviceUp("ipsec0".into()), true),
+        (Event::DeviceUp("ipsec1".into()), false),
+        (Event::LocalAddresses(vec![addr("10.0.1.254")]), true),
+        (Event::LocalAddresses(vec![]), false),
+        (Event::LocalAddresses(vec![addr("10.0.1.254")]), true),
+    ] {
+        west.verbs.clear();
+        let story = format!("{event:?}");
+        west.give(event);
+        assert_eq!(
+            west.verbs == ["route-client"],
+            again,
+            "{story}: {:?}",
+            west.verbs
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! The driver's two halves: inputs become events of the engine, and its actions are carried out.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use pfkey::client::Client;
 use rand::rngs::StdRng;
@@ -20,7 +20,10 @@ use super::{
         kernel::{self, Kernel},
         keylog::KeyLog,
         klips, log,
-        net::{interfaces, sockets::Sockets},
+        net::{
+            interfaces::{self, RawInterface},
+            sockets::Sockets,
+        },
         options::Options,
         updown::{self, Updown},
     },
@@ -52,6 +55,8 @@ pub struct Driver {
     dns: Dns,
     jobs: Jobs,
     listening: bool,
+    /// All addresses of this host, as the engine knows them.
+    local: Vec<IpAddr>,
     kernel: Option<Kernel>,
     kernel_generation: u64,
     key_log: Option<KeyLog>,
@@ -99,6 +104,7 @@ impl Driver {
             asking: None,
             sockets,
             listening: false,
+            local: Vec::new(),
             kernel: None,
             kernel_generation: 0,
             key_log,
@@ -182,6 +188,7 @@ impl Driver {
                 self.handle(Event::LookupDone { id, result }).await;
             }
             Input::NameServers(servers) => self.handle(Event::NameServers(servers)).await,
+            Input::DeviceUp(device) => self.handle(Event::DeviceUp(device)).await,
             Input::RoutesAppeared => self.handle(Event::Routes).await,
             Input::InterfacesChanged => self.interfaces_changed().await,
             Input::Signal(kind) => self.signal(kind).await,
@@ -370,8 +377,18 @@ impl Driver {
             self.find_interfaces().await;
             if self.sockets.interfaces() != before {
                 self.tell_interfaces();
-                self.handle_queued().await;
             }
+            self.handle_queued().await;
+        }
+    }
+
+    /// What KLIPS' devices have is what the physical ones had.
+    fn tell_addresses(&mut self, raw: &[RawInterface]) {
+        let physical = raw.iter().filter(|i| !interfaces::is_virtual(&i.name));
+        let local: Vec<IpAddr> = physical.map(|i| i.addr).collect();
+        if local != self.local {
+            self.local = local.clone();
+            self.events.push_back(Event::LocalAddresses(local));
         }
     }
 
@@ -397,7 +414,10 @@ impl Driver {
     async fn wanted_interfaces(&mut self) -> Option<Vec<Interface>> {
         let known = self.sockets.interfaces();
         let raw: Vec<_> = match interfaces::raw_interfaces().await {
-            Ok(raw) => raw.into_iter().filter(|i| i.counts(&known)).collect(),
+            Ok(raw) => {
+                self.tell_addresses(&raw);
+                raw.into_iter().filter(|i| i.counts(&known)).collect()
+            }
             Err(text) => {
                 self.interface_problem(format!("ERROR: cannot list interfaces: {text}"));
                 return None;

@@ -82,6 +82,8 @@ pub enum Input {
     NameServers(Vec<IpAddr>),
     /// Links or addresses have changed.
     InterfacesChanged,
+    /// An ipsecN device has come up.
+    DeviceUp(String),
     /// Routes that may lead to peers have appeared.
     RoutesAppeared,
     /// A signal.

@@ -1,13 +1,17 @@
 //! The addresses of this host through rtnetlink, paired with the ipsecN devices of KLIPS, and word
 //! of every change. Opening sockets on them is the business of `sockets`.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkFlags},
+    link::{LinkAttribute, LinkFlags, LinkMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
 use rtnetlink::{
@@ -26,6 +30,9 @@ use crate::engine::Interface;
 const QUIET: Duration = Duration::from_millis(200);
 /// but no more of them than this.
 const MAX_BURST: u32 = 25;
+/// After a change it is looked again so often, so long apart.
+const LOOKS: u32 = 3;
+const AGAIN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(5);
 const DEVICE_PREFIX: &str = "ipsec";
 
@@ -63,16 +70,9 @@ async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
     let mut devices = HashMap::new();
     let mut links = std::pin::pin!(handle.link().get().execute());
     while let Some(link) = links.try_next().await? {
-        let name = link
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name.clone()),
-                _ => None,
-            });
-        if let Some(name) = name {
+        if let Some(name) = name_of(&link) {
             let up = link.header.flags.contains(LinkFlags::Up);
-            devices.insert(link.header.index, (name, up));
+            devices.insert(link.header.index, (name.to_owned(), up));
         }
     }
     let mut found = Vec::new();
@@ -151,45 +151,64 @@ pub fn pair(
 }
 
 /// Whether a device is one of KLIPS'.
-fn is_virtual(name: &str) -> bool {
+pub fn is_virtual(name: &str) -> bool {
     name.strip_prefix(DEVICE_PREFIX)
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// What messages of rtnetlink are about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct News {
     interfaces: bool,
     routes: bool,
+    /// ipsecN devices that came up.
+    risen: Vec<String>,
 }
 
 impl News {
-    fn of(message: &NetlinkMessage<RouteNetlinkMessage>) -> News {
-        let NetlinkPayload::InnerMessage(message) = &message.payload else {
-            return News::default();
-        };
-        let (mut interfaces, mut routes) = (false, false);
-        match message {
-            RouteNetlinkMessage::NewRoute(route) => routes = leads_to_peers(route),
-            RouteNetlinkMessage::DelRoute(_) => {}
-            _ => interfaces = true,
-        }
-        News { interfaces, routes }
+    fn is_none(&self) -> bool {
+        !self.interfaces && !self.routes
     }
 
-    fn and(self, more: News) -> News {
-        News {
-            interfaces: self.interfaces || more.interfaces,
-            routes: self.routes || more.routes,
+    /// Takes one message more. `down` are the ipsecN devices that are down, as far as is known.
+    fn add(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>, down: &mut HashSet<String>) {
+        let NetlinkPayload::InnerMessage(message) = &message.payload else {
+            return;
+        };
+        match message {
+            RouteNetlinkMessage::NewRoute(route) => self.routes |= leads_to_peers(route),
+            RouteNetlinkMessage::DelRoute(_) => {}
+            RouteNetlinkMessage::NewLink(link) => {
+                self.interfaces = true;
+                let Some(name) = name_of(link).filter(|name| is_virtual(name)) else {
+                    return;
+                };
+                if !link.header.flags.contains(LinkFlags::Up) {
+                    down.insert(name.to_owned());
+                } else if down.remove(name) {
+                    self.risen.push(name.to_owned());
+                }
+            }
+            _ => self.interfaces = true,
         }
     }
 
     fn inputs(self) -> impl Iterator<Item = Input> {
         // An address that has come with a route is known before the route is made use of.
         let interfaces = self.interfaces.then_some(Input::InterfacesChanged);
+        let risen = self.risen.into_iter().map(Input::DeviceUp);
         let routes = self.routes.then_some(Input::RoutesAppeared);
-        interfaces.into_iter().chain(routes)
+        interfaces.into_iter().chain(risen).chain(routes)
     }
+}
+
+fn name_of(link: &LinkMessage) -> Option<&str> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.as_str()),
+            _ => None,
+        })
 }
 
 /// Whether a route may be the way to a peer: one of the main table, and not one to ipsecN, of which the updown commands make thousands.
@@ -208,6 +227,7 @@ fn leads_to_peers(route: &RouteMessage) -> bool {
 
 /// Tells the driver of changes of links and addresses, and of routes that appear, a burst of them once.
 pub async fn watch(inputs: mpsc::Sender<Input>) {
+    let mut down = HashSet::new();
     loop {
         let groups = [
             MulticastGroup::Link,
@@ -219,16 +239,30 @@ pub async fn watch(inputs: mpsc::Sender<Input>) {
         match rtnetlink::new_multicast_connection(&groups) {
             Ok((connection, _handle, mut changes)) => {
                 let connection = tokio::spawn(connection);
-                while let Some((message, _)) = changes.next().await {
-                    let mut news = News::of(&message);
-                    if news == News::default() {
-                        continue;
+                let mut looks = 0;
+                loop {
+                    let mut news = News::default();
+                    let patience = if looks > 0 { AGAIN } else { Duration::MAX };
+                    match timeout(patience, changes.next()).await {
+                        Ok(Some((message, _))) => {
+                            news.add(&message, &mut down);
+                            if news.is_none() {
+                                continue;
+                            }
+                            looks = LOOKS;
+                        }
+                        Ok(None) => break,
+                        // KLIPS has its own news of the same change, and may have been later.
+                        Err(_) => {
+                            looks -= 1;
+                            news.interfaces = true;
+                        }
                     }
                     let mut burst = 0;
                     while burst < MAX_BURST
                         && let Ok(Some((message, _))) = timeout(QUIET, changes.next()).await
                     {
-                        news = news.and(News::of(&message));
+                        news.add(&message, &mut down);
                         burst += 1;
                     }
                     for input in news.inputs() {
