@@ -101,7 +101,8 @@ impl Emitter {
                 done = share.job + 1;
             }
         }
-        drop(shares);
+        // The last first, so that all that was not used goes back.
+        shares.into_iter().rev().for_each(drop);
         drop(tables);
         self.outgoing.send(None);
         for (lane, turn) in turns {
