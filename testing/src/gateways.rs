@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{Host, Output, Segment, Testbed};
+use crate::{Host, Output, Segment, Testbed, Watch};
 
 /// How the two gateways prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub enum Keys {
     /// One shared secret.
     Psk,
 }
+
+/// What is behind west and what is behind east: packets between them must not pass in the clear.
+const PROTECTED: [(&str, &str); 2] = [
+    ("192.0.1.0/24", "192.0.2.0/24"),
+    ("2001:db8:0:1::/64", "2001:db8:0:3::/64"),
+];
 
 /// The four hosts and the wire between the gateways.
 pub struct Gateways<'a> {
@@ -33,6 +39,8 @@ pub struct Gateways<'a> {
     pub behind_west: Segment<'a>,
     /// The wire between east and sunrise.
     pub behind_east: Segment<'a>,
+    /// The observer on the public wire: packets between the subnets in the clear fail the test.
+    pub watch: Watch<'a>,
     keys: Keys,
 }
 
@@ -63,6 +71,7 @@ impl<'a> Gateways<'a> {
         [of_west, of_east]: [Option<&str>; 2],
     ) -> Gateways<'a> {
         let public = testbed.segment("public", "192.1.2.254/24");
+        let watch = public.watch(&PROTECTED);
         let behind_west = testbed.segment("west", "");
         let behind_east = testbed.segment("east", "");
         let host = |name, klips: Option<&str>| {
@@ -94,6 +103,7 @@ impl<'a> Gateways<'a> {
             public,
             behind_west,
             behind_east,
+            watch,
             keys,
         }
     }

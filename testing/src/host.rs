@@ -98,6 +98,7 @@ impl Host {
             "ip link add {port} type veth peer name {interface} netns {pid} && ip link set {port} master {bridge} up",
             pid = self.holder.pid()
         ));
+        segment.port_added(&port);
         let mut script = format!("ip link set {interface} up");
         for address in addresses.split_whitespace() {
             let nodad = if address.contains(':') { "nodad" } else { "" };

@@ -24,6 +24,7 @@ pub mod road;
 mod shell;
 mod stage;
 mod testbed;
+mod watch;
 
 pub use capture::{Capture, Captured};
 pub use gateways::{Gateways, Keys, NET_TO_NET};
@@ -37,3 +38,4 @@ pub use peer::Peer;
 pub use road::Road;
 pub use stage::Stage;
 pub use testbed::{Segment, Testbed};
+pub use watch::Watch;

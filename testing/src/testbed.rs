@@ -1,12 +1,13 @@
 //! The small internet that a test's hosts live in.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::shell::Holder;
-use crate::{Capture, Host, Stage};
+use crate::{Capture, Host, Stage, Watch, watch};
 
 /// A world: segments join its hosts; all of it ends when this value is dropped.
 ///
@@ -46,6 +47,7 @@ impl Testbed {
         Segment {
             testbed: self,
             bridge,
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -102,9 +104,25 @@ impl Default for Testbed {
 pub struct Segment<'a> {
     pub(crate) testbed: &'a Testbed,
     pub(crate) bridge: String,
+    watched: AtomicBool,
 }
 
-impl Segment<'_> {
+impl<'a> Segment<'a> {
+    /// Watches the wire from now on: the test fails if a packet passes in the clear between the two nets of a pair, in either
+    /// direction, unless it says that this is right. One observer a wire.
+    pub fn watch(&self, pairs: &[(&str, &str)]) -> Watch<'a> {
+        let watch = Watch::start(self, pairs);
+        self.watched.store(true, Ordering::Relaxed);
+        watch
+    }
+
+    /// A cable has come to this port.
+    pub(crate) fn port_added(&self, port: &str) {
+        if self.watched.load(Ordering::Relaxed) {
+            self.testbed.run(&watch::watch_port(&self.bridge, port));
+        }
+    }
+
     /// Starts to record what passes; `filter` is in tcpdump's language, empty for all.
     pub fn capture(&self, filter: &str) -> Capture {
         Capture::start(self.testbed, &self.bridge, filter)

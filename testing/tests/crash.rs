@@ -130,6 +130,7 @@ fn nothing_passes_in_the_clear_while_klips_is_dead() {
         .run("pkill -9 -x 'pluto|klipsd'; ip route show type blackhole")
         .ok()
         .says("192.0.2.0/24");
+    net.watch.end("a stop opens what was closed");
     net.west.run("ipsec setup stop").ok();
     net.west
         .run("ip route show type blackhole")
@@ -212,6 +213,7 @@ fn nothing_passes_in_the_clear_during_a_restart() {
         .says("stays closed");
     let blackholes = "ip route show type blackhole";
     net.west.run(blackholes).ok().says("192.0.2.0/24");
+    net.watch.end("a stop opens what was closed");
     net.west.run("ipsec setup stop").ok();
     net.west.run(blackholes).ok().never_says("192.0.2.0/24");
 }

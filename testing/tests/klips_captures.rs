@@ -59,6 +59,8 @@ fn comes_out_of(name: &str, at_least: usize, sa: [&str; 3]) {
     assert!(frames.len() >= at_least, "{} packets", frames.len());
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
+    net.watch
+        .end("west is keyed for the way in alone, and sunset answers");
     key(&net.west, sa);
     let [_, spi, _] = sa;
     net.west

@@ -15,7 +15,7 @@ mod zones;
 
 pub use servers::lookup_program;
 
-use crate::{Host, Segment, Testbed};
+use crate::{Host, Segment, Testbed, Watch};
 use std::cell::RefCell;
 use zones::Zones;
 
@@ -32,6 +32,16 @@ const SITES: [(&str, &str, u8, &str); 4] = [
     ("east", "192.1.2.23", 2, "sunrise"),
     ("north", "192.1.2.33", 3, "polaris"),
     ("south", "192.1.2.34", 4, "penguin"),
+];
+
+/// Each two of the gateways' subnets: packets between them must not pass in the clear.
+const PROTECTED: [(&str, &str); 6] = [
+    ("192.0.1.0/24", "192.0.2.0/24"),
+    ("192.0.1.0/24", "192.0.3.0/24"),
+    ("192.0.1.0/24", "192.0.4.0/24"),
+    ("192.0.2.0/24", "192.0.3.0/24"),
+    ("192.0.2.0/24", "192.0.4.0/24"),
+    ("192.0.3.0/24", "192.0.4.0/24"),
 ];
 
 /// A gateway and what is behind it.
@@ -66,6 +76,8 @@ pub struct Internet<'a> {
     pub plain: Host,
     /// The name servers' host.
     pub nic: Host,
+    /// The observer on the public wire: packets between the gateways' subnets in the clear fail the test.
+    pub watch: Watch<'a>,
     zones: RefCell<Zones>,
 }
 
@@ -78,6 +90,7 @@ impl<'a> Internet<'a> {
     /// The same with a choice of KLIPS for all gateways: `module` or `klipsd`.
     pub fn with_klips(testbed: &'a Testbed, klips: Option<&str>) -> Internet<'a> {
         let public = testbed.segment("public", "192.1.2.254/24");
+        let watch = public.watch(&PROTECTED);
         let nic = testbed.host("nic");
         nic.attach(&public, "eth0", "192.1.2.53/24 192.1.2.54/24 192.1.2.55/24")
             .gateway("192.1.2.254");
@@ -98,6 +111,7 @@ impl<'a> Internet<'a> {
             south,
             plain,
             nic,
+            watch,
             zones: RefCell::new(Zones::new()),
         };
         internet.publish(&first_records());

@@ -91,6 +91,7 @@ fn a_closed_policy_stays_closed_during_a_restart() {
     let traffic = watched(&net);
     net.west.gateway.run("ipsec setup restart").ok();
     recovers(&net, traffic, 40);
+    net.watch.end("a stop opens what was closed");
     net.west.gateway.run("ipsec setup stop").ok();
     net.west
         .gateway
