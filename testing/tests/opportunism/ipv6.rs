@@ -115,5 +115,5 @@ fn gateways_for_their_subnets() {
     net.west
         .gateway
         .run("ipsec verify --nocolour --ip 2001:db8:b::1")
-        .says("TXT 10: gateway 2001:db8:1:2::23, key AQ");
+        .says("TXT 10: gateway 2001:db8:1:2::23, key Aw");
 }
