@@ -127,6 +127,14 @@ impl ProtoPort {
         port: Port::ANY,
     };
 
+    /// The same protocol with any port.
+    pub const fn with_any_port(self) -> Self {
+        Self {
+            port: Port::ANY,
+            ..self
+        }
+    }
+
     /// Whether packets of `proto` carry ports (or an ICMP type and code) that a selector can name.
     pub const fn has_ports(proto: u8) -> bool {
         matches!(proto, 1 | 6 | 17 | 58 | 132)

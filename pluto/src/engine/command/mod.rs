@@ -287,7 +287,9 @@ impl Engine {
                 if let Some(live) = self.conns.live_mut(id) {
                     live.wanted.up = false;
                 }
+                let lane = self.conns.get(id).and_then(|conn| conn.that.client);
                 self.ike_terminate(now, id);
+                self.wait_for_lane(now, lane, client);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use ipsec_types::{Port, ProtoPort, Subnet};
+use ipsec_types::{ProtoPort, Subnet};
 
 use super::store::{Client, HostPair};
 use super::{ConnId, Connection, Connections, Id, Kind};
@@ -19,6 +19,38 @@ pub struct Clients {
     pub theirs: Subnet,
     /// Protocol and port at the peer's side.
     pub their_protoport: ProtoPort,
+}
+
+impl Clients {
+    /// The protocols and ports by which a connection for these clients may be known: the ports themselves, and then `%any` for one or both.
+    fn ports_as_connections_have_them(&self) -> Vec<(ProtoPort, ProtoPort)> {
+        let (ours, theirs) = (self.our_protoport, self.their_protoport);
+        let (our_any, their_any) = (ours.with_any_port(), theirs.with_any_port());
+        let mut all = vec![(ours, theirs)];
+        for other in [(ours, their_any), (our_any, theirs), (our_any, their_any)] {
+            if !all.contains(&other) {
+                all.push(other);
+            }
+        }
+        all
+    }
+}
+
+impl Connection {
+    /// Whether it has the protocol and the ports of these clients, or leaves a port to the peer: `%any` of a connection for road warriors is
+    /// the port that the peer names (ipsec.conf(5), `leftprotoport`), unless SAs for all ports are there already.
+    fn ports_fit(&self, clients: &Clients) -> bool {
+        let left_to_peer = match self.kind {
+            Kind::Template => true,
+            Kind::Instance => self.live.newest_ipsec.is_none(),
+            Kind::Permanent | Kind::Group | Kind::GoingAway => false,
+        };
+        let fits = |own: ProtoPort, asked: ProtoPort| {
+            own == asked || (left_to_peer && own.proto != 0 && own == asked.with_any_port())
+        };
+        fits(self.this.protoport, clients.our_protoport)
+            && fits(self.that.protoport, clients.their_protoport)
+    }
 }
 
 fn pair_of(local: SocketAddr, remote: SocketAddr) -> HostPair {
@@ -132,13 +164,10 @@ impl Connections {
         let fits = |conn: &&Connection| {
             !conn.policy.never_negotiate() && conn.kind != Kind::Group && serves(conn)
         };
-        let ours: Client = (Some(clients.ours), clients.our_protoport);
-        let theirs: Client = (Some(clients.theirs), clients.their_protoport);
         // A road warrior without a subnet is its own client, at whatever address it has.
-        let itself =
-            (clients.theirs == Subnet::host(peer)).then_some((None, clients.their_protoport));
+        let itself = clients.theirs == Subnet::host(peer);
         let local = SocketAddr::new(pair.0, pair.1);
-        let exact = |pair: HostPair, theirs: Client| {
+        let with = |pair: HostPair, ours: Client, theirs: Client| {
             let mut found: Vec<&Connection> = self
                 .by_hosts_and_clients
                 .get(&(pair, (ours, theirs)))
@@ -146,6 +175,7 @@ impl Connections {
                 .flatten()
                 .filter_map(|id| self.get(*id))
                 .filter(|conn| !conn.that.is_open())
+                .filter(|conn| conn.ports_fit(clients))
                 .filter(&fits)
                 .collect();
             // The one that is already negotiating, then complete ones, then templates.
@@ -153,8 +183,17 @@ impl Connections {
             found.into_iter().next()
         };
         let pairs = || pairs_of(pair).chain(self.in_any(local));
-        pairs()
-            .find_map(|pair| exact(pair, theirs).or_else(|| exact(pair, itself?)))
+        // The ports themselves before those that a connection leaves to the peer.
+        let ports = clients.ports_as_connections_have_them();
+        ports
+            .into_iter()
+            .find_map(|(our_port, their_port)| {
+                let ours = (Some(clients.ours), our_port);
+                pairs().find_map(|pair| {
+                    let named = with(pair, ours, (Some(clients.theirs), their_port));
+                    named.or_else(|| with(pair, ours, (None, their_port)).filter(|_| itself))
+                })
+            })
             .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, &fits)))
     }
 
@@ -264,8 +303,7 @@ impl Connections {
             .filter_map(|id| self.get(*id))
             .find(|conn| {
                 conn.this.client == Some(clients.ours)
-                    && conn.this.protoport == clients.our_protoport
-                    && conn.that.protoport == clients.their_protoport
+                    && conn.ports_fit(clients)
                     && match &conn.that.virt {
                         // In transport mode the peer speaks for itself, wherever it is seen.
                         Some(_) if !conn.policy.tunnel => clients.theirs == Subnet::host(peer),
@@ -294,10 +332,7 @@ impl Connections {
 
 /// The protocol and port themselves, then the port opened, then the protocol.
 fn widen(exact: ProtoPort) -> impl Iterator<Item = ProtoPort> {
-    let any_port = ProtoPort {
-        port: Port::ANY,
-        ..exact
-    };
+    let any_port = exact.with_any_port();
     let steps = [
         Some(exact),
         (any_port != exact).then_some(any_port),

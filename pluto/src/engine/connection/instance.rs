@@ -6,7 +6,7 @@ use core::time::Duration;
 use ipsec_types::Subnet;
 
 use super::orient::{Addresses, orient};
-use super::{ConnId, Connections, Dpd, Id, Kind, Live, Routing};
+use super::{Clients, ConnId, Connections, Dpd, Id, Kind, Live, Routing};
 
 /// How the peers of opportunistic instances are watched if their policy does not say: a gateway that has forgotten its tunnels does not
 /// say so, and nobody is there to take ours down.
@@ -110,6 +110,19 @@ impl Connections {
     pub(crate) fn choose_client(&mut self, id: ConnId, client: Subnet) {
         if self.get(id).is_some_and(|conn| conn.that.is_open()) {
             self.edit(id, |conn| conn.that.choose(client));
+        }
+    }
+
+    /// The peer of an instance has named the ports, where the connection left them to it.
+    pub(crate) fn choose_ports(&mut self, id: ConnId, clients: &Clients) {
+        let ports = (clients.our_protoport, clients.their_protoport);
+        let open = |conn: &super::Connection| {
+            conn.kind == Kind::Instance && (conn.this.protoport, conn.that.protoport) != ports
+        };
+        if self.get(id).is_some_and(open) {
+            self.edit(id, |conn| {
+                (conn.this.protoport, conn.that.protoport) = ports;
+            });
         }
     }
 

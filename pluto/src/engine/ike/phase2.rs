@@ -316,6 +316,7 @@ impl Engine {
                 conn_id
             }
         };
+        self.conns.choose_ports(conn_id, clients);
         let id = self.ike.states.next_id();
         let mut state = State::new(id, conn_id, Name::QuickR0, local, remote, now);
         state.under = Some((under, message_id));

@@ -47,6 +47,8 @@ pub(crate) enum Op {
     DropBare(Flow),
     /// Send what goes out by the SAs of a state to where the peer is now.
     Remap(StateId),
+    /// Let a client go that waits until all before this is done.
+    Release(ClientId),
     /// Tell a change of policy groups that the lane has done what it had to do before.
     Mark(u64),
 }

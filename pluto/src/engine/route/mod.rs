@@ -214,6 +214,12 @@ impl Engine {
         self.enqueue(now, lane, Op::Unroute(id, client));
     }
 
+    /// The client waits until all that is under way for the peer client of a connection is done.
+    pub(crate) fn wait_for_lane(&mut self, now: Time, lane: LaneKey, client: ClientId) {
+        self.hold_client(client);
+        self.enqueue(now, lane, Op::Release(client));
+    }
+
     /// A state of the IKE part is now on `conn`. Pair with [`Engine::state_gone`].
     pub(crate) fn state_added(&mut self, conn: ConnId) {
         if let Some(live) = self.conns.live_mut(conn) {
@@ -469,6 +475,7 @@ impl Engine {
                 // The command has said why.
                 Err(_) => self.pursue_later(now, id),
             },
+            Op::Release(client) => self.release_client(client),
             Op::Mark(change) => self.lane_passed(now, change),
             Op::DropBare(_) => {}
             Op::Bare(flow, _) => {

@@ -59,7 +59,7 @@ impl Engine {
             Op::DropBare(flow) => Ok(self.plan_drop_bare(flow)),
             Op::Close(conn) => Ok(self.plan_close(conn)),
             Op::RenewRoute(conn) => Ok(self.plan_renew_route(conn)),
-            Op::Forget(..) | Op::Reorient(_) | Op::Mark(_) => Ok(Vec::new()),
+            Op::Forget(..) | Op::Reorient(_) | Op::Release(_) | Op::Mark(_) => Ok(Vec::new()),
         }
     }
 

@@ -268,6 +268,71 @@ fn a_road_warrior_gets_an_instance_that_goes_with_it() {
     assert!(pair.east.sas().is_empty() && pair.east.eroutes().is_empty());
 }
 
+/// `--down` answers when the SAs are gone and the shunt stands, so that an `--unroute` right behind it finds nothing in use.
+#[test]
+fn g8_down_answers_when_it_has_taken_effect() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.up("net-to-net"), 0, "{:?}", pair.west.said);
+    pair.west.kernel_waits = true;
+    let client = pair.west.ask(Request::Terminate {
+        name: "net-to-net".into(),
+    });
+    let gone = |pair: &Pair| pair.west.finished.iter().any(|(id, _)| *id == client);
+    assert!(!gone(&pair), "answered before the kernel has");
+    while pair.west.kernel_step() {}
+    assert!(gone(&pair), "{:?}", pair.west.said);
+    pair.west.kernel_waits = false;
+    assert!(pair.west.sas().is_empty());
+    let unroute = Request::Unroute {
+        name: "net-to-net".into(),
+    };
+    assert_eq!(pair.west.status_of(unroute), 0, "{:?}", pair.west.said);
+    assert_eq!(pair.west.eroutes(), Vec::<String>::new());
+}
+
+/// The L2TP server's `17/%any` is whatever port the client names: 1701, another one, and all of them; the server's own port stays.
+#[test]
+fn g5_the_peer_names_the_port_that_a_road_warrior_connection_leaves_open() {
+    let udp = |port| ipsec_types::ProtoPort {
+        proto: 17,
+        port: ipsec_types::Port(port),
+    };
+    let tcp = ipsec_types::ProtoPort {
+        proto: 6,
+        port: ipsec_types::Port(1701),
+    };
+    let rows = [
+        (udp(1701), udp(1701), true),
+        (udp(41_234), udp(1701), true),
+        (udp(0), udp(1701), true),
+        (udp(1701), udp(1702), false),
+        (tcp, tcp, false),
+    ];
+    for (asked, of_server, expected) in rows {
+        let mut pair = Pair::bare();
+        let mut road = net_to_net("road");
+        road.left = whack::End::new(whack::Host::Any);
+        road.left.protoport = udp(0);
+        road.right.protoport = udp(1701);
+        road.right.client = None;
+        road.right.nexthop = None;
+        pair.east.add(road.clone());
+        road.left.host = whack::Host::Addr(super::gateway::addr("192.1.2.45"));
+        (road.left.protoport, road.right.protoport) = (asked, of_server);
+        pair.west.add(road);
+        let shown = format!(
+            "{asked} to {of_server}: {:?}\n{:?}",
+            pair.west.said, pair.east.log
+        );
+        assert_eq!(pair.up("road") == 0, expected, "{shown}");
+        if expected {
+            let status = pair.east.status_text();
+            let narrowed = format!(":{asked}; erouted");
+            assert!(status.contains(&narrowed), "{narrowed}: {status}");
+        }
+    }
+}
+
 #[test]
 fn rekeying_loses_no_packet() {
     let mut pair = Pair {
