@@ -366,3 +366,42 @@ fn set_ups_through_nat_survive_a_bad_net() {
         assert!(world.now.since_zero() > Duration::from_secs(300));
     }
 }
+
+/// Where only we are behind a NAT the peer has no reason to move: its genuine message, which somebody in between sends on from
+/// another address and faster, moves nothing (RFC 7296 section 2.23).
+#[test]
+fn a8_who_alone_is_behind_nat_does_not_follow_a_raced_message() {
+    let mut world = World::behind_nat(SECRET, &[ROAD]);
+    let mut watched = for_anyone("vhost:%priv");
+    watched.dpd = whack::Dpd {
+        delay: 5,
+        timeout: 60,
+        action: whack::DpdAction::Clear,
+    };
+    world.ask(0, add(watched));
+    world.ask(1, add(on_the_road(ROAD, Some("@road"))));
+    world.up(1, "road");
+    world.run(3);
+    assert!(world.is_up(1, "road"), "{}", world.trace());
+    let mut raced = 0;
+    // A datagram is on its way for 5 ms.
+    for _ in 0..20_000 {
+        world.run_millis(1);
+        for (from, _, _) in world.wire.values_mut() {
+            if from.ip().to_string() == EAST {
+                *from = "203.0.113.66:4500".parse().unwrap();
+                raced += 1;
+            }
+        }
+    }
+    assert!(raced >= 2, "{raced} {}", world.trace());
+    assert_eq!(world.count(1, "peer has moved"), 0, "{}", world.trace());
+    // The road's answers go where east is, which goes on believing in it.
+    assert_eq!(
+        world.count(0, "declaring peer dead"),
+        0,
+        "{}",
+        world.trace()
+    );
+    assert!(world.is_up(0, "road") && world.is_up(1, "road"));
+}

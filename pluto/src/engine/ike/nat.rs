@@ -114,7 +114,7 @@ impl Engine {
             .is_some_and(|state| state.remote.ip() == addr)
     }
 
-    /// A peer has proved that it is here now. Everything that we have with it follows.
+    /// A peer has proved that it is here now. If a NAT can have moved it, everything that we have with it follows.
     pub(super) fn peer_is_at(
         &mut self,
         now: Time,
@@ -130,6 +130,13 @@ impl Engine {
             state.established.is_none() && state.name.is_phase1(),
         );
         if (state.local, old) == (local, remote) || state.nat.used().is_none() {
+            return;
+        }
+        // Only a NAT in front of the peer gives it another address. Where there is none, a genuine message from elsewhere is one
+        // that somebody was faster with, and to follow it would lose the peer (RFC 7296 section 2.23). In Main Mode the peer goes
+        // over to the other port by itself.
+        let follows = state.nat.peer || floating && old.ip() == remote.ip();
+        if !follows {
             return;
         }
         let conn = state.conn;
