@@ -197,6 +197,39 @@ impl Connections {
             .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, &fits)))
     }
 
+    /// An instance for another identity that has a tunnel to a part of `clients.theirs`, or to a net around it. Two of them can't
+    /// both have what each may choose within a range.
+    pub(crate) fn held_by_another(&self, peer_id: &Id, clients: &Clients) -> Option<&Connection> {
+        let theirs = clients.theirs;
+        let around =
+            (0..=theirs.prefix()).filter_map(|prefix| Subnet::new(theirs.addr(), prefix).ok());
+        let last = Subnet::host(theirs.last());
+        let within = self.routed_by_peer_client.range(Some(theirs)..=Some(last));
+        let around = around.filter_map(|net| self.routed_by_peer_client.get(&Some(net)));
+        let both = |ours: ProtoPort, other: ProtoPort| {
+            let protocol = ours.proto == 0 || other.proto == 0 || ours.proto == other.proto;
+            protocol
+                && (ours.port == Port::ANY || other.port == Port::ANY || ours.port == other.port)
+        };
+        let holds = |conn: &&Connection| {
+            conn.kind == Kind::Instance
+                && !conn.policy.opportunistic
+                && conn.routing == super::Routing::Tunnel
+                && !conn.that.id.same(peer_id)
+                && conn
+                    .this
+                    .client
+                    .is_some_and(|net| net.overlaps(&clients.ours))
+                && conn.that.client.is_some_and(|net| net.overlaps(&theirs))
+                && both(conn.that.protoport, clients.their_protoport)
+        };
+        around
+            .chain(within.map(|(_, set)| set))
+            .flatten()
+            .filter_map(|(_, id)| self.get(*id))
+            .find(holds)
+    }
+
     /// The routed connection whose clients hold a packet that hit a trap; the narrowest wins.
     pub fn for_packet(&self, packet: &Clients) -> Option<&Connection> {
         self.narrowest_routed(packet, |_| true)

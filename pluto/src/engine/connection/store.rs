@@ -31,7 +31,7 @@ pub struct Connections {
     /// Connections with an end at an address, oriented or not.
     pub(super) by_end_host: BTreeMap<IpAddr, BTreeSet<ConnId>>,
     /// A route knows only the peer's subnet, so all that go there share it.
-    routed_by_peer_client: BTreeMap<Option<Subnet>, BTreeSet<(Routing, ConnId)>>,
+    pub(super) routed_by_peer_client: BTreeMap<Option<Subnet>, BTreeSet<(Routing, ConnId)>>,
     pub(super) routed_by_clients: BTreeMap<ClientPair, BTreeSet<(Routing, ConnId)>>,
     /// How many routed pairs of clients have these prefix lengths.
     pub(super) routed_shapes: BTreeMap<(bool, u8, u8), usize>,

@@ -70,7 +70,9 @@ impl Engine {
 
     /// Sends a notification over an ISAKMP SA.
     pub(super) fn send_notify(&mut self, under: StateId, notify: &Notify<'_>) {
-        let message_id = self.new_message_id(under);
+        let Some(message_id) = self.new_message_id(under) else {
+            return;
+        };
         let Some(state) = self.ike.states.get(under) else {
             return;
         };
@@ -91,7 +93,9 @@ impl Engine {
         };
         let (local, remote) = (state.local, state.remote);
         if state.name.isakmp_established() {
-            let message_id = self.new_message_id(id);
+            let Some(message_id) = self.new_message_id(id) else {
+                return;
+            };
             if let Some(sa) = self.ike.states.get(id).and_then(|state| state.isakmp()) {
                 let bytes = sa.delete_isakmp(message_id);
                 self.act(Action::Send {
@@ -119,7 +123,9 @@ impl Engine {
         else {
             return;
         };
-        let message_id = self.new_message_id(under);
+        let Some(message_id) = self.new_message_id(under) else {
+            return;
+        };
         if let Some(sa) = self.ike.states.get(under).and_then(|state| state.isakmp()) {
             let bytes = sa.delete_ipsec(&sas, message_id);
             self.act(Action::Send {

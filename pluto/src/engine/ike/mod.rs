@@ -4,7 +4,7 @@
 //!
 //! `receive` sorts datagrams to states, `half_open` answers first messages, `admission` says whose turn it is after that, `phase1` and `phase2` carry exchanges
 //! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
-//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `nat` follows those behind NAT, `timer` retransmits and replaces,
+//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `message_ids` knows which have been used, `nat` follows those behind NAT, `timer` retransmits and replaces,
 //! `authority` decides which connections an IKE SA may serve, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
 mod admission;
@@ -15,6 +15,7 @@ mod half_open;
 mod inform;
 mod install;
 mod limits;
+mod message_ids;
 mod nat;
 mod peer_key;
 mod phase1;

@@ -16,8 +16,9 @@ use super::refusal::pause_after;
 use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
+use crate::engine::limiter::shown;
 use crate::engine::oppo::{Claimant, Vetted};
-use crate::engine::{Connection, Engine, Installed, Time};
+use crate::engine::{Connection, Engine, Id, Installed, Time};
 
 impl Engine {
     /// Starts Quick Mode over the ISAKMP SA of `under`.
@@ -68,6 +69,7 @@ impl Engine {
         let shown = conn.policy;
         let spis = self.new_spis()?;
         let message_id = self.new_message_id(under);
+        let message_id = message_id.ok_or("the ISAKMP SA has used all its message ids")?;
         let id = self.ike.states.next_id();
         let mut state = State::new(id, quick.conn, Name::QuickI1, local, remote, now);
         state.client = quick.client;
@@ -214,6 +216,36 @@ impl Engine {
         format!("ISAKMP SA {under} does not serve {tag}: {tag} {why}")
     }
 
+    /// What a peer chooses within a range (`leftsubnetwithin=`) is its own while it has it: another identity doesn't take it away.
+    /// Who has it is asked whether it is still there.
+    fn not_held_by_another(
+        &mut self,
+        now: Time,
+        under: StateId,
+        clients: &Clients,
+    ) -> Result<(), String> {
+        let proof = self
+            .ike
+            .states
+            .get(under)
+            .and_then(|state| state.proof.as_ref());
+        let peer = proof.map(|proof| Id::Known(proof.peer_id.clone()));
+        let peer = peer.ok_or("no ISAKMP SA")?;
+        let Some(holder) = self.conns.held_by_another(&peer, clients) else {
+            return Ok(());
+        };
+        let text = format!(
+            "cannot respond to IPsec SA request: {} has {} already, for another peer than '{}'",
+            holder.tag(),
+            holder.that.client.unwrap_or(clients.theirs),
+            shown(&peer)
+        );
+        if let Some(isakmp) = holder.live.newest_isakmp {
+            self.probe(now, isakmp);
+        }
+        Err(text)
+    }
+
     /// Answers for an instance, which goes again if there is nothing to agree on.
     fn answer_opportunistic(
         &mut self,
@@ -299,6 +331,14 @@ impl Engine {
             Err(None) => return Err(refused("no ISAKMP SA".to_owned())),
         }
         let kind = conn.kind;
+        if conn.that.client_wildcard {
+            self.not_held_by_another(now, under, clients)
+                .map_err(refused)?;
+        }
+        let conn = self
+            .conns
+            .get(conn_id)
+            .ok_or_else(|| refused("no connection".to_owned()))?;
         let policy = ipsec_policy(conn, sa.agreed().group, self.kernel_abilities(), &nat)
             .map_err(refused)?;
         let (message_id, offered) = (offer.message_id(), offer.spis());

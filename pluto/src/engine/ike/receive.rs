@@ -21,8 +21,6 @@ const MAX_REFUSED_AT_A_TIME: u32 = 64;
 /// Messages kept that come before the ISAKMP SA stands, and the longest of them.
 const MAX_EARLY: usize = 4;
 const MAX_EARLY_OCTETS: usize = 4096;
-/// Message ids remembered for one ISAKMP SA.
-const MAX_MESSAGE_IDS: usize = 65_536;
 
 impl Engine {
     /// An IKE datagram came in.
@@ -169,20 +167,23 @@ impl Engine {
             self.loglog(about, Rc::LogSerious, text);
             return;
         }
+        if !self.takes_message_ids(now, under) {
+            return;
+        }
         if header.flags.commit {
             self.log(about, "IKE message has the Commit Flag set but Pluto doesn't implement this feature; ignoring flag");
         }
         match Offer::read(&sa, bytes) {
             Ok(offer) => {
                 self.proved();
-                self.use_message_id(under, header.message_id);
+                self.use_message_id(now, under, header.message_id);
                 self.peer_is_at(now, under, local, remote);
                 self.quick_offer(now, under, offer, bytes);
             }
             // The peer's own mistake: it would only make it again.
             Err(error) if error.is_proved() => {
                 self.proved();
-                self.use_message_id(under, header.message_id);
+                self.use_message_id(now, under, header.message_id);
                 self.peer_is_at(now, under, local, remote);
                 self.heard(now, under);
                 self.loglog_useless(about, Rc::LogSerious, error.to_string());
@@ -274,10 +275,13 @@ impl Engine {
             self.loglog(about, Rc::LogSerious, text);
             return;
         }
+        if !self.takes_message_ids(now, id) {
+            return;
+        }
         match sa.read_informational(bytes) {
             Ok(said) => {
                 self.proved();
-                self.use_message_id(id, header.message_id);
+                self.use_message_id(now, id, header.message_id);
                 self.peer_is_at(now, id, local, remote);
                 self.informed(now, id, said);
             }
@@ -400,33 +404,6 @@ impl Engine {
                 Rc::LogSerious,
                 format!("discarding duplicate packet; already {already}"),
             ),
-        }
-    }
-
-    fn message_id_used(&self, id: StateId, message_id: u32) -> bool {
-        self.ike
-            .states
-            .get(id)
-            .is_some_and(|state| state.message_ids.contains(&message_id))
-    }
-
-    fn use_message_id(&mut self, id: StateId, message_id: u32) {
-        if let Some(state) = self.ike.states.get_mut(id) {
-            if state.message_ids.len() >= MAX_MESSAGE_IDS {
-                state.message_ids.clear();
-            }
-            state.message_ids.insert(message_id);
-        }
-    }
-
-    /// A message id that was not used under an ISAKMP SA.
-    pub(super) fn new_message_id(&mut self, under: StateId) -> u32 {
-        loop {
-            let id = rand::Rng::next_u32(&mut self.rng);
-            if id != 0 && !self.message_id_used(under, id) {
-                self.use_message_id(under, id);
-                return id;
-            }
         }
     }
 

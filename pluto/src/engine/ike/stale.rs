@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// Asks the peer whether it is there, if it understands that and has not been asked so just now.
-    fn probe(&mut self, now: Time, under: StateId) -> bool {
+    pub(super) fn probe(&mut self, now: Time, under: StateId) -> bool {
         let Some(state) = self.ike.states.get_mut(under) else {
             return false;
         };

@@ -1,7 +1,7 @@
 //! The table of states with its indexes: each look-up takes the same time however many there are.
 
 use core::net::{IpAddr, SocketAddr};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use ike::wire::{Cookie, NotifyType, Protocol};
 use super::admission::After;
 use super::authority::{Fingerprint, KnownKey, Proof};
 use super::dpd::Liveness;
+use super::message_ids::MessageIds;
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::time::Time;
@@ -193,7 +194,7 @@ pub(super) struct State {
     /// Phase 1: Quick Modes that wait.
     pub(super) pending: Vec<Pending>,
     /// Phase 1: message ids that have been used.
-    pub(super) message_ids: HashSet<u32>,
+    pub(super) message_ids: MessageIds,
     /// Phase 2: the ISAKMP SA's state and the message id.
     pub(super) under: Option<(StateId, u32)>,
     /// Phase 2: protocols and SPIs of the initiator's offer, by which notifications name the exchange.
@@ -481,7 +482,7 @@ impl State {
             secret: None,
             proof: None,
             pending: Vec::new(),
-            message_ids: HashSet::new(),
+            message_ids: MessageIds::default(),
             under: None,
             offered: Vec::new(),
             refused: 0,

@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Whether no newer SA of its kind has taken a state's place.
-    fn is_newest(&self, id: StateId) -> bool {
+    pub(super) fn is_newest(&self, id: StateId) -> bool {
         let Some(state) = self.ike.states.get(id) else {
             return false;
         };

@@ -697,3 +697,35 @@ fn a4_a_key_from_dns_on_load_keeps_its_state() {
         assert_eq!(pair.up("made"), 0, "{:#?}", pair.east.log);
     }
 }
+
+/// What a road warrior has chosen within leftsubnetwithin= is not to be had by another, whole, in part, or with what is around it.
+#[test]
+fn a7_a_subnet_within_a_range_is_of_whoever_has_it() {
+    let mut pair = Pair::bare();
+    let mut east = conn("within", None, |_| {});
+    east.left.client = Some(net("10.9.0.0/16"));
+    east.left.client_within = true;
+    pair.east.add(east);
+    secrets(&mut pair.east, "@east %any: PSK \"group\"\n");
+    secrets(&mut pair.west, ": PSK \"group\"\n");
+    let mut asks = |name: &str, who: &str, subnet: &str| {
+        let mut conn = conn(name, Some(who), |_| {});
+        conn.left.client = Some(net(subnet));
+        conn.right.nexthop = None;
+        conn.lifetimes.keying_tries = 1;
+        pair.west.add(conn);
+        let up = pair.up(name) == 0;
+        let text = "has 10.9.1.0/24 already, for another peer than '@two'";
+        let refused = pair.east.log.iter().any(|line| line.contains(text));
+        assert!(up || refused, "{name}: {:#?}", pair.east.log);
+        pair.east.log.clear();
+        up
+    };
+    assert!(asks("one", "@one", "10.9.1.0/24"));
+    assert!(!asks("same", "@two", "10.9.1.0/24"));
+    assert!(!asks("part", "@two", "10.9.1.128/25"));
+    assert!(!asks("around", "@two", "10.9.0.0/22"));
+    assert!(asks("beside", "@two", "10.9.2.0/24"));
+    assert!(asks("own-part", "@ONE.", "10.9.1.64/26"), "it is its own");
+    assert_eq!(pair.up("one"), 0);
+}
