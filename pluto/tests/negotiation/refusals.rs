@@ -164,6 +164,40 @@ fn in_main_mode_anybody_may_say_no_and_is_not_believed() {
     assert_eq!(world.nodes[1].finished, [0], "{}", world.trace());
 }
 
+/// The tunnels whose turn comes once Main Mode is done have people waiting too, and so has one that is asked for later.
+#[test]
+fn g16_everybody_who_waits_for_main_mode_hears_what_the_peer_seems_to_answer() {
+    let mut world = World::new([PSK, PSK]);
+    let mut first = net_to_net();
+    first.ike = Some("3des-sha1-modp1024!".into());
+    let mut second = conn("second", "10.0.3.0/24", "10.0.2.0/24");
+    let mut third = conn("third", "10.0.4.0/24", "10.0.2.0/24");
+    for other in [&mut second, &mut third] {
+        other.ike = first.ike.clone();
+    }
+    let mut theirs = net_to_net();
+    theirs.ike = Some("aes128-sha1-modp2048!".into());
+    world.ask(0, add(theirs));
+    for connection in [first, second, third] {
+        world.ask(1, add(connection));
+    }
+    world.up(1, "net-to-net");
+    world.up(1, "second");
+    world.run(2);
+    let mut said = world.nodes[1].said.join("\n");
+    world.up(1, "third");
+    said += &world.nodes[1].said.join("\n");
+    for name in ["net-to-net", "second", "third"] {
+        let line = format!("003 \"{name}\" #1: peer seems to answer NO_PROPOSAL_CHOSEN");
+        assert_eq!(said.matches(&line).count(), 1, "{line}\n{said}");
+    }
+    // The exchange goes on, and however often it is said, people hear it once.
+    assert!(world.nodes[1].finished.is_empty());
+    world.run(30);
+    let said = world.nodes[1].said.join("\n");
+    assert_eq!(said.matches("peer seems to").count(), 1, "{said}");
+}
+
 #[test]
 fn an_isakmp_sa_that_goes_takes_its_unfinished_quick_modes_to_a_new_one() {
     let mut world = World::new([PSK, PSK]);

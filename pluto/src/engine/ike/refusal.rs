@@ -66,6 +66,14 @@ fn hint(kind: NotifyType) -> &'static str {
     }
 }
 
+/// What people hear of an error that anybody may have sent.
+fn seems_to_answer(kind: NotifyType) -> String {
+    format!(
+        "peer seems to answer {kind}{}. It is in the clear and may be forged, so that we go on trying",
+        hint(kind)
+    )
+}
+
 impl Engine {
     /// An error of the peer, protected by the ISAKMP SA of `under`. Answers whether it is about an exchange of ours.
     pub(super) fn complained(
@@ -250,25 +258,51 @@ impl Engine {
         notification: &Notification,
     ) {
         let kind = notification.kind;
+        let in_main_mode =
+            |state: &&mut State| matches!(state.exchange, Exchange::Main(_) | Exchange::MainJob(_));
         let waiting = known.and_then(|id| self.ike.states.get_mut(id));
-        let waiting = waiting.filter(|state| matches!(state.exchange, Exchange::Main(_)));
-        match waiting {
-            Some(state) if kind.is_error() => {
-                state.complaint = Some(kind);
-                self.loglog(
-                    about,
-                    Rc::LogSerious,
-                    format!(
-                        "peer seems to answer {kind}{}. It is in the clear and may be forged, so that we go on trying",
-                        hint(kind)
-                    ),
-                );
+        let Some(state) = waiting.filter(in_main_mode).filter(|_| kind.is_error()) else {
+            let text = format!("ignoring informational payload, type {kind}: not encrypted");
+            self.loglog(about, Rc::LogSerious, text);
+            return;
+        };
+        let id = state.id;
+        let first = state.complaint.replace(kind) != Some(kind);
+        let text = seems_to_answer(kind);
+        // Whoever watches hears each kind once, however often somebody says it.
+        let about = about.watched_by(None);
+        self.loglog(about, Rc::LogSerious, &text);
+        if first {
+            for about in self.watchers(id) {
+                self.whack_log(about, Rc::LogSerious, &text);
             }
-            _ => self.loglog(
-                about,
-                Rc::LogSerious,
-                format!("ignoring informational payload, type {kind}: not encrypted"),
-            ),
+        }
+    }
+
+    /// Whoever waits for a state of Main Mode, and for what is to be negotiated over it.
+    fn watchers(&self, id: StateId) -> Vec<About> {
+        let Some(state) = self.ike.states.get(id) else {
+            return Vec::new();
+        };
+        let mut all = vec![self.about(id)];
+        for pending in &state.pending {
+            let about = About::conn(pending.conn)
+                .state(id)
+                .watched_by(pending.client);
+            if all.iter().all(|other| other.client != about.client) {
+                all.push(about);
+            }
+        }
+        all
+    }
+
+    /// Somebody begins to wait for a state of Main Mode: says what the peer seems to have answered before.
+    pub(super) fn tell_complaint(&mut self, id: StateId, about: About) {
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        if let Some(kind) = state.complaint.filter(|_| state.isakmp().is_none()) {
+            self.whack_log(about.state(id), Rc::LogSerious, seems_to_answer(kind));
         }
     }
 

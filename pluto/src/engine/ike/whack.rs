@@ -70,6 +70,8 @@ impl Engine {
                         .pending
                         .retain(|other| other.conn != conn || other.client.is_some());
                     state.pending.push(quick);
+                    let about = About::conn(conn).watched_by(client);
+                    self.tell_complaint(phase1, about);
                 }
             }
             Some(_) => {
