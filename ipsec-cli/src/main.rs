@@ -10,6 +10,7 @@ mod net;
 mod oetest;
 mod options;
 mod paths;
+mod port_owner;
 mod setup;
 mod syslog;
 mod tun;

@@ -16,7 +16,7 @@ testing::on_both_data_paths!(
     a_peer_without_a_connection_is_told_apart,
     a_peer_that_refuses_the_tunnel_ends_the_attempt_with_its_reason,
     a_peer_that_cant_install_the_tunnel_says_so,
-    port_500_taken_says_by_whom_to_look,
+    g9_a_port_that_another_program_has_is_told_by_start_status_and_up,
     an_interface_that_is_not_there_or_down_is_named,
 );
 
@@ -180,18 +180,133 @@ fn a_peer_that_cant_install_the_tunnel_says_so() {
     net.east.run("ipsec spi").ok().never_says("esp0x");
 }
 
-fn port_500_taken_says_by_whom_to_look() {
+fn g9_a_port_that_another_program_has_is_told_by_start_status_and_up() {
     let testbed = Testbed::new();
     let net = Gateways::new(&testbed, Keys::Psk);
     net.configure("", NET_TO_NET);
-    let _taker = net.west.spawn("exec nc -u -l -s 192.1.2.45 -p 500");
-    net.west.run("sleep 0.5; ss -ulpn | grep -q ':500 '").ok();
-    let start = net.west.run("ipsec setup start");
-    let log = format!("{start}{}", net.west.log());
-    assert!(
-        log.contains("192.1.2.45") && log.contains("500") && log.contains("ss -ulpn"),
-        "{log}"
+    net.east.run("ipsec setup start").ok();
+    let taker = net.west.spawn("exec nc -u -l -s 192.1.2.45 -p 500");
+    net.west
+        .wait_for("ss -ulpn | grep -q ':500 '", Duration::from_secs(10));
+    let told = |output: Output| {
+        output
+            .says("192.1.2.45:500")
+            .says("nc (pid ")
+            .says("ss -ulpn 'sport = 500'")
+    };
+    told(net.west.run("ipsec setup start").exits(150)).says("not all of it");
+    told(net.west.run("ipsec setup status").exits(1)).says("but...");
+    told(
+        net.west
+            .run("timeout 20 ipsec auto --up net-to-net")
+            .exits(22),
     );
+    net.west
+        .run("ipsec verify")
+        .fails()
+        .says("192.1.2.45:500 failed");
+    // Nothing is to be done but to free the port: what was asked for comes about.
+    drop(taker);
+    net.west.wait_for(
+        "ipsec setup status && ipsec auto --status | grep -q 'IPsec SA established'",
+        Duration::from_secs(60),
+    );
+    assert_eq!(net.pings(2, "0.2", "ab"), 2);
+}
+
+/// Whatever keeps a start from being all of it shows in its exit status: 1 if nothing runs, 150 if something does.
+#[test]
+fn g9_a_start_that_failed_says_so_by_its_exit_status() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let west = &net.west;
+    let broken = "conn broken\n\tleft=192.1.2.45\n\tright=192.1.2.256\n\tauto=add\n";
+    for (what, setup, conns, spoil, status, says) in [
+        ("all is well", "", "", "true", 0, ""),
+        (
+            "a connection that does not load",
+            "",
+            broken,
+            "true",
+            150,
+            "could not add conn \"broken\"",
+        ),
+        (
+            "no such device",
+            "",
+            "",
+            "sed -i s/ipsec0=eth1/ipsec0=eth7/ /etc/ipsec.conf",
+            150,
+            "eth7",
+        ),
+        (
+            "secrets that can't be read",
+            "",
+            "",
+            "rm /etc/ipsec.secrets; mkdir /etc/ipsec.secrets",
+            150,
+            "ipsec.secrets",
+        ),
+        (
+            "secrets that make no sense",
+            "",
+            "",
+            "echo ': PSK nonsense' >>/etc/ipsec.secrets",
+            150,
+            "/etc/ipsec.secrets:",
+        ),
+        (
+            "an option that pluto refuses",
+            "\tplutoopts=\"--nonsense\"\n",
+            "",
+            "true",
+            1,
+            "nonsense",
+        ),
+        (
+            "a class that klipsdebug= lacks",
+            "\tklipsdebug=nonsense\n",
+            "",
+            "true",
+            1,
+            "nonsense",
+        ),
+        (
+            "a value that config setup lacks",
+            "\tuniqueids=perhaps\n",
+            "",
+            "true",
+            1,
+            "uniqueids",
+        ),
+        (
+            "no pluto",
+            "",
+            "",
+            "mkdir /run/none && ln -s \"$IPSEC_EXECDIR\"/* /run/none/ && rm /run/none/pluto && export IPSEC_EXECDIR=/run/none",
+            1,
+            "pluto is not installed",
+        ),
+        (
+            "a pluto that dies at once",
+            "",
+            "",
+            "printf '#!/bin/sh\\nkill -9 $$\\n' >/run/none/pluto && chmod +x /run/none/pluto && export IPSEC_EXECDIR=/run/none",
+            1,
+            "pluto failed",
+        ),
+    ] {
+        west.run("rm -rf /etc/ipsec.secrets").ok();
+        net.configure(setup, &format!("{NET_TO_NET}\n{conns}"));
+        let start = west.run(&format!("{spoil}; ipsec setup start"));
+        assert_eq!(start.status, status, "{what}: {start}\n{}", west.log());
+        let start = start.says(says);
+        let runs = if status == 1 { 3 } else { 0 };
+        let shown = west.run("ipsec setup status");
+        assert_eq!(shown.status, runs, "{what}: {start}\n{shown}");
+        west.run("ipsec setup stop").ok();
+        west.wait_for("! pgrep -x 'pluto|klipsd'", Duration::from_secs(10));
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The options that describe a connection. Order matters among them: `--to` divides the two ends,
 //! and an address family must be told before an address of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use whack::{
-    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt,
-    Subnet,
+    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Live, Policy,
+    Shunt, Subnet, is_host_name,
 };
 
 use crate::options::Given;
@@ -119,14 +119,23 @@ impl Description {
             "host" => return self.host(option),
             "nexthop" => {
                 self.family_used_by = Some(option.name);
-                self.right.end.nexthop = match option.text.as_str() {
-                    "%direct" => None,
-                    name => Some(resolve(option.name, name, self.ipv6)?),
-                };
+                let end = &mut self.right.end;
+                match option.text.as_str() {
+                    "%direct" => {}
+                    name => match found(option.name, name, self.ipv6)? {
+                        Found::Fixed(addr) => end.nexthop = Some(addr),
+                        Found::Live(live) => end.live_nexthop = Some(live),
+                    },
+                }
             }
             "sourceip" => {
                 self.tunnel_family_used_by = Some(option.name);
-                let source = resolve(option.name, &option.text, self.tunnel_ipv6)?;
+                let source = match found(option.name, &option.text, self.tunnel_ipv6)? {
+                    Found::Fixed(addr) => addr,
+                    Found::Live(_) => {
+                        return Err(format!("--sourceip: not an address \"{}\"", option.text));
+                    }
+                };
                 self.right.end.source_ip = Some(source);
             }
             "client" | "clientwithin" => {
@@ -174,9 +183,10 @@ impl Description {
             "%opportunistic" => Host::Opportunistic,
             "%group" => Host::Group,
             "%opportunisticgroup" => Host::OpportunisticGroup,
-            name => match resolve(option.name, name, self.ipv6)? {
-                addr if addr.is_unspecified() => Host::Any,
-                addr => Host::Addr(addr),
+            name => match found(option.name, name, self.ipv6)? {
+                Found::Fixed(addr) if addr.is_unspecified() => Host::Any,
+                Found::Fixed(addr) => Host::Addr(addr),
+                Found::Live(live) => Host::Live(live),
             },
         };
         let opportunistic = matches!(host, Host::Opportunistic | Host::OpportunisticGroup);
@@ -329,11 +339,11 @@ impl Description {
         if !self.right.has("host") {
             return Err("connection missing --host after --to".into());
         }
-        if left.end.host.addr().is_none() && self.right.end.host.addr().is_none() {
+        if !left.end.host.is_one() && !self.right.end.host.is_one() {
             return Err("hosts cannot both be 0.0.0.0 or 0::0".into());
         }
         for (this, that) in [(left, &self.right), (&self.right, left)] {
-            if !this.has("nexthop") && that.end.host.addr().is_none() {
+            if !this.has("nexthop") && !that.end.host.is_one() {
                 return Err(
                     "our nexthop must be specified when other host is a %any or \
                             %opportunistic"
@@ -378,28 +388,30 @@ fn duplicate(name: &str) -> String {
     format!("duplicated flag \"{name}\"")
 }
 
-/// An address, or the first address of a name, of the family wanted.
-fn resolve(option: &str, text: &str, ipv6: bool) -> Result<IpAddr, String> {
+/// An address as it is told: itself, or where pluto finds it.
+enum Found {
+    Fixed(IpAddr),
+    Live(Live),
+}
+
+/// An address of the family wanted, `%defaultroute`, or a name, which is pluto's to look up.
+fn found(option: &str, text: &str, ipv6: bool) -> Result<Found, String> {
     let family = if ipv6 { "IPv6" } else { "IPv4" };
     if let Ok(addr) = text.parse::<IpAddr>() {
         return match addr.is_ipv6() == ipv6 {
-            true => Ok(addr),
+            true => Ok(Found::Fixed(addr)),
             false => Err(format!("--{option}: not an {family} address \"{text}\"")),
         };
     }
-    if text == "%any" {
-        return Ok(if ipv6 {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        });
+    match text {
+        "%any" if ipv6 => Ok(Found::Fixed(Ipv6Addr::UNSPECIFIED.into())),
+        "%any" => Ok(Found::Fixed(Ipv4Addr::UNSPECIFIED.into())),
+        "%defaultroute" => Ok(Found::Live(Live::DefaultRoute)),
+        name if is_host_name(name) => Ok(Found::Live(Live::Name(name.to_owned()))),
+        _ => Err(format!(
+            "--{option}: neither an address nor a host name nor %defaultroute \"{text}\""
+        )),
     }
-    (text, 0)
-        .to_socket_addrs()
-        .map_err(|e| format!("--{option}: {e} \"{text}\""))?
-        .map(|addr| addr.ip())
-        .find(|addr| addr.is_ipv6() == ipv6)
-        .ok_or_else(|| format!("--{option}: no {family} address for \"{text}\""))
 }
 
 #[cfg(test)]
@@ -469,6 +481,23 @@ mod tests {
             "--name n --host 192.0.2.1 --nexthop %direct --to --host %any --psk --encrypt",
         );
         assert_eq!(c.unwrap().right.host, Host::Any);
+    }
+
+    #[test]
+    fn b3_names_and_the_default_route_are_left_to_pluto() {
+        let c = connection(
+            "--name n --host %defaultroute --to --host gw.example.com --nexthop hop.example.com \
+             --psk --encrypt",
+        )
+        .unwrap();
+        assert_eq!(c.left.host, Host::Live(Live::DefaultRoute));
+        let name = |text: &str| Live::Name(text.into());
+        assert_eq!(c.right.host, Host::Live(name("gw.example.com")));
+        assert_eq!(c.right.live_nexthop, Some(name("hop.example.com")));
+        for bad in ["192.0.2.256", "gw_.example.com-", "a..b", "%nowhere", "a b"] {
+            let line = format!("--name n --host {bad} --to --host 192.0.2.1 --psk --encrypt");
+            assert!(connection(&line).is_err(), "{bad}");
+        }
     }
 
     #[test]

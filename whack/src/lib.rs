@@ -29,7 +29,7 @@ pub use rc::{ExitStatus, Rc};
 pub use reply::Reply;
 pub use request::{
     Connection, DebugClass, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes,
-    ListClass, Policy, PubkeyAlg, Request, RereadClass, Shunt,
+    ListClass, Live, Policy, PubkeyAlg, Request, RereadClass, Shunt,
 };
-pub use validate::Invalid;
+pub use validate::{Invalid, is_host_name};
 pub use virtual_net::{Nets, Virtual};

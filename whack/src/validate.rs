@@ -1,7 +1,7 @@
 //! Limits on the values in a request, checked by both sides: the client to tell the person, pluto
 //! because the client may be anything.
 
-use crate::request::{Connection, Dpd, End, Lifetimes, Request};
+use crate::request::{Connection, Dpd, End, Lifetimes, Live, Request};
 
 /// A value in a request that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,8 @@ const UPDOWN_MAX: usize = 4096;
 const PROPOSAL_MAX: usize = 1024;
 /// Base64 or hexadecimal of a 16,384-bit RSA key.
 const KEY_MAX: usize = 5000;
+/// `leftrsasigkey=` and `leftrsasigkey2=`, with room.
+const KEYS_MAX: usize = 8;
 
 impl Request {
     /// Checks every value against its limits.
@@ -57,7 +59,7 @@ impl Connection {
         optional("Connection.pfsgroup", &self.pfsgroup, PROPOSAL_MAX)?;
         self.end("left", &self.left)?;
         self.end("right", &self.right)?;
-        if self.left.host.addr().is_none() && self.right.host.addr().is_none() {
+        if !self.left.host.is_one() && !self.right.host.is_one() {
             return bad(
                 "Connection.right.host",
                 "hosts cannot both be 0.0.0.0 or 0::0",
@@ -84,6 +86,31 @@ impl Connection {
         }
         if end.nexthop.is_some_and(|a| a.is_ipv6() != self.ipv6) {
             return bad(field("nexthop"), "address family of nexthop inconsistent");
+        }
+        if end.nexthop.is_some() && end.live_nexthop.is_some() {
+            return bad(
+                field("live_nexthop"),
+                "there is a nexthop already: an end has one",
+            );
+        }
+        for (name, live) in [
+            ("host", end.host.live()),
+            ("live_nexthop", end.live_nexthop.as_ref()),
+        ] {
+            if let Some(Live::Name(name_of_host)) = live
+                && !is_host_name(name_of_host)
+            {
+                return bad(
+                    field(name),
+                    "not a host name: letters, digits, hyphens and dots, such as gw.example.com",
+                );
+            }
+        }
+        if end.keys.len() > KEYS_MAX {
+            return bad(field("keys"), format!("at most {KEYS_MAX} keys"));
+        }
+        for key in &end.keys {
+            optional(&field("keys"), &Some(key.clone()), KEY_MAX)?;
         }
         if end
             .client
@@ -126,7 +153,7 @@ impl Connection {
             if ends.iter().all(|end| end.virt.is_some()) {
                 return bad("Connection.virt", "only one end can have a virtual client");
             }
-            if end.host.addr().is_some() {
+            if end.host.is_one() {
                 return bad(
                     "Connection.virt",
                     "a virtual client (vhost:, vnet:) belongs to a road warrior: --host %any",
@@ -211,6 +238,23 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Whether a text can be looked up as the name of a host. Numbers with dots are an address that is mistyped.
+pub fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+    name.len() <= 253
+        && name.split('.').all(label)
+        && name.rsplit('.').next().is_some_and(|last| !number(last))
 }
 
 fn bad(field: impl Into<String>, problem: impl Into<String>) -> Result<(), Invalid> {

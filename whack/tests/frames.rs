@@ -4,7 +4,7 @@
 use std::{io::Cursor, os::unix::net::UnixListener, thread};
 
 use whack::{
-    Client, ClientError, Connection, DebugClass, End, FrameError, Host, Lifetimes, ListClass,
+    Client, ClientError, Connection, DebugClass, End, FrameError, Host, Lifetimes, ListClass, Live,
     MAX_FRAME, Policy, PubkeyAlg, Rc, Reply, Request, RereadClass, frame,
 };
 
@@ -115,6 +115,40 @@ fn lengths_out_of_bounds_are_refused_before_anything_is_kept() {
             Err(FrameError::Io(_))
         ));
     }
+}
+
+/// Names and the default route travel as such; what is no name of a host does not get past the limits.
+#[test]
+fn b3_addresses_that_pluto_finds() {
+    let mut conn = connection();
+    conn.left.nexthop = None;
+    conn.left.live_nexthop = Some(Live::DefaultRoute);
+    conn.right.host = Host::Live(Live::Name("gw.example.com".into()));
+    conn.right.keys = vec!["0sAQNRU3mG".into()];
+    let request = Request::Connection(Box::new(conn.clone()));
+    let bytes = frame::encode(&request).unwrap();
+    assert_eq!(frame::decode_request(&bytes[4..]).unwrap(), request);
+    for name in [
+        "",
+        "a b",
+        "192.0.2.256",
+        "-a.example",
+        "a;b",
+        "%any",
+        &"a".repeat(64),
+    ] {
+        conn.right.host = Host::Live(Live::Name(name.into()));
+        let error = Request::Connection(Box::new(conn.clone())).validate();
+        assert_eq!(error.unwrap_err().field, "Connection.right.host", "{name}");
+    }
+    conn.right.host = Host::Live(Live::DefaultRoute);
+    conn.left.nexthop = Some([192, 0, 2, 254].into());
+    let error = Request::Connection(Box::new(conn.clone())).validate();
+    assert_eq!(error.unwrap_err().field, "Connection.left.live_nexthop");
+    conn.left.nexthop = None;
+    conn.right.keys = vec!["k".into(); 9];
+    let error = Request::Connection(Box::new(conn)).validate();
+    assert_eq!(error.unwrap_err().field, "Connection.right.keys");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A connection of ipsec.conf as requests to pluto, keys first.
 
-use super::ends::{Routes, host};
+use super::ends::host;
 use ipsec_conf::{Conn, ConnType, Diagnostic, FailureShunt, RsaKey, Severity, Side};
 use std::net::IpAddr;
 use whack::{
@@ -63,17 +63,17 @@ fn check_algorithms(conn: &Conn) -> Outcome<()> {
 pub(super) type Outcome<T> = Result<T, Box<Diagnostic>>;
 
 /// What to send for a connection: public keys, then the description.
-pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
+pub fn requests(conn: &Conn) -> Outcome<Vec<Request>> {
     check_algorithms(conn)?;
-    let (left, left_hop) = host(conn, Side::Left, &conn.left, routes)?;
-    let (right, right_hop) = host(conn, Side::Right, &conn.right, routes)?;
-    let ipv6 = [left, right]
+    let left = end(conn, Side::Left)?;
+    let right = end(conn, Side::Right)?;
+    let ipv6 = [&left, &right]
         .iter()
-        .any(|h| matches!(h, whack::Host::Addr(IpAddr::V6(_))));
+        .any(|end| matches!(end.host, whack::Host::Addr(IpAddr::V6(_))));
     let mut description = Connection {
         name: conn.name.clone(),
-        left: end(conn, Side::Left, left, left_hop)?,
-        right: end(conn, Side::Right, right, right_hop)?,
+        left,
+        right,
         policy: policy(conn),
         lifetimes: Lifetimes {
             ike: conn.ikelifetime,
@@ -103,7 +103,7 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
     templates(&mut description);
     let mut all = Vec::new();
     if conn.rsasig {
-        keys(conn, &description, &mut all)?;
+        keys(conn, &mut description, &mut all)?;
     }
     let request = Request::Connection(Box::new(description));
     request.validate().map_err(|e| {
@@ -118,11 +118,12 @@ pub fn requests(conn: &Conn, routes: &mut Routes) -> Outcome<Vec<Request>> {
     Ok(all)
 }
 
-fn end(conn: &Conn, side: Side, host: whack::Host, nexthop: Option<IpAddr>) -> Outcome<whack::End> {
+fn end(conn: &Conn, side: Side) -> Outcome<whack::End> {
     let end = match side {
         Side::Left => &conn.left,
         Side::Right => &conn.right,
     };
+    let (host, nexthop, live_nexthop) = host(end);
     let virt = end.virtual_subnet.as_deref().map(str::parse).transpose();
     let virt = virt.map_err(|error: whack::virtual_net::VirtualError| {
         complain(
@@ -137,6 +138,7 @@ fn end(conn: &Conn, side: Side, host: whack::Host, nexthop: Option<IpAddr>) -> O
         id: end.id.clone(),
         nexthop,
         source_ip: end.source_ip,
+        live_nexthop,
         client: end.subnet_within.or(end.subnet),
         client_within: end.subnet_within.is_some(),
         protoport: end.protoport.unwrap_or(ProtoPort::ANY),
@@ -183,7 +185,7 @@ fn policy(conn: &Conn) -> Policy {
 }
 
 /// Whether a host stands for many, whose keys are found when they come.
-fn is_template(host: whack::Host) -> bool {
+fn is_template(host: &whack::Host) -> bool {
     use whack::Host::{Group, Opportunistic, OpportunisticGroup};
     matches!(host, Opportunistic | Group | OpportunisticGroup)
 }
@@ -208,26 +210,19 @@ fn templates(description: &mut Connection) {
     }
 }
 
-fn keys(conn: &Conn, description: &Connection, all: &mut Vec<Request>) -> Outcome<()> {
-    let sides = [
-        (
-            Side::Left,
-            &conn.left,
-            &description.left,
-            &description.right,
-        ),
-        (
-            Side::Right,
-            &conn.right,
-            &description.right,
-            &description.left,
-        ),
-    ];
-    for (side, end, this, that) in sides {
+fn keys(conn: &Conn, description: &mut Connection, all: &mut Vec<Request>) -> Outcome<()> {
+    let hosts = [&description.left, &description.right].map(|end| end.host.clone());
+    let [left, right] = hosts;
+    for (side, end, this, that) in [
+        (Side::Left, &conn.left, &mut description.left, right),
+        (Side::Right, &conn.right, &mut description.right, left),
+    ] {
         // The key of an opportunistic peer is found by its own address, later.
-        if is_template(this.host) {
+        if is_template(&this.host) {
             continue;
         }
+        // Whose key it is where the address is not known yet, pluto knows when it is.
+        let by_address = this.id.is_none() && this.host.live().is_some();
         let id = this.id.clone().unwrap_or_else(|| this.host.to_string());
         for (key, name, add) in [
             (&end.rsasigkey, "rsasigkey", false),
@@ -235,19 +230,19 @@ fn keys(conn: &Conn, description: &Connection, all: &mut Vec<Request>) -> Outcom
         ] {
             let key = match key {
                 Some(RsaKey::Key(text)) => Some(checked(conn, side, name, text)?),
-                Some(RsaKey::DnsOnLoad)
-                    if !is_template(that.host) && that.host != whack::Host::Any =>
-                {
-                    None
-                }
+                Some(RsaKey::DnsOnLoad) if !is_template(&that) && that != whack::Host::Any => None,
                 _ => continue,
             };
-            all.push(Request::PublicKey {
-                id: id.clone(),
-                add,
-                alg: PubkeyAlg::Rsa,
-                key,
-            });
+            match key {
+                Some(key) if by_address => this.keys.push(key),
+                None if by_address => this.key_from_dns_on_demand = true,
+                key => all.push(Request::PublicKey {
+                    id: id.clone(),
+                    add,
+                    alg: PubkeyAlg::Rsa,
+                    key,
+                }),
+            }
         }
     }
     Ok(())
@@ -272,15 +267,13 @@ fn checked(conn: &Conn, side: Side, name: &str, text: &str) -> Outcome<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{DefaultRoute, NetError};
     use ipsec_conf::Config;
 
     fn build(body: &str) -> Vec<Request> {
         let config = Config::parse("f", &format!("version 2\nconn a\n{body}"));
         let outcome = config.conn("a");
         assert_eq!(outcome.problems, []);
-        let mut routes = Routes::new(|| Err(NetError::NoDefaultRoute));
-        requests(&outcome.value.unwrap(), &mut routes).unwrap()
+        requests(&outcome.value.unwrap()).unwrap()
     }
 
     #[test]
@@ -291,7 +284,10 @@ mod tests {
             panic!("{all:?}")
         };
         assert_eq!(
-            (c.right.host, c.left.client.unwrap().to_string().as_str()),
+            (
+                c.right.host.clone(),
+                c.left.client.unwrap().to_string().as_str()
+            ),
             (whack::Host::Any, "10.0.0.0/8")
         );
         assert!(
@@ -317,8 +313,7 @@ mod tests {
             &format!("version 2\nconn a\n{ends}\trightsubnet=vhost:%dhcp\n"),
         );
         let conn = config.conn("a").value.unwrap();
-        let mut routes = Routes::new(|| Err(NetError::NoDefaultRoute));
-        let error = requests(&conn, &mut routes).unwrap_err();
+        let error = requests(&conn).unwrap_err();
         assert!(
             error.message.contains("\"%dhcp\" is not supported"),
             "{error:?}"
@@ -344,17 +339,10 @@ mod tests {
             ]
         );
         assert_eq!(config.conn_names().collect::<Vec<_>>(), ["clear"]);
-        let mut routes = Routes::new(|| {
-            Ok(DefaultRoute {
-                device: "eth0".into(),
-                address: "192.0.2.1".parse().unwrap(),
-                next_hop: Some("192.0.2.254".parse().unwrap()),
-            })
-        });
-        let mut built = |name: &str| {
+        let built = |name: &str| {
             let outcome = config.conn(name);
             assert_eq!(outcome.problems, [], "{name}");
-            let mut all = requests(&outcome.value.unwrap(), &mut routes).unwrap();
+            let mut all = requests(&outcome.value.unwrap()).unwrap();
             let Some(Request::Connection(c)) = all.pop() else {
                 panic!("{all:?}")
             };
@@ -364,14 +352,14 @@ mod tests {
         };
         let block = built("block");
         assert_eq!(
-            (block.right.host, block.policy.shunt),
+            (block.right.host.clone(), block.policy.shunt),
             (whack::Host::Group, Shunt::Reject)
         );
         assert!(block.policy.group && !block.policy.rsasig && !block.policy.opportunistic);
         let private = built("private");
         assert_eq!(
             (
-                private.right.host,
+                private.right.host.clone(),
                 private.policy.failure,
                 private.policy.shunt
             ),
@@ -386,7 +374,7 @@ mod tests {
         assert_eq!(built("clear-or-private").policy.shunt, Shunt::Pass);
         let rest = built("packetdefault");
         assert_eq!(
-            (rest.right.host, rest.left.client),
+            (rest.right.host.clone(), rest.left.client),
             (whack::Host::Opportunistic, Some(Subnet::ALL_V4))
         );
         assert!(
@@ -395,6 +383,20 @@ mod tests {
                 .next()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn b3_names_are_not_looked_up_here_and_keys_wait_for_their_address() {
+        let ends = "\tleft=%defaultroute\n\tright=gw.example.com\n\trightnexthop=hop.example.com\n";
+        let secret = build(&format!("{ends}\tauthby=secret\n"));
+        let [Request::Connection(c)] = &secret[..] else {
+            panic!("{secret:?}")
+        };
+        let name = |text: &str| whack::Live::Name(text.into());
+        assert_eq!(c.left.host, whack::Host::Live(whack::Live::DefaultRoute));
+        assert_eq!(c.left.live_nexthop, Some(whack::Live::DefaultRoute));
+        assert_eq!(c.right.host, whack::Host::Live(name("gw.example.com")));
+        assert_eq!(c.right.live_nexthop, Some(name("hop.example.com")));
     }
 
     #[test]

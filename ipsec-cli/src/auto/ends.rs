@@ -1,12 +1,14 @@
-//! The gateways of a connection: names and `%defaultroute` resolved.
+//! The gateways of a connection: for pluto, which finds names and `%defaultroute` itself and again and again, and for keys that are not
+//! negotiated, where they are found once.
 
 use super::connection::{Outcome, complain};
 use crate::net::{DefaultRoute, NetError};
 use crate::paths::Paths;
 use ipsec_conf::{Conn, End, Host, NextHop, Side};
 use std::net::{IpAddr, ToSocketAddrs};
+use whack::Live;
 
-/// The default route, found when first asked for: what setup noted in ipsec.info, else what the system says now.
+/// The default route, found when first asked for: what the system says now, else what setup noted in ipsec.info.
 pub struct Routes {
     find: fn() -> Result<DefaultRoute, NetError>,
     found: Option<DefaultRoute>,
@@ -20,12 +22,10 @@ impl Routes {
 
     fn get(&mut self) -> Result<DefaultRoute, String> {
         if self.found.is_none() {
-            let noted = std::fs::read_to_string(Paths::get().info())
-                .ok()
-                .and_then(|text| from_info(&text));
-            self.found = Some(match noted {
-                Some(route) => route,
-                None => (self.find)().map_err(|e| e.to_string())?,
+            let noted = || from_info(&std::fs::read_to_string(Paths::get().info()).ok()?);
+            self.found = Some(match (self.find)() {
+                Ok(route) => route,
+                Err(error) => noted().ok_or_else(|| error.to_string())?,
             });
         }
         self.found.clone().ok_or_else(|| "no default route".into())
@@ -55,31 +55,37 @@ pub struct Gateway {
 
 /// Both gateways, left first, of a connection that leaves neither open.
 pub fn ends(conn: &Conn, routes: &mut Routes) -> Outcome<[Gateway; 2]> {
-    let mut gateway = |side: Side, end: &End| match host(conn, side, end, routes)? {
-        (whack::Host::Addr(address), next_hop) => Ok(Gateway { address, next_hop }),
-        _ => Err(complain(
-            conn,
-            side.name(),
-            format!(
-                "{} must be an address where keys are not negotiated",
-                side.name()
-            ),
-            "road warriors and opportunism need ipsec auto",
-        )),
-    };
     Ok([
-        gateway(Side::Left, &conn.left)?,
-        gateway(Side::Right, &conn.right)?,
+        gateway(conn, Side::Left, &conn.left, routes)?,
+        gateway(conn, Side::Right, &conn.right, routes)?,
     ])
 }
 
-/// The gateway and its next hop.
-pub(super) fn host(
-    conn: &Conn,
-    side: Side,
-    end: &End,
-    routes: &mut Routes,
-) -> Outcome<(whack::Host, Option<IpAddr>)> {
+/// A gateway and its next hop as pluto is told them: names and `%defaultroute` are its to find.
+pub(super) fn host(end: &End) -> (whack::Host, Option<IpAddr>, Option<Live>) {
+    let host = match &end.host {
+        // It brings its router along.
+        Host::DefaultRoute => {
+            let host = whack::Host::Live(Live::DefaultRoute);
+            return (host, None, Some(Live::DefaultRoute));
+        }
+        Host::Address(address) => whack::Host::Addr(*address),
+        Host::Name(name) => whack::Host::Live(Live::Name(name.clone())),
+        Host::Any => whack::Host::Any,
+        Host::Opportunistic => whack::Host::Opportunistic,
+        Host::Group => whack::Host::Group,
+        Host::OpportunisticGroup => whack::Host::OpportunisticGroup,
+    };
+    match &end.next_hop {
+        NextHop::Direct => (host, None, None),
+        NextHop::Address(address) => (host, Some(*address), None),
+        NextHop::Name(name) => (host, None, Some(Live::Name(name.clone()))),
+        NextHop::DefaultRoute => (host, None, Some(Live::DefaultRoute)),
+    }
+}
+
+/// What a gateway and its next hop are now, of one that has an address.
+fn gateway(conn: &Conn, side: Side, end: &End, routes: &mut Routes) -> Outcome<Gateway> {
     let hop_key = format!("{}nexthop", side.name());
     let known = "start IPsec on a host that has one, or give the address";
     let fail = |key: &str, error: String| {
@@ -90,19 +96,29 @@ pub(super) fn host(
             known,
         )
     };
-    let host = match &end.host {
+    let address = match &end.host {
         Host::DefaultRoute => {
             let route = routes.get().map_err(|e| fail(side.name(), e))?;
-            return Ok((whack::Host::Addr(route.address), route.next_hop));
+            return Ok(Gateway {
+                address: route.address,
+                next_hop: route.next_hop,
+            });
         }
-        Host::Address(address) => whack::Host::Addr(*address),
-        Host::Name(name) => whack::Host::Addr(look_up(conn, side.name(), name)?),
-        Host::Any => whack::Host::Any,
-        Host::Opportunistic => whack::Host::Opportunistic,
-        Host::Group => whack::Host::Group,
-        Host::OpportunisticGroup => whack::Host::OpportunisticGroup,
+        Host::Address(address) => *address,
+        Host::Name(name) => look_up(conn, side.name(), name)?,
+        Host::Any | Host::Opportunistic | Host::Group | Host::OpportunisticGroup => {
+            return Err(complain(
+                conn,
+                side.name(),
+                format!(
+                    "{} must be an address where keys are not negotiated",
+                    side.name()
+                ),
+                "road warriors and opportunism need ipsec auto",
+            ));
+        }
     };
-    let hop = match &end.next_hop {
+    let next_hop = match &end.next_hop {
         NextHop::Direct => None,
         NextHop::Address(address) => Some(*address),
         NextHop::Name(name) => Some(look_up(conn, &hop_key, name)?),
@@ -111,7 +127,7 @@ pub(super) fn host(
             route.next_hop
         }
     };
-    Ok((host, hop))
+    Ok(Gateway { address, next_hop })
 }
 
 fn look_up(conn: &Conn, key: &str, name: &str) -> Outcome<IpAddr> {

@@ -6,8 +6,7 @@ mod options;
 mod showonly;
 
 use crate::paths::{Paths, VERSION};
-use crate::{diagnose, net};
-use ends::Routes;
+use crate::{diagnose, port_owner};
 use ipsec_conf::{Auto, Config, clashes};
 use options::{Operation, Options};
 use whack::{Client, ClientError, ListClass, Rc, Reply, Request, RereadClass};
@@ -51,7 +50,7 @@ fn perform(options: &Options) -> u8 {
         let status = send(request, |code, text| {
             let unknown = may_be_missing && code == Rc::UnknownName.code();
             if (options.verbose || code != Rc::Log.code()) && !unknown {
-                crate::print(&format!("{code:03} {text}\n"));
+                crate::print(&format!("{code:03} {}\n", port_owner::named(text)));
             }
         });
         match status {
@@ -149,8 +148,7 @@ fn describe(options: &Options, name: &str) -> Option<Vec<Request>> {
     );
     let conn = diagnose::usable(&config, config.conn(name))?;
     warn_of_clashes(&config, name);
-    let mut routes = Routes::new(net::default_route);
-    match connection::requests(&conn, &mut routes) {
+    match connection::requests(&conn) {
         Ok(requests) => Some(requests),
         Err(problem) => {
             diagnose::show(&config, &[*problem]);

@@ -190,9 +190,11 @@ fn end(end: &End) -> String {
             quote(&end.protoport.to_string())
         );
     }
-    let hop = end
-        .nexthop
-        .map_or_else(|| "%direct".to_string(), |h| h.to_string());
+    let hop = match (&end.nexthop, &end.live_nexthop) {
+        (Some(hop), _) => hop.to_string(),
+        (None, Some(live)) => live.to_string(),
+        (None, None) => "%direct".to_string(),
+    };
     let _ = write!(out, " --nexthop {}", quote(&hop));
     if let Some(source) = end.source_ip {
         let _ = write!(out, " --sourceip {}", quote(&source.to_string()));

@@ -1,36 +1,39 @@
 //! The connections that are loaded at startup: all added, then pluto listens, then they are routed, then started.
 
 use super::{Context, start};
-use crate::auto::connection;
-use crate::auto::ends::Routes;
-use crate::auto::send;
+use crate::auto::{connection, send};
 use crate::paths::Paths;
-use crate::{diagnose, manual, net};
+use crate::{diagnose, manual, port_owner};
 use ipsec_conf::implicit::GROUPS;
 use ipsec_conf::{Auto, Conn, PolicyGroup, Selection, Setup, clashes};
 use whack::{Rc, Request};
 
-/// Loads them. A connection that fails is told and left out; the others go on.
-pub fn load(context: &Context, setup: &Setup) {
+/// Loads them. A connection that fails is told and left out; the others go on. `devices_wait`: that pluto has no interface yet is known.
+///
+/// Gives whether all is there that can be there: what waits for a name, an address or a default route comes by itself.
+pub fn load(context: &Context, setup: &Setup, devices_wait: bool) -> bool {
+    let mut all = true;
     if let Some(id) = &setup.myid {
-        ask(context, &Request::MyId { id: id.clone() });
+        all &= ask(context, &Request::MyId { id: id.clone() }).is_done();
     }
     let chosen = choose(context, setup);
-    let mut routes = Routes::new(net::default_route);
     let mut conns: Vec<(Conn, Auto)> = Vec::new();
     for (name, auto) in &chosen {
-        match add(context, name, &mut routes) {
+        match add(context, name) {
             Some(conn) => conns.push((conn, *auto)),
-            None => context
-                .messages
-                .say(&format!("...could not add conn \"{name}\"")),
+            None => {
+                all = false;
+                context
+                    .messages
+                    .say(&format!("...could not add conn \"{name}\""));
+            }
         }
     }
     diagnose::show(
         &context.config,
         &clashes(conns.iter().map(|(conn, _)| conn)),
     );
-    ask(context, &Request::Listen);
+    all &= listen(context, devices_wait);
     start::shell(context, "postpluto", setup.postpluto.as_deref());
     let named = |least: Auto| {
         conns
@@ -39,7 +42,9 @@ pub fn load(context: &Context, setup: &Setup) {
             .map(|(conn, _)| conn.name.clone())
     };
     for name in named(Auto::Route) {
-        if !ask(context, &Request::Route { name: name.clone() }) {
+        let outcome = ask(context, &Request::Route { name: name.clone() });
+        all &= outcome != Outcome::Failed;
+        if outcome == Outcome::Failed {
             context
                 .messages
                 .say(&format!("...could not route conn \"{name}\""));
@@ -50,12 +55,38 @@ pub fn load(context: &Context, setup: &Setup) {
             name: name.clone(),
             asynchronous: !setup.plutowait,
         };
-        if !ask(context, &request) {
+        let outcome = ask(context, &request);
+        // A peer that does not answer now is no fault of the start.
+        all &= outcome != Outcome::Failed || setup.plutowait;
+        if outcome == Outcome::Failed {
             context
                 .messages
                 .say(&format!("...could not start conn \"{name}\""));
         }
     }
+    all
+}
+
+/// Has pluto listen; shows which connections wait for an address, and what is wrong with ports and secrets. Gives whether nothing is.
+fn listen(context: &Context, devices_wait: bool) -> bool {
+    let mut fine = true;
+    let status = send(&Request::Listen, |code, text| {
+        let line = format!("{code:03} {}", port_owner::named(text));
+        let expected = devices_wait && text.contains("no public interfaces found");
+        let trouble = !matches!(code, 0 | 2 | 4) && !expected;
+        // A warning about the secrets, such as who may read them, is no failure.
+        fine &= !trouble || text.contains("warning: ");
+        if trouble || code == Rc::Comment.code() {
+            context.messages.say(&line);
+        } else {
+            context.messages.log(&line);
+        }
+    });
+    if let Err(error) = status {
+        context.messages.say(&error.to_string());
+        return false;
+    }
+    fine
 }
 
 /// The manually keyed connections that are up while IPsec runs: `manualstart=` and `auto=manual`.
@@ -69,16 +100,19 @@ fn manually_keyed<'a>(context: &'a Context, setup: &'a Setup) -> Vec<&'a str> {
     names
 }
 
-/// Takes manually keyed connections up. One that fails is told and left out.
-pub fn start_manual(context: &Context, setup: &Setup) {
+/// Takes manually keyed connections up. One that fails is told and left out; gives whether none was.
+pub fn start_manual(context: &Context, setup: &Setup) -> bool {
+    let mut all = true;
     for name in manually_keyed(context, setup) {
         if let Err(message) = manual::up(&context.config, name) {
             context.messages.say(&message);
             context
                 .messages
                 .say(&format!("...could not set up conn \"{name}\""));
+            all = false;
         }
     }
+    all
 }
 
 /// Before KLIPS is emptied: routes and openings of the firewall are taken back.
@@ -136,9 +170,9 @@ fn choose<'a>(context: &'a Context, setup: &'a Setup) -> Vec<(&'a str, Auto)> {
     chosen
 }
 
-fn add(context: &Context, name: &str, routes: &mut Routes) -> Option<Conn> {
+fn add(context: &Context, name: &str) -> Option<Conn> {
     let conn = diagnose::usable(&context.config, context.config.conn(name))?;
-    let requests = match connection::requests(&conn, routes) {
+    let requests = match connection::requests(&conn) {
         Ok(requests) => requests,
         Err(problem) => {
             diagnose::show(&context.config, &[*problem]);
@@ -147,35 +181,55 @@ fn add(context: &Context, name: &str, routes: &mut Routes) -> Option<Conn> {
     };
     requests
         .iter()
-        .all(|request| ask(context, request))
+        .all(|request| ask(context, request).is_done())
         .then_some(conn)
 }
 
+/// What has come of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It is done, or under way.
+    Done,
+    /// It is done when an address is there that is not there yet.
+    Waits,
+    /// It failed.
+    Failed,
+}
+
+impl Outcome {
+    fn is_done(self) -> bool {
+        self == Outcome::Done
+    }
+}
+
 /// Puts a request to pluto. Only trouble is shown, progress goes to the log.
-fn ask(context: &Context, request: &Request) -> bool {
+fn ask(context: &Context, request: &Request) -> Outcome {
+    let waits = [Rc::Orient, Rc::NoPeerIp].map(Rc::code);
     let status = send(request, |code, text| {
         let quiet = matches!(code, 0 | 2 | 4 | 100..=199) || code == Rc::Retransmission.code();
         let line = format!("{code:03} {text}");
-        if quiet {
+        // Who waits for a name has been told already.
+        if quiet || text.contains("waiting for ") {
             context.messages.log(&line)
         } else {
             context.messages.say(&line)
         }
     });
-    match status {
-        Ok(status) => {
-            status == 0
-                || matches!(
-                    request,
-                    Request::Initiate {
-                        asynchronous: true,
-                        ..
-                    }
-                ) && status >= 100
+    let in_progress = matches!(
+        request,
+        Request::Initiate {
+            asynchronous: true,
+            ..
         }
+    );
+    match status {
+        Ok(0) => Outcome::Done,
+        Ok(status) if waits.contains(&u16::from(status)) => Outcome::Waits,
+        Ok(100..) if in_progress => Outcome::Done,
+        Ok(_) => Outcome::Failed,
         Err(error) => {
             context.messages.say(&error.to_string());
-            false
+            Outcome::Failed
         }
     }
 }

@@ -1,33 +1,64 @@
 //! ipsecN devices: attached to physical ones, given their addresses, switched on; and the system's settings around them.
 
 use super::Context;
-use crate::net::{self, DefaultRoute};
+use crate::net::{self, DefaultRoute, NetError};
 use ipsec_conf::{Interface, Setup};
 use pfkey::client::{ClientError, Control, Table};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// Does what `interfaces=` says; gives the lines about it for ipsec.info.
-pub fn attach(context: &Context, setup: &Setup, control: &Control) -> Result<String, String> {
-    let mut info = String::new();
+/// What has come of `interfaces=`.
+#[derive(Debug, Default)]
+pub struct Attached {
+    /// The lines about the default route for ipsec.info.
+    pub info: String,
+    /// What cannot be attached yet.
+    pub waits: Vec<Waits>,
+}
+
+/// An ipsecN that waits for its physical device.
+#[derive(Debug)]
+pub struct Waits {
+    /// Why, and what would help.
+    pub why: String,
+    /// It may well be a mistake, and not only be too early.
+    pub amiss: bool,
+}
+
+/// Does what `interfaces=` says, as far as it can be done now; what is so already is left alone, so that this may be done at any time. What
+/// cannot be done yet is no error: the watcher does it when the device, its address or the default route is there.
+pub fn attach(context: &Context, setup: &Setup, control: &Control) -> Result<Attached, String> {
+    let mut all = Attached::default();
     for interface in &setup.interfaces {
-        match interface {
+        let outcome = match interface {
             Interface::Pair {
                 virtual_device,
                 physical,
-            } => attach_one(context, setup, control, virtual_device, physical)?,
-            Interface::DefaultRoute => {
-                let route = net::default_route().map_err(|e| e.to_string())?;
-                attach_one(context, setup, control, "ipsec0", &route.device)?;
-                note(&mut info, &route);
-            }
-        }
+            } => attach_one(context, setup, control, virtual_device, physical),
+            Interface::DefaultRoute => match net::default_route() {
+                Ok(route) => {
+                    note(&mut all.info, &route);
+                    attach_one(context, setup, control, "ipsec0", &route.device)
+                }
+                Err(error) => Ok(Some(Waits {
+                    why: error.to_string(),
+                    amiss: !matches!(error, NetError::NoDefaultRoute | NetError::NoAddress(_)),
+                })),
+            },
+        };
+        all.waits.extend(outcome?);
     }
-    if info.is_empty() {
-        info.push_str("#dr: no default route\n");
+    if all.info.is_empty() {
+        all.info.push_str("#dr: no default route\n");
     }
-    Ok(info)
+    for waits in &all.waits {
+        let _ = writeln!(all.info, "{WAITS}{}", waits.why);
+    }
+    Ok(all)
 }
+
+/// In ipsec.info, before what an ipsecN waits for.
+pub const WAITS: &str = "#waits: ";
 
 fn note(info: &mut String, route: &DefaultRoute) {
     // Writing to a string can't fail.
@@ -41,62 +72,65 @@ fn note(info: &mut String, route: &DefaultRoute) {
     }
 }
 
+/// Attaches one, or gives what it waits for.
 fn attach_one(
     context: &Context,
     setup: &Setup,
     control: &Control,
     device: &str,
     physical: &str,
-) -> Result<(), String> {
+) -> Result<Option<Waits>, String> {
+    let waits = |why: String, amiss: bool| Ok(Some(Waits { why, amiss }));
     let found = net::device(physical).map_err(|e| e.to_string())?;
-    let found = found.ok_or_else(|| format!("device {physical} of {device} does not exist: correct interfaces= (`ip link' shows the devices)"))?;
+    let Some(found) = found else {
+        let why = format!(
+            "device {physical} of {device} does not exist: correct interfaces= (`ip link' shows the devices), or it is attached when it appears"
+        );
+        return waits(why, true);
+    };
     let addresses = found.addresses();
-    if addresses.is_empty() {
-        return Err(format!(
-            "unable to determine address of `{physical}': give it one (ip addr add), then start again"
-        ));
-    }
     let mtu = setup.overridemtu.map_or(String::new(), |m| format!(" {m}"));
     let failed = |e: ClientError| e.to_string();
-    let attach = || {
+    let before = attached(control, device)?;
+    // Detaching would take the routes to it away for a moment, and packets would pass in the clear.
+    let same = before.as_ref().is_some_and(|(on, shown)| {
+        on == physical && *shown == setup.overridemtu.unwrap_or(DEVICE_MTU)
+    });
+    if !same {
+        if addresses.is_empty() {
+            let why = format!(
+                "unable to determine address of `{physical}': give it one (ip addr add); {device} is attached when it has one"
+            );
+            return waits(why, false);
+        }
         if !found.is_up() {
-            return Err(format!(
-                "device {physical} of {device} is down: bring it up first (ip link set {physical} up)"
-            ));
+            let why = format!(
+                "device {physical} of {device} is down: bring it up (ip link set {physical} up); {device} is attached when it is up"
+            );
+            return waits(why, true);
+        }
+        if before.is_some() {
+            control.detach(device).map_err(failed)?;
         }
         control
             .attach(device, physical, setup.overridemtu)
-            .map_err(failed)
-    };
-    match attached(control, device)? {
-        // Detaching would take the routes to it away for a moment, and packets would pass in the clear.
-        Some((on, shown)) if on == physical && shown == setup.overridemtu.unwrap_or(DEVICE_MTU) => {
-            forget_addresses(device, &addresses)?;
+            .map_err(failed)?;
+        if let Control::Kernel = control {
+            quieten(device);
         }
-        Some(_) => {
-            control.detach(device).map_err(failed)?;
-            attach()?;
-        }
-        None => attach()?,
     }
-    if let Control::Kernel = control {
-        quieten(device);
+    follow_addresses(device, &addresses)?;
+    if !same {
+        context.messages.log(&format!(
+            "KLIPS {device} on {physical} {}{mtu}",
+            addresses
+                .first()
+                .map(|address| address.local.to_string())
+                .unwrap_or_default()
+        ));
+        filter(context, setup, physical);
     }
-    for address in &addresses {
-        let host = whole(address.local);
-        let mut args = vec!["addr", "replace", &host, "dev", device];
-        if address.local.is_ipv6() {
-            args.push("nodad");
-        }
-        net::ip(&args).map_err(|e| e.to_string())?;
-    }
-    net::ip(&["link", "set", device, "up"]).map_err(|e| e.to_string())?;
-    context.messages.log(&format!(
-        "KLIPS {device} on {physical} {}{mtu}",
-        found.addresses()[0].local
-    ));
-    filter(context, setup, physical);
-    Ok(())
+    Ok(None)
 }
 
 /// What the kernel would do by itself on its ipsecN and must not: drop packets whose way back is another, and send router
@@ -158,16 +192,30 @@ fn whole(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv6() { 128 } else { 32 })
 }
 
-/// Takes from a device that stays the addresses that its physical one no longer has.
-fn forget_addresses(device: &str, wanted: &[&net::Address]) -> Result<(), String> {
-    let Some(found) = net::device(device).map_err(|e| e.to_string())? else {
-        return Ok(());
-    };
-    for old in found.addresses() {
-        if wanted.iter().all(|address| address.local != old.local) {
-            net::ip(&["addr", "del", &whole(old.local), "dev", device])
-                .map_err(|e| e.to_string())?;
+/// Gives a device the addresses of its physical one, takes those from it that this no longer has, and switches it on. What is so already is
+/// left alone: the kernel announces each change, to this process too.
+fn follow_addresses(device: &str, wanted: &[&net::Address]) -> Result<(), String> {
+    let run = |args: &[&str]| net::ip(args).map(drop).map_err(|e| e.to_string());
+    let found = net::device(device).map_err(|e| e.to_string())?;
+    let has = found.as_ref().map(|found| found.addresses());
+    let has: Vec<IpAddr> = has.iter().flatten().map(|address| address.local).collect();
+    // Where its only address has gone, it keeps that: its routes would go along.
+    let old = has
+        .iter()
+        .filter(|old| !wanted.is_empty() && wanted.iter().all(|new| new.local != **old));
+    for address in wanted.iter().filter(|new| !has.contains(&new.local)) {
+        let host = whole(address.local);
+        let mut args = vec!["addr", "replace", &host, "dev", device];
+        if address.local.is_ipv6() {
+            args.push("nodad");
         }
+        run(&args)?;
+    }
+    for old in old {
+        run(&["addr", "del", &whole(*old), "dev", device])?;
+    }
+    if found.is_none_or(|found| !found.is_up()) {
+        run(&["link", "set", device, "up"])?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod conns;
 mod daemon;
 mod interfaces;
 mod last_resort;
+mod netlink;
 mod notify;
 mod options;
 mod start;
@@ -19,6 +20,8 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+pub use interfaces::WAITS;
 
 const ME: &str = "ipsec setup";
 
@@ -83,7 +86,7 @@ fn restart(context: &Context, setup: &Setup, options: &options::Options) -> u8 {
     if status == 0 {
         status = watched(context, setup, options, "Restarting");
     }
-    if status == 0 {
+    if matches!(status, 0 | start::NOT_ALL) {
         last_resort::open(context);
     } else {
         context.messages.say(
@@ -93,10 +96,10 @@ fn restart(context: &Context, setup: &Setup, options: &options::Options) -> u8 {
     status
 }
 
-/// Starts, and has pluto watched if `plutorestartoncrash=yes`.
+/// Starts, and has pluto and the network watched.
 fn watched(context: &Context, setup: &Setup, options: &options::Options, verb: &str) -> u8 {
     let status = start::run(context, setup, verb);
-    if status == 0 && (notify::wanted() || setup.pluto && setup.plutorestartoncrash) {
+    if matches!(status, 0 | start::NOT_ALL) && (notify::wanted() || setup.pluto) {
         watch::spawn(context, options.config.as_deref());
     }
     status
@@ -189,7 +192,7 @@ pub fn showdefaults(args: Vec<String>) -> u8 {
         }
         Ok(_) => {
             eprintln!(
-                "ipsec showdefaults: no default route is known: is %defaultroute in interfaces=?"
+                "ipsec showdefaults: no default route is known (yet): is %defaultroute in interfaces=?"
             );
             1
         }

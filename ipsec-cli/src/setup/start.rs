@@ -8,7 +8,11 @@ use pfkey::client::{Client, Control, Home, KERNEL_VERSION, in_kernel};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs it; `verb` is `Starting` or `Restarting`.
+/// The exit status where IPsec runs, but not all that ipsec.conf asks for: a connection that could not be loaded, a UDP port that another
+/// program has, secrets that can't be read. LSB leaves numbers from 150 on to programs.
+pub const NOT_ALL: u8 = 150;
+
+/// Runs it; `verb` is `Starting` or `Restarting`. Gives the exit status: 0, [`NOT_ALL`], or 1 where nothing is left running.
 pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
     let (klipsd, pluto) = (
         Daemon::Klipsd.alive(context.paths),
@@ -33,33 +37,91 @@ pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
     context
         .messages
         .say(&format!("{verb} FreeS/WAN IPsec {VERSION}..."));
-    if let Err(message) = steps(context, setup) {
-        context.messages.say(&message);
-        context
-            .messages
-            .say("...start failed, nothing is left running");
-        super::stop::undo(context);
-        return 1;
+    let all = match steps(context, setup) {
+        Ok(all) => all,
+        Err(message) => {
+            context.messages.say(&message);
+            context
+                .messages
+                .say("...start failed, nothing is left running");
+            super::stop::undo(context);
+            return 1;
+        }
+    };
+    if all {
+        context.messages.log("...FreeS/WAN IPsec started");
+        return 0;
     }
-    context.messages.log("...FreeS/WAN IPsec started");
-    0
+    context
+        .messages
+        .say("...FreeS/WAN IPsec started, but not all of it (see above)");
+    NOT_ALL
 }
 
-fn steps(context: &Context, setup: &Setup) -> Result<(), String> {
+/// Gives whether all is there that ipsec.conf asks for, or comes by itself.
+fn steps(context: &Context, setup: &Setup) -> Result<bool, String> {
     // A pluto without its KLIPS has lost all its SAs.
     Daemon::Pluto.stop(context.paths, || false)?;
     let control = klips(context)?;
     switches(setup, &control)?;
-    let mut info = interfaces::attach(context, setup, &control)?;
-    info.push_str(&interfaces::forward(context, setup));
-    std::fs::write(context.paths.info(), &info)
-        .map_err(|e| format!("cannot write {}: {e}", context.paths.info().display()))?;
-    conns::start_manual(context, setup);
-    if setup.pluto {
-        pluto(context, setup, &info)?;
-        conns::load(context, setup);
+    let mut attached = interfaces::attach(context, setup, &control)?;
+    if let Some(waits) = attached.waits.first()
+        && !setup.pluto
+    {
+        // Without pluto there is nobody who watches.
+        return Err(waits.why.clone());
     }
-    Ok(())
+    for waits in &attached.waits {
+        context.messages.say(&format!("waiting: {}", waits.why));
+    }
+    let info = &mut attached.info;
+    info.push_str(&interfaces::forward(context, setup));
+    write_info(context, info)?;
+    let mut all = conns::start_manual(context, setup);
+    if setup.pluto {
+        pluto(context, setup, info)?;
+        all &= conns::load(context, setup, !attached.waits.is_empty());
+    }
+    Ok(all && attached.waits.iter().all(|waits| !waits.amiss))
+}
+
+fn write_info(context: &Context, info: &str) -> Result<(), String> {
+    std::fs::write(context.paths.info(), info)
+        .map_err(|e| format!("cannot write {}: {e}", context.paths.info().display()))
+}
+
+/// The network has changed: ipsecN follow their physical devices and the default route.
+pub fn follow(context: &Context, setup: &Setup) -> Result<(), String> {
+    let control = match in_kernel() {
+        true => Control::Kernel,
+        false => Control::Daemon(context.paths.run("klips.ctl")),
+    };
+    let attached = interfaces::attach(context, setup, &control)?;
+    let old = std::fs::read_to_string(context.paths.info()).unwrap_or_default();
+    let new = merged(&old, &attached.info);
+    for waits in &attached.waits {
+        if !old.contains(&waits.why) {
+            context.messages.say(&format!("waiting: {}", waits.why));
+        }
+    }
+    if new == old {
+        return Ok(());
+    }
+    write_info(context, &new)
+}
+
+/// ipsec.info with new lines about devices. A default route that has gone stays noted, as what was made by it stays.
+fn merged(old: &str, new: &str) -> String {
+    let about_devices = |line: &&str| line.starts_with("defaultroute") || line.starts_with('#');
+    let route = |line: &&str| line.starts_with("defaultroute");
+    let keep = !new.lines().any(|line| route(&line)) && old.lines().any(|line| route(&line));
+    let first = old.lines().filter(|line| keep && route(line));
+    let fresh = new
+        .lines()
+        .filter(|line| !keep || !line.starts_with("#dr:"));
+    let rest = old.lines().filter(|line| !about_devices(line));
+    let all: Vec<&str> = first.chain(fresh).chain(rest).collect();
+    all.join("\n") + "\n"
 }
 
 /// Loads the kernel module if there is one for this kernel and nobody wants klipsd. Without it klipsd does.
@@ -256,5 +318,25 @@ pub fn shell(context: &Context, what: &str, command: Option<&str>) {
         Err(error) => context
             .messages
             .say(&format!("...{what} command cannot be run: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merged;
+
+    #[test]
+    fn ipsec_info_follows_and_keeps_what_is_not_about_devices() {
+        let none = "#dr: no default route\n#waits: no default route\n";
+        let one = "defaultroutephys=eth1\ndefaultrouteaddr=192.0.2.1\n";
+        let two = "defaultroutephys=eth2\ndefaultrouteaddr=192.0.2.2\n";
+        let before = format!("{none}ipforwardingwas=0\n");
+        let after = merged(&before, one);
+        assert_eq!(after, format!("{one}ipforwardingwas=0\n"));
+        assert_eq!(merged(&after, two), format!("{two}ipforwardingwas=0\n"));
+        assert_eq!(
+            merged(&after, none),
+            format!("{one}#waits: no default route\nipforwardingwas=0\n")
+        );
     }
 }

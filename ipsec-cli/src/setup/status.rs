@@ -1,9 +1,13 @@
 //! `ipsec setup status`: 0 if all runs, 3 if nothing does (as init scripts have it), 1 if something is amiss.
 
 use super::daemon::Daemon;
+use super::interfaces::WAITS;
+use crate::auto::send;
 use crate::paths::Paths;
+use crate::port_owner;
 use crate::print;
 use pfkey::client::{Control, Table, in_kernel};
+use whack::Request;
 
 /// Runs it.
 pub fn run(paths: &Paths) -> u8 {
@@ -19,7 +23,15 @@ pub fn run(paths: &Paths) -> u8 {
         print("IPsec running\n");
         if let (Some(pid), true) = (pluto, klips) {
             print(&format!("pluto pid {pid}\n"));
-            return 0;
+            for waits in waiting(paths) {
+                print(&format!("waiting: {waits}\n"));
+            }
+            amiss = problems();
+            if amiss.is_empty() {
+                return 0;
+            }
+            print(&format!("but...\n{}\n", amiss.join("\n")));
+            return 1;
         }
         if pluto.is_none() {
             amiss.push("no Pluto running! (ipsec setup start starts it again)".to_string());
@@ -47,4 +59,23 @@ pub fn run(paths: &Paths) -> u8 {
     }
     print(&format!("but...\n{}\n", amiss.join("\n")));
     1
+}
+
+/// What ipsecN wait for.
+fn waiting(paths: &Paths) -> Vec<String> {
+    let info = std::fs::read_to_string(paths.info()).unwrap_or_default();
+    let lines = info.lines().filter_map(|line| line.strip_prefix(WAITS));
+    lines.map(str::to_string).collect()
+}
+
+/// What pluto says is wrong with interfaces and ports, or that it says nothing.
+fn problems() -> Vec<String> {
+    let mut problems = Vec::new();
+    let outcome = send(&Request::Status, |_, text| {
+        problems.extend(text.strip_prefix("problem: ").map(port_owner::named));
+    });
+    if let Err(error) = outcome {
+        problems.push(error.to_string());
+    }
+    problems
 }

@@ -1,9 +1,11 @@
-//! `plutorestartoncrash=yes`: a process that starts IPsec again when pluto or klipsd has ended without having been told to.
+//! The process that lives as long as pluto and watches: ipsecN follow their physical devices and the default route
+//! (`start::follow`), and with `plutorestartoncrash=yes` IPsec is started again when pluto or klipsd has ended without having been told to.
 //!
 //! There is one at a time. It acts under the lock of `ipsec setup` only, and ends when pluto ends in an orderly way,
 //! which takes the pid file along.
 
 use super::daemon::Daemon;
+use super::netlink::Changes;
 use super::{Context, notify, start};
 use nix::fcntl::{Flock, FlockArg};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -23,6 +25,8 @@ pub const COMMAND: &str = "_watch";
 
 /// Between a crash and the start, so that a pluto that crashes at once does not keep the machine busy.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Changes of the network come in bursts.
+const BURST: Duration = Duration::from_millis(200);
 
 /// Starts the watcher, which lives on; one that is there already makes it end at once.
 pub fn spawn(context: &Context, config: Option<&Path>) {
@@ -83,7 +87,11 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
     let Ok(only_one) = Flock::lock(file, how) else {
         return Ok(());
     };
+    let changes =
+        Changes::open().map_err(|e| format!("cannot hear of changes of the network: {e}"))?;
     let mut paused = false;
+    // Whatever has changed since ipsecN were attached has to be looked at.
+    let mut changed = true;
     loop {
         let lock = context.lock()?;
         let daemons = [Daemon::Klipsd, Daemon::Pluto].map(|d| (d, d.alive(context.paths)));
@@ -113,17 +121,16 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
             }
             None if daemons[1].1.is_some() => {
                 paused = false;
+                if changed {
+                    follow(context, config);
+                }
                 let processes: Vec<OwnedFd> = daemons
                     .iter()
                     .filter_map(|(_, pid)| Pid::from_raw((*pid)?.as_raw()))
                     .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
                     .collect();
                 drop(lock);
-                let mut ends: Vec<PollFd<'_>> = processes
-                    .iter()
-                    .map(|process| PollFd::new(process, PollFlags::IN))
-                    .collect();
-                let _ = poll(&mut ends, None);
+                changed = wait(&changes, &processes);
             }
             // Manual keying alone, under a service manager: there until it is stopped.
             None if notify::wanted() && context.paths.info().exists() => {
@@ -131,10 +138,37 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
                 std::thread::sleep(LOOK);
             }
             None => {
-                // The next start may come as soon as its lock is free, and then needs a watcher.
                 drop(only_one);
                 return Ok(());
             }
         }
+    }
+}
+
+/// Waits until a daemon has ended or the network has changed; answers whether the latter.
+fn wait(changes: &Changes, processes: &[OwnedFd]) -> bool {
+    let mut events: Vec<PollFd<'_>> = processes
+        .iter()
+        .map(|process| PollFd::new(process, PollFlags::IN))
+        .collect();
+    events.push(PollFd::new(changes, PollFlags::IN));
+    let _ = poll(&mut events, None);
+    let changed = events
+        .last()
+        .is_some_and(|event| !event.revents().is_empty());
+    if changed {
+        std::thread::sleep(BURST);
+    }
+    changed && changes.drain()
+}
+
+/// ipsecN follow the network. A file that is being changed and does not make sense now does at the next change, or at the next start.
+fn follow(context: &Context, config: Option<&Path>) {
+    let fresh = Context::new(config);
+    let Some(setup) = fresh.config.setup().value else {
+        return;
+    };
+    if let Err(message) = start::follow(&fresh, &setup) {
+        context.messages.say(&message);
     }
 }

@@ -265,8 +265,7 @@ fn pluto() -> Finding {
     }
 }
 
-/// 500 and 4500 as /proc/net/udp writes them.
-const IKE_PORT: &str = ":01F4";
+/// 4500 as /proc/net/udp writes it.
 const NAT_PORT: &str = ":1194";
 
 fn is_bound(port: &str) -> bool {
@@ -288,12 +287,34 @@ fn nat_port() -> Finding {
     }
 }
 
+/// Pluto's own word: another program's socket would look the same from here.
 fn listening() -> Finding {
-    if is_bound(IKE_PORT) {
-        Ok(None)
-    } else {
-        Err("nothing listens on UDP port 500: check interfaces= in ipsec.conf, then ipsec auto --ready".into())
+    let (mut interfaces, mut problems) = (0, Vec::new());
+    let outcome = crate::auto::send(&whack::Request::Status, |_, text| {
+        interfaces += usize::from(text.starts_with("interface "));
+        problems.extend(text.strip_prefix("problem: ").map(crate::port_owner::named));
+    });
+    if let Err(error) = outcome {
+        return Err(error.to_string());
     }
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    if interfaces > 0 {
+        return Ok(None);
+    }
+    let info = std::fs::read_to_string(Paths::get().info()).unwrap_or_default();
+    let waits: Vec<&str> = info
+        .lines()
+        .filter_map(|line| line.strip_prefix(crate::setup::WAITS))
+        .collect();
+    if !waits.is_empty() {
+        return Err(format!("IPsec waits: {}", waits.join("\n")));
+    }
+    Err(
+        "nothing listens on UDP port 500: check interfaces= in ipsec.conf, then ipsec auto --ready"
+            .into(),
+    )
 }
 
 fn forwarding() -> Finding {

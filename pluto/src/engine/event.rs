@@ -28,6 +28,41 @@ pub struct UpdownId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(pub u64);
 
+/// A question to the system's resolver that was handed out, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostLookupId(pub u64);
+
+/// Where packets go for which nothing else is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// The physical device.
+    pub device: String,
+    /// Our address there.
+    pub address: IpAddr,
+    /// The router; none on a link from point to point.
+    pub next_hop: Option<IpAddr>,
+}
+
+/// The default routes of this host; routes through ipsecN are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultRoutes {
+    /// Of IPv4.
+    pub v4: Option<DefaultRoute>,
+    /// Of IPv6.
+    pub v6: Option<DefaultRoute>,
+}
+
+impl DefaultRoutes {
+    /// That of a family.
+    pub fn of(&self, ipv6: bool) -> Option<&DefaultRoute> {
+        if ipv6 {
+            self.v6.as_ref()
+        } else {
+            self.v4.as_ref()
+        }
+    }
+}
+
 /// One address of one physical device that an ipsecN device is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -179,6 +214,8 @@ pub enum Event {
     /// Something about an interface or its socket is wrong: port 500 taken, a device down. Comes before the
     /// [`Event::Interfaces`] that it explains.
     InterfaceProblem(String),
+    /// All that is wrong with interfaces and their sockets now; sent whenever that changes.
+    Problems(Vec<String>),
     /// An updown command ended.
     UpdownDone {
         /// Which.
@@ -206,6 +243,15 @@ pub enum Event {
     },
     /// The name servers that questions go to, as they are now.
     NameServers(Vec<IpAddr>),
+    /// The system's resolver has answered [`Action::FindHost`]: the addresses of a host, in its order, or why there are none.
+    HostFound {
+        /// Which question.
+        id: HostLookupId,
+        /// The addresses.
+        result: Result<Vec<IpAddr>, String>,
+    },
+    /// The default routes as they are now; sent at the start and whenever they change.
+    DefaultRoutes(DefaultRoutes),
 }
 
 /// How much a log line matters.
@@ -287,6 +333,15 @@ pub enum Action {
     Listen(bool),
     /// Read the secrets file (again), and answer with [`Event::Secrets`].
     ReadSecrets,
+    /// The same, while everything else goes on.
+    RefreshSecrets,
+    /// Ask the system's resolver, which reads /etc/hosts and DNS, for the addresses of a host, and answer with [`Event::HostFound`].
+    FindHost {
+        /// Which question.
+        id: HostLookupId,
+        /// The name.
+        name: String,
+    },
     /// Read the files of these policy groups (again), and answer with [`Event::Groups`].
     ReadGroups(Vec<String>),
     /// Ask DNS, and answer with [`Event::LookupDone`].

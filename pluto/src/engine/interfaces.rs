@@ -19,7 +19,7 @@ const FORGOTTEN: Duration = Duration::from_secs(20);
 
 impl Engine {
     /// Starts to listen; the client waits until the interfaces and the secrets are known.
-    pub(super) fn whack_listen(&mut self, client: ClientId) {
+    pub(super) fn whack_listen(&mut self, now: Time, client: ClientId) {
         self.log(About::default(), "listening for IKE messages");
         self.listening = true;
         for _ in 0..2 {
@@ -30,6 +30,7 @@ impl Engine {
         self.act(Action::Listen(true));
         self.act(Action::ReadSecrets);
         self.read_groups(Some(client));
+        self.wait_for_names(now, client);
     }
 
     /// Something about an interface or its socket is wrong.

@@ -14,6 +14,7 @@
 pub mod command;
 pub mod connection;
 pub mod event;
+mod hosts;
 pub mod ike;
 mod interfaces;
 pub mod kernel;
@@ -38,8 +39,8 @@ use whack::Rc;
 
 pub use connection::{Clients, ConnId, Connection, Connections, Id, KnownId, StateId};
 pub use event::{
-    Action, ClientId, Event, GroupFile, Interface, Job, JobId, JobResult, LogLevel, LookupId,
-    UpdownId, UpdownStatus, Urgency,
+    Action, ClientId, DefaultRoute, DefaultRoutes, Event, GroupFile, HostLookupId, Interface, Job,
+    JobId, JobResult, LogLevel, LookupId, UpdownId, UpdownStatus, Urgency,
 };
 pub use kernel::{InstallError, Installed, SaParams};
 pub use log::About;
@@ -132,6 +133,8 @@ pub struct Engine {
     waiting_for_secrets: Vec<ClientId>,
     pub(crate) limiter: Limiter,
     oppo: oppo::Oppo,
+    hosts: hosts::Hosts,
+    problems: Vec<String>,
     actions: Vec<Action>,
     jobs: u64,
     shutting_down: bool,
@@ -166,6 +169,8 @@ impl Engine {
             waiting_for_secrets: Vec::new(),
             limiter: Limiter::default(),
             oppo: oppo::Oppo::default(),
+            hosts: hosts::Hosts::default(),
+            problems: Vec::new(),
             actions: Vec::new(),
             jobs: 0,
             shutting_down: false,
@@ -190,9 +195,11 @@ impl Engine {
             Event::KernelUp(up) => self.kernel_up(now, up),
             Event::JobDone { id, result } => self.ike_job_done(now, id, result),
             Event::InterfaceProblem(problem) => self.interface_problem(&problem),
+            Event::Problems(problems) => self.problems = problems,
             Event::Interfaces(interfaces) => {
                 self.interfaces_changed(now, interfaces);
                 self.guess_my_id(now);
+                self.ask_missing_names();
             }
             Event::LocalAddresses(addresses) => self.local_addresses(now, addresses),
             Event::DeviceUp(device) => self.device_up(now, &device),
@@ -207,7 +214,10 @@ impl Engine {
             Event::NameServers(servers) => {
                 self.name_servers(now, servers);
                 self.guess_my_id(now);
+                self.ask_missing_names();
             }
+            Event::HostFound { id, result } => self.host_found(now, id, result),
+            Event::DefaultRoutes(routes) => self.default_routes(now, routes),
         }
         self.limiter.begin(now, None);
         self.run_timers(now);
@@ -248,6 +258,8 @@ impl Engine {
                 Timer::Lookup(id) => self.lookup_silent(now, id),
                 Timer::MyId => self.guess_my_id(now),
                 Timer::Pursue(conn) => self.pursue(now, conn),
+                Timer::HostName(name) => self.ask_name(&name),
+                Timer::HostWaiters => self.serve_waiters(now),
                 Timer::Use(state) => self.use_timer(now, state),
             }
         }

@@ -26,6 +26,10 @@ pub enum Timer {
     MyId,
     /// Try again to do what is wanted of a connection.
     Pursue(ConnId),
+    /// Look the name of a host up again.
+    HostName(String),
+    /// The clients that wait for names have waited long enough.
+    HostWaiters,
     /// Look whether the tunnel of this state is used.
     Use(StateId),
 }

@@ -9,6 +9,7 @@ mod daemon;
 mod dns;
 mod driver;
 mod groups;
+mod hosts;
 mod jobs;
 mod kernel;
 mod keylog;

@@ -207,6 +207,8 @@ impl World {
                     | Action::LogKey(_)
                     | Action::Listen(_)
                     | Action::ReadSecrets
+                    | Action::RefreshSecrets
+                    | Action::FindHost { .. }
                     | Action::ReadGroups(_)
                     | Action::Lookup { .. }
                     | Action::CancelLookup(_)

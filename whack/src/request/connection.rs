@@ -73,6 +73,9 @@ pub struct End {
     /// What its own packets to the other end's subnet come from (`sourceip=`).
     #[serde(default)]
     pub source_ip: Option<IpAddr>,
+    /// Where pluto finds the next hop, and finds it again when it may have changed; `nexthop` is none then.
+    #[serde(default)]
+    pub live_nexthop: Option<Live>,
     /// The subnet behind it; None for the gateway alone.
     #[serde(with = "optional_text")]
     pub client: Option<Subnet>,
@@ -88,6 +91,10 @@ pub struct End {
     pub updown: Option<String>,
     /// Look the public key up in DNS when needed.
     pub key_from_dns_on_demand: bool,
+    /// RSA keys of an end that is known by its address, where that address is pluto's to find; as text, like that of
+    /// [`Request::PublicKey`](super::Request::PublicKey).
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 impl End {
@@ -99,21 +106,43 @@ impl End {
             id: None,
             nexthop: None,
             source_ip: None,
+            live_nexthop: None,
             client: None,
             client_within: false,
             virt: None,
             protoport: ProtoPort::ANY,
             updown: None,
             key_from_dns_on_demand: false,
+            keys: Vec::new(),
         }
     }
 }
 
-/// The gateway of an end. `%defaultroute` and names are resolved by the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Where an address comes from that is not given as such: it may not be known yet, and it may change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Live {
+    /// A host name, as DNS and /etc/hosts know it.
+    Name(String),
+    /// `%defaultroute`: our address on the device that the default route takes, or its router.
+    DefaultRoute,
+}
+
+impl fmt::Display for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Live::Name(name) => name,
+            Live::DefaultRoute => "%defaultroute",
+        })
+    }
+}
+
+/// The gateway of an end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Host {
     /// A fixed address.
     Addr(IpAddr),
+    /// An address that pluto finds, and finds again when it may have changed.
+    Live(Live),
     /// Any address: a road warrior.
     Any,
     /// Any address, found through DNS.
@@ -126,11 +155,24 @@ pub enum Host {
 
 impl Host {
     /// The address, if it is fixed.
-    pub fn addr(self) -> Option<IpAddr> {
+    pub fn addr(&self) -> Option<IpAddr> {
         match self {
-            Host::Addr(addr) => Some(addr),
+            Host::Addr(addr) => Some(*addr),
             _ => None,
         }
+    }
+
+    /// Where the address comes from, if it is one that pluto finds.
+    pub fn live(&self) -> Option<&Live> {
+        match self {
+            Host::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one host, whose address is known or will be; not whoever comes.
+    pub fn is_one(&self) -> bool {
+        matches!(self, Host::Addr(_) | Host::Live(_))
     }
 }
 
@@ -138,6 +180,7 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Host::Addr(addr) => addr.fmt(f),
+            Host::Live(live) => live.fmt(f),
             Host::Any => f.write_str("%any"),
             Host::Opportunistic => f.write_str("%opportunistic"),
             Host::Group => f.write_str("%group"),

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use connection::{
-    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Policy, Shunt,
+    Connection, Dpd, DpdAction, End, Esn, Failure, Fragmentation, Host, Lifetimes, Live, Policy,
+    Shunt,
 };
 
 /// One request. A client that wants several things sends them one after another, each over its

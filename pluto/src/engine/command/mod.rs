@@ -36,6 +36,7 @@ impl Engine {
     pub(super) fn whack_gone(&mut self, client: ClientId) {
         self.clients.leave(client);
         self.forget_waiting(client);
+        self.forget_waiter(client);
         self.ike_whack_gone(client);
     }
 
@@ -67,7 +68,7 @@ impl Engine {
                 }
             }
             Request::Crash { peer } => self.ike_crash(now, *peer),
-            Request::Listen => self.whack_listen(client),
+            Request::Listen => self.whack_listen(now, client),
             Request::Unlisten => {
                 self.log(About::default(), "no longer listening for IKE messages");
                 self.listening = false;
@@ -123,7 +124,9 @@ impl Engine {
         description: &whack::Connection,
     ) -> Option<ConnId> {
         let about = About::client(client);
-        let (id, oriented) = match self.conns.add(description, &self.addresses) {
+        let found = self.addresses_of(description);
+        let added = self.conns.add_found(description, &found, &self.addresses);
+        let (id, oriented) = match added {
             Ok(added) => added,
             Err(error) => {
                 self.loglog(about, error.rc(), error.to_string());
@@ -140,6 +143,7 @@ impl Engine {
             );
             self.loglog(about, Rc::Comment, text);
         }
+        self.follow(id, description, found);
         self.check_virtual(id);
         self.my_id_for(now, id);
         let topology = self
@@ -175,6 +179,7 @@ impl Engine {
             return;
         };
         self.conns.edit(new, |conn| conn.policy.grouted = routed);
+        self.unfollow(old);
         self.conns.remove(old);
         if !self.listening {
             self.apply_groups(now);
@@ -193,13 +198,18 @@ impl Engine {
         if let Some(live) = self.conns.live_mut(id) {
             live.wanted.routed = true;
         }
-        if self.conns.get(id).is_some_and(super::Connection::oriented) {
+        if self.waits_for_address(id) {
+            self.conns
+                .edit(id, |conn| conn.policy.grouted = conn.policy.group);
+            self.tell_that_it_waits(now, id, client);
+        } else if self.conns.get(id).is_some_and(super::Connection::oriented) {
             self.route_connection(now, id, Some(client));
         } else {
+            let why = self.conns.get(id).map(|conn| self.why_not_oriented(conn));
             self.whack_log(
                 About::conn(id).watched_by(Some(client)),
                 Rc::Orient,
-                NOT_ORIENTED,
+                why.unwrap_or_default(),
             );
             self.pursue(now, id);
         }
@@ -233,13 +243,35 @@ impl Engine {
         let Some(id) = self.named(client, name) else {
             return;
         };
+        // Whoever does not wait for the tunnel does not wait for names: it comes when they are found.
+        let looks = !asynchronous && self.looks_names_up(now, client, id);
+        if !looks {
+            self.initiate_now(now, client, id, asynchronous);
+        }
+    }
+
+    /// Initiates a connection with the addresses that it has, or says why that can't be.
+    pub(in crate::engine) fn initiate_now(
+        &mut self,
+        now: Time,
+        client: ClientId,
+        id: ConnId,
+        asynchronous: bool,
+    ) {
         let about = About::conn(id).watched_by(Some(client));
         let Some(conn) = self.conns.get(id) else {
             return;
         };
         let negotiable = conn.kind == Kind::Permanent && !conn.policy.never_negotiate();
+        if conn.waiting && !conn.policy.never_negotiate() {
+            if let Some(live) = self.conns.live_mut(id).filter(|_| negotiable) {
+                live.wanted.up = true;
+            }
+            self.tell_that_it_waits(now, id, client);
+            return;
+        }
         let problem = if !conn.present() {
-            Some((Rc::Orient, NOT_ORIENTED.to_owned()))
+            Some((Rc::Orient, self.why_not_oriented(conn)))
         } else if conn.policy.never_negotiate() {
             Some((
                 Rc::InitShunt,
@@ -270,6 +302,13 @@ impl Engine {
             return;
         }
         self.ike_initiate_asked(now, id, (!asynchronous).then_some(client));
+    }
+
+    fn tell_that_it_waits(&mut self, now: Time, id: ConnId, client: ClientId) {
+        let about = About::conn(id).watched_by(Some(client));
+        for text in self.why_it_waits(now, id) {
+            self.whack_log(about, Rc::NoPeerIp, text);
+        }
     }
 
     fn whack_terminate(&mut self, now: Time, client: ClientId, name: &str) {
@@ -319,6 +358,31 @@ impl Engine {
         for id in all {
             self.delete_connection(now, id, Some(client));
         }
+    }
+}
+
+impl Engine {
+    /// Why neither end of a connection is ours: what is wrong with an address of its, or that there is none.
+    fn why_not_oriented(&self, conn: &super::Connection) -> String {
+        let hosts = [conn.this.host, conn.that.host];
+        let names = |problem: &str, host: core::net::IpAddr| {
+            let host = host.to_string();
+            problem.split_whitespace().any(|word| {
+                word.strip_prefix(&host)
+                    .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_hexdigit()))
+            })
+        };
+        let about = |problem: &&String| hosts.iter().flatten().any(|host| names(problem, *host));
+        let problems: Vec<&str> = self
+            .problems
+            .iter()
+            .filter(about)
+            .map(String::as_str)
+            .collect();
+        if problems.is_empty() {
+            return NOT_ORIENTED.to_owned();
+        }
+        format!("{NOT_ORIENTED}: {}", problems.join("; "))
     }
 }
 

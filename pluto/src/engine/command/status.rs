@@ -16,12 +16,14 @@ impl Engine {
             .iter()
             .map(|i| format!("interface {}/{} {}", i.virt, i.phys, i.addr))
             .collect();
+        let problems = self.problems.iter();
+        lines.extend(problems.map(|problem| format!("problem: {problem}")));
         lines.extend(self.nat_status());
         lines.extend(crate::engine::keylog::warning(&self.config));
         lines.push(self.my_id_status());
         lines.push(self.debug_status());
         lines.push(SPACER.to_owned());
-        lines.extend(self.connections_status());
+        lines.extend(self.connections_status(now));
         lines.push(SPACER.to_owned());
         lines.extend(self.ike_status(now));
         lines.push(SPACER.to_owned());
@@ -41,13 +43,16 @@ impl Engine {
         format!("debug {classes}")
     }
 
-    fn connections_status(&self) -> Vec<String> {
+    fn connections_status(&self, now: Time) -> Vec<String> {
         let mut conns: Vec<&Connection> = self.conns.iter().collect();
         conns.sort_by(|a, b| {
             (&a.name, a.instance_serial, a.id()).cmp(&(&b.name, b.instance_serial, b.id()))
         });
         let lines = |conn: &Connection| {
             let mut lines = conn.status();
+            let found = self.found_status(now, conn.id()).into_iter();
+            let name = format!("\"{}\"{}", conn.name, conn.instance_tag());
+            lines.extend(found.map(|line| format!("{name}:   {line}")));
             lines.extend(self.newest_algorithms(conn));
             lines
         };

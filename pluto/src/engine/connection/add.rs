@@ -7,7 +7,8 @@ use ipsec_types::Subnet;
 use whack::{Host, Rc};
 
 use super::algorithms::BadList;
-use super::orient::{Addresses, OrientError};
+use super::found::{Found, FoundEnd};
+use super::orient::{Addresses, OrientError, orient};
 use super::{
     Algorithms, ConnId, Connection, Connections, Dpd, End, FailureShunt, Id, IdError, Kind,
     Lifetimes, Live, Policy, Routing, Shunt,
@@ -83,33 +84,25 @@ impl Connections {
         request: &whack::Connection,
         ours: &Addresses,
     ) -> Result<(ConnId, Result<(), OrientError>), AddError> {
+        self.add_found(request, &Found::fixed(request), ours)
+    }
+
+    /// The same with the addresses that were found for it. While some are missing the connection is there, and is nobody's.
+    ///
+    /// # Errors
+    /// [`AddError`]; nothing is added.
+    pub fn add_found(
+        &mut self,
+        request: &whack::Connection,
+        found: &Found,
+        ours: &Addresses,
+    ) -> Result<(ConnId, Result<(), OrientError>), AddError> {
         if self.configured(&request.name).is_some() {
             return Err(AddError::Duplicate(request.name.clone()));
         }
-        if request.left.protoport.proto != request.right.protoport.proto {
-            return Err(AddError::ProtocolDiffers);
-        }
-        let mut left = end_of(&request.left, "left")?;
-        let mut right = end_of(&request.right, "right")?;
-        check_families(&left, &right, request)?;
-        if left.host.is_none() && right.host.is_none() {
-            return Err(AddError::BothAny);
-        }
-        default_end(&mut left, right.host);
-        default_end(&mut right, left.host);
         let policy = policy_of(&request.policy);
         let algorithms = Algorithms::of(request)?;
-        // A shunt may well be for packets within one net.
-        if !policy.never_negotiate() {
-            check_overlap(&left, &right)?;
-        }
-        // What is open about the peer is always at `that` end.
-        let left_open = left.host.is_none() || left.client_wildcard || left.virt.is_some();
-        let (this, that) = if left_open {
-            (right, left)
-        } else {
-            (left, right)
-        };
+        let (this, that) = ends_of(request, found, &policy)?;
         self.check_road_warriors(&policy, &this, &that)?;
         let conn = Connection {
             id: ConnId(0),
@@ -126,16 +119,51 @@ impl Connections {
             that,
             interface: None,
             away: false,
+            waiting: !found.complete,
+            turned: false,
             routing: Routing::Unrouted,
             live: Live::default(),
         };
         Ok(self.admit(conn, ours))
     }
 
+    /// Gives a connection other addresses. What it has of states, eroutes and routes is not touched.
+    ///
+    /// # Errors
+    /// [`AddError`] if it cannot have these, and then it waits for others; the orientation's inside.
+    pub(crate) fn rehost(
+        &mut self,
+        id: ConnId,
+        request: &whack::Connection,
+        found: &Found,
+        ours: &Addresses,
+    ) -> Result<Result<(), OrientError>, AddError> {
+        let policy = policy_of(&request.policy);
+        let ends = ends_of(request, found, &policy);
+        let change = |conn: &mut Connection| {
+            let (this, that) = match ends {
+                Ok(_) if conn.turned => ends.map(|(this, that)| (that, this))?,
+                other => other?,
+            };
+            // Where neither end is ours at the moment, what is routed stays as it is until one is.
+            let before = conn.interface.take();
+            conn.waiting = !found.complete;
+            conn.kind = kind_of(&policy, &that);
+            (conn.this, conn.that) = (this, that);
+            let oriented = orient(conn, ours);
+            if conn.interface.is_none() && conn.routing.routed() {
+                conn.away = before.is_some();
+                conn.interface = before;
+            }
+            Ok(oriented)
+        };
+        self.edit(id, change).unwrap_or(Ok(Ok(())))
+    }
+
     /// All connections for any peer at one of our addresses must authenticate alike: the method
     /// is agreed before the peer has said who it is.
     fn check_road_warriors(&self, policy: &Policy, this: &End, that: &End) -> Result<(), AddError> {
-        if that.host.is_some() || policy.never_negotiate() {
+        if !that.is_any() || policy.never_negotiate() {
             return Ok(());
         }
         let Some(host) = this.host else { return Ok(()) };
@@ -155,7 +183,38 @@ impl Connections {
     }
 }
 
-fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
+/// The ends of a description with the addresses that were found, `this` before `that`: what is open about the peer is always at `that`.
+fn ends_of(
+    request: &whack::Connection,
+    found: &Found,
+    policy: &Policy,
+) -> Result<(End, End), AddError> {
+    if request.left.protoport.proto != request.right.protoport.proto {
+        return Err(AddError::ProtocolDiffers);
+    }
+    let mut left = end_of(&request.left, found.left, "left")?;
+    let mut right = end_of(&request.right, found.right, "right")?;
+    if found.complete {
+        check_families(&left, &right, found)?;
+    }
+    if left.is_any() && right.is_any() {
+        return Err(AddError::BothAny);
+    }
+    default_end(&mut left, right.host);
+    default_end(&mut right, left.host);
+    // A shunt may well be for packets within one net.
+    if !policy.never_negotiate() {
+        check_overlap(&left, &right)?;
+    }
+    let left_open = left.is_any() || left.is_open();
+    Ok(if left_open {
+        (right, left)
+    } else {
+        (left, right)
+    })
+}
+
+fn end_of(end: &whack::End, found: FoundEnd, which: &'static str) -> Result<End, AddError> {
     let id = match &end.id {
         None => Id::None,
         Some(text) => text
@@ -164,9 +223,10 @@ fn end_of(end: &whack::End, which: &'static str) -> Result<End, AddError> {
     };
     let client = end.client;
     Ok(End {
-        host: end.host.addr(),
+        host: found.host,
+        live: end.host.live().cloned(),
         host_port: end.ike_port,
-        nexthop: end.nexthop,
+        nexthop: found.nexthop,
         source_ip: end.source_ip,
         id,
         has_client: client.is_some() || end.virt.is_some(),
@@ -191,7 +251,7 @@ fn default_end(end: &mut End, other: Option<IpAddr>) {
     }
 }
 
-fn check_families(left: &End, right: &End, request: &whack::Connection) -> Result<(), AddError> {
+fn check_families(left: &End, right: &End, request: &Found) -> Result<(), AddError> {
     let hosts = [left.host, right.host, left.nexthop, right.nexthop];
     let hosts_fit = hosts
         .iter()
@@ -226,7 +286,7 @@ fn check_overlap(left: &End, right: &End) -> Result<(), AddError> {
 pub(super) fn kind_of(policy: &Policy, that: &End) -> Kind {
     if policy.group {
         Kind::Group
-    } else if (that.host.is_none() && !policy.never_negotiate())
+    } else if (that.is_any() && !policy.never_negotiate())
         || that.client_wildcard
         || that.virt.is_some()
     {

@@ -106,6 +106,33 @@ impl Connections {
         Some(self.insert(conn))
     }
 
+    /// The packets that a connection is for will be others. Those that it was for stay closed: an instance of it, which drops them, takes its
+    /// route and its eroute over. `None` if it is not routed.
+    pub(crate) fn leave_closed(&mut self, id: ConnId) -> Option<ConnId> {
+        let routed =
+            |conn: &&super::Connection| conn.kind == Kind::Permanent && conn.routing.routed();
+        let mut conn = self.get(id).filter(routed)?.clone();
+        conn.kind = Kind::Instance;
+        conn.template = Some(id);
+        conn.instance_serial = self.next_serial(&conn.name);
+        (conn.policy.psk, conn.policy.rsasig) = (false, false);
+        conn.policy.shunt = super::Shunt::Drop;
+        conn.policy.failure = super::FailureShunt::None;
+        conn.routing = Routing::Prospective;
+        conn.live = Live::default();
+        self.set_routing(id, Routing::Unrouted);
+        Some(self.insert(conn))
+    }
+
+    /// Of what a connection has left closed, that which is for the same packets as it is now.
+    pub(crate) fn left_closed(&self, id: ConnId) -> Option<ConnId> {
+        let pair = self.get(id)?.client_pair();
+        self.instances(id).find(|other| {
+            self.get(*other)
+                .is_some_and(|other| other.policy.never_negotiate() && other.client_pair() == pair)
+        })
+    }
+
     /// The peer of an instance that left its client open has chosen one.
     pub(crate) fn choose_client(&mut self, id: ConnId, client: Subnet) {
         if self.get(id).is_some_and(|conn| conn.that.is_open()) {

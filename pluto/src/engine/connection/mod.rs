@@ -5,6 +5,7 @@
 mod add;
 mod algorithms;
 mod find;
+mod found;
 mod id;
 mod instance;
 mod orient;
@@ -21,6 +22,7 @@ use ipsec_types::{ProtoPort, Subnet};
 pub use add::AddError;
 pub use algorithms::Algorithms;
 pub use find::Clients;
+pub use found::{Found, FoundEnd, is_live};
 pub use id::{Id, IdError, KnownId};
 pub(crate) use orient::Place;
 pub use orient::{Addresses, OrientError};
@@ -122,8 +124,10 @@ impl fmt::Display for Routing {
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The gateway; `None` is `%any`.
+    /// The gateway; `None` is `%any`, or one that is still to be found.
     pub host: Option<IpAddr>,
+    /// Where the gateway's address comes from, if it is not given as such.
+    pub live: Option<whack::Live>,
     /// Its IKE port, 500 usually.
     pub host_port: u16,
     /// Where packets for the other end's client go first; `None` if unknown.
@@ -149,6 +153,11 @@ pub struct End {
 }
 
 impl End {
+    /// Whether the gateway is whoever comes.
+    pub fn is_any(&self) -> bool {
+        self.host.is_none() && self.live.is_none()
+    }
+
     /// Whether the peer is still to choose its client.
     pub fn is_open(&self) -> bool {
         self.client_wildcard || self.virt.is_some()
@@ -265,6 +274,10 @@ pub struct Connection {
     pub interface: Option<Interface>,
     /// The address of that interface has gone since. What is routed stays closed, and nothing can be negotiated.
     pub away: bool,
+    /// An address of it is not known: nothing can be done with it, and it is nobody's whoever comes.
+    pub waiting: bool,
+    /// `this` is the end that came second when it was added.
+    pub(crate) turned: bool,
     pub(crate) routing: Routing,
     /// What changes while it lives.
     pub live: Live,

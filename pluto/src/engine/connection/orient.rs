@@ -55,6 +55,9 @@ pub(crate) enum Place {
 pub(super) fn orient(conn: &mut Connection, ours: &Addresses) -> Result<(), OrientError> {
     conn.interface = None;
     conn.away = false;
+    if conn.waiting {
+        return Ok(());
+    }
     let (this, that) = (ours.at(conn.this.host), ours.at(conn.that.host));
     match (this, that) {
         ([], []) => Ok(()),
@@ -70,6 +73,7 @@ pub(super) fn orient(conn: &mut Connection, ours: &Addresses) -> Result<(), Orie
         ([], [interface]) => {
             conn.interface = Some(interface.clone());
             core::mem::swap(&mut conn.this, &mut conn.that);
+            conn.turned = !conn.turned;
             Ok(())
         }
         ([a, ..], [b, ..]) if a.phys == b.phys => {

@@ -114,9 +114,12 @@ impl Connection {
 }
 
 fn host(out: &mut String, end: &End, policy: &Policy) -> fmt::Result {
-    match end.host {
-        Some(addr) => write!(out, "{addr}")?,
-        None => out.push_str(match (policy.group, policy.opportunistic) {
+    match (end.host, &end.live) {
+        // As libreswan shows it.
+        (Some(addr), Some(whack::Live::Name(name))) => write!(out, "{addr}<{name}>")?,
+        (Some(addr), _) => write!(out, "{addr}")?,
+        (None, Some(live)) => write!(out, "{live}")?,
+        (None, None) => out.push_str(match (policy.group, policy.opportunistic) {
             (false, false) => "%any",
             (true, false) => "%group",
             (false, true) => "%opportunistic",

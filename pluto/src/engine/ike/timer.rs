@@ -203,6 +203,7 @@ impl Engine {
         if state.name.initiator() {
             state.refused = 0;
         }
+        let silent = (state.name == Name::MainI1 && state.retransmits > 2).then_some(state.conn);
         let (local, remote, name) = (state.local, state.remote, state.name.text());
         let message = state.seen.last_sent().map(<[u8]>::to_vec);
         let about = self.about(id);
@@ -219,6 +220,10 @@ impl Engine {
             });
         }
         self.schedule(now, id, Due::Retransmit, delay);
+        if let Some(conn) = silent {
+            // It may be elsewhere now.
+            self.ask_names_of(now, conn);
+        }
     }
 
     /// The way to the peer may be open again: what waits for its answer goes out anew, at once and then as if for the first time.

@@ -41,6 +41,8 @@ pub(crate) enum Op {
     RenewRoute(ConnId),
     /// Find out again which end is ours.
     Reorient(ConnId),
+    /// Give a connection the addresses that were found for it.
+    Rehost(ConnId),
     /// Put a shunt that belongs to no connection in place of what stands there.
     Bare(Flow, MagicSpi),
     /// Remove a shunt that belongs to no connection.

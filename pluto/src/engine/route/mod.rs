@@ -196,8 +196,9 @@ impl Engine {
             return;
         }
         let lane = conn.that.client;
-        // Their packets come by its route.
-        let template = conn.kind == Kind::Template && conn.policy.opportunistic;
+        // Their packets come by its route; those of a permanent one are what it has left closed.
+        let template = conn.kind == Kind::Permanent
+            || conn.kind == Kind::Template && conn.policy.opportunistic;
         if let Some(live) = self.conns.live_mut(id) {
             live.wanted.routed = false;
         }
@@ -307,6 +308,7 @@ impl Engine {
         self.log(About::conn(id), text);
         self.group_instance_gone(id);
         self.oppo_forget(now, id);
+        self.unfollow(id);
         self.conns.edit(id, |conn| conn.kind = Kind::GoingAway);
         self.ike_terminate(now, id);
         if let Some(client) = client {
@@ -476,6 +478,10 @@ impl Engine {
                 Err(_) => self.pursue_later(now, id),
             },
             Op::Release(client) => self.release_client(client),
+            Op::Rehost(id) => {
+                self.leave_closed(now, id);
+                self.settle(now, id);
+            }
             Op::Mark(change) => self.lane_passed(now, change),
             Op::DropBare(_) => {}
             Op::Bare(flow, _) => {

@@ -59,6 +59,7 @@ impl Engine {
             Op::DropBare(flow) => Ok(self.plan_drop_bare(flow)),
             Op::Close(conn) => Ok(self.plan_close(conn)),
             Op::RenewRoute(conn) => Ok(self.plan_renew_route(conn)),
+            Op::Rehost(conn) => Ok(self.plan_rehost(conn)),
             Op::Forget(..) | Op::Reorient(_) | Op::Release(_) | Op::Mark(_) => Ok(Vec::new()),
         }
     }
@@ -327,6 +328,28 @@ impl Engine {
             steps.extend(opened);
         }
         Ok(steps)
+    }
+
+    /// A connection gets other addresses. Where a gateway is its own client, the flow that it is routed for is another one then. What goes to
+    /// the peer's old address is dropped from here on, and stays so; if only our own address is another, its eroute goes, and KLIPS drops
+    /// what comes by the route, which stays.
+    fn plan_rehost(&self, id: ConnId) -> Vec<Step> {
+        let (Ok(conn), Ok(path)) = (self.live_conn(id), self.path_of(id)) else {
+            return Vec::new();
+        };
+        let [ours, theirs] = self.clients_that_move(conn);
+        if !conn.routing().routed() || !ours && !theirs {
+            return Vec::new();
+        }
+        if theirs {
+            let closed = Request::shunt(path.flow, MagicSpi::Drop);
+            return vec![Step::attempt(Act::Kernel(closed))];
+        }
+        let uncovered = self.uncover(path.flow, Some(id));
+        vec![
+            Step::attempt(Act::Kernel(uncovered)),
+            Step::attempt(Act::Routing(id, Routing::Unrouted)),
+        ]
     }
 
     /// The kernel holds packets between two hosts. All of the connection's are held from now on, and

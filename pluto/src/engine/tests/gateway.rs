@@ -19,8 +19,8 @@ use whack::{Host, Request};
 
 use crate::engine::kernel::{Key, Keys, Limits, ProtocolSa, SaParams};
 use crate::engine::{
-    Action, ClientId, Config, ConnId, Engine, Event, GroupFile, Interface, Job, JobId, LookupId,
-    StateId, Time, UpdownStatus,
+    Action, ClientId, Config, ConnId, Engine, Event, GroupFile, HostLookupId, Interface, Job,
+    JobId, LookupId, StateId, Time, UpdownStatus,
 };
 
 pub(in crate::engine) const PID: u32 = 42;
@@ -68,6 +68,8 @@ pub(in crate::engine) struct Gateway {
     pub(in crate::engine) dns_waits: bool,
     /// Questions that were put to DNS.
     pub(in crate::engine) asked: Vec<(LookupId, Query)>,
+    /// Names that the system's resolver was asked for.
+    pub(in crate::engine) names_asked: Vec<(HostLookupId, String)>,
     clients: u64,
 }
 
@@ -127,6 +129,7 @@ impl Gateway {
             dns: HashMap::new(),
             dns_waits: false,
             asked: Vec::new(),
+            names_asked: Vec::new(),
             clients: 0,
         };
         gateway.give(Event::KernelUp(true));
@@ -243,7 +246,11 @@ impl Gateway {
                     return vec![self.dns_answer(id, &query)];
                 }
             }
-            Action::Listen(_) | Action::ReadSecrets | Action::CancelLookup(_) => {}
+            Action::FindHost { id, name } => self.names_asked.push((id, name)),
+            Action::Listen(_)
+            | Action::ReadSecrets
+            | Action::RefreshSecrets
+            | Action::CancelLookup(_) => {}
         }
         Vec::new()
     }

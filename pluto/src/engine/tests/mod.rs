@@ -4,6 +4,7 @@ mod commands;
 mod dpd;
 pub(in crate::engine) mod gateway;
 mod groups;
+mod hosts;
 mod install;
 mod limits;
 mod oppo;

@@ -1,6 +1,6 @@
 //! The driver's two halves: inputs become events of the engine, and its actions are carried out.
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, path::Path, time::Duration};
 
 use pfkey::client::Client;
 use rand::rngs::StdRng;
@@ -16,12 +16,14 @@ use super::{
         client::Clients,
         dns::Dns,
         groups,
+        hosts::Hosts,
         jobs::{self, Jobs},
         kernel::{self, Kernel},
         keylog::KeyLog,
         klips, log,
         net::{
             interfaces::{self, RawInterface},
+            routes,
             sockets::Sockets,
         },
         options::Options,
@@ -35,6 +37,10 @@ use crate::engine::{Action, ClientId, Config, Engine, Event, Interface, LogLevel
 const SELF: ClientId = ClientId(0);
 /// Secrets are waited for this long before other things go on.
 const SECRETS_PATIENCE: Duration = Duration::from_secs(2);
+/// Names become known in bursts; the secrets are read again after one.
+const REFRESH_PAUSE: Duration = Duration::from_millis(500);
+/// Until sockets that could not be opened are tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// After a signal to end, the engine gets this long to delete its SAs.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,9 +60,20 @@ pub struct Driver {
     sockets: Sockets,
     dns: Dns,
     jobs: Jobs,
+    hosts: Hosts,
     listening: bool,
     /// All addresses of this host, as the engine knows them.
     local: Vec<IpAddr>,
+    /// A socket could not be opened, and it is tried again.
+    trying: bool,
+    /// The secrets are about to be read again.
+    refreshing: bool,
+    /// What they say may have changed since.
+    refresh_again: bool,
+    /// What is wrong with the interfaces, as the engine knows it.
+    problems: Vec<String>,
+    /// What is found to be wrong while they are looked at.
+    found_problems: Vec<String>,
     kernel: Option<Kernel>,
     kernel_generation: u64,
     key_log: Option<KeyLog>,
@@ -97,6 +114,12 @@ impl Driver {
             options,
             dns,
             jobs: Jobs::new(inputs.clone()),
+            hosts: Hosts::new(inputs.clone()),
+            trying: false,
+            refreshing: false,
+            refresh_again: false,
+            problems: Vec::new(),
+            found_problems: Vec::new(),
             zero: Instant::now(),
             inputs,
             events: VecDeque::new(),
@@ -183,14 +206,35 @@ impl Driver {
                 self.secrets_loaded(*loaded);
                 self.handle_queued().await;
             }
+            Input::SecretsRefreshed(loaded) => {
+                self.refreshing = false;
+                if let Some(loaded) = loaded {
+                    self.secrets_loaded(*loaded);
+                    self.handle_queued().await;
+                }
+                if std::mem::take(&mut self.refresh_again) {
+                    self.refresh_secrets();
+                }
+            }
             Input::LookupDone(id, result) => {
                 self.dns.finished(id);
                 self.handle(Event::LookupDone { id, result }).await;
             }
+            Input::HostFound(id, result) => {
+                self.hosts.finished();
+                self.handle(Event::HostFound { id, result }).await;
+            }
             Input::NameServers(servers) => self.handle(Event::NameServers(servers)).await,
             Input::DeviceUp(device) => self.handle(Event::DeviceUp(device)).await,
             Input::RoutesAppeared => self.handle(Event::Routes).await,
-            Input::InterfacesChanged => self.interfaces_changed().await,
+            Input::InterfacesChanged => {
+                self.routes_changed().await;
+                self.interfaces_changed().await;
+            }
+            Input::TryAgain => {
+                self.trying = false;
+                self.interfaces_changed().await;
+            }
             Input::Signal(kind) => self.signal(kind).await,
             Input::GiveUp => {
                 log::line(
@@ -251,10 +295,13 @@ impl Driver {
                 self.listening = listening;
                 if listening {
                     self.find_interfaces().await;
+                    self.tell_problems(true);
                     self.tell_interfaces();
                 }
             }
             Action::ReadSecrets => self.read_secrets().await,
+            Action::RefreshSecrets => self.refresh_secrets(),
+            Action::FindHost { id, name } => self.hosts.start(id, name),
             Action::ReadGroups(names) => {
                 let files = groups::read(&self.options.policies, names);
                 self.events.push_back(Event::Groups(files));
@@ -280,7 +327,20 @@ impl Driver {
     }
 
     fn interface_problem(&mut self, text: String) {
-        self.events.push_back(Event::InterfaceProblem(text));
+        self.found_problems.push(text);
+    }
+
+    /// Tells the engine what is wrong with the interfaces: to whoever asks all of it, by itself what is new.
+    fn tell_problems(&mut self, asked: bool) {
+        let found = std::mem::take(&mut self.found_problems);
+        for text in found.iter().filter(|t| asked || !self.problems.contains(t)) {
+            let problem = Event::InterfaceProblem(text.clone());
+            self.events.push_back(problem);
+        }
+        if found != self.problems {
+            self.events.push_back(Event::Problems(found.clone()));
+            self.problems = found;
+        }
     }
 
     async fn signal(&mut self, kind: SignalKind) {
@@ -375,10 +435,26 @@ impl Driver {
         if self.listening && klips {
             let before = self.sockets.interfaces();
             self.find_interfaces().await;
+            self.tell_problems(false);
             if self.sockets.interfaces() != before {
                 self.tell_interfaces();
             }
             self.handle_queued().await;
+        }
+    }
+
+    /// Tells the engine the default routes. What cannot be looked at is taken to be as it was.
+    pub async fn routes_changed(&mut self) {
+        let found = match interfaces::raw_interfaces().await {
+            Ok(addresses) => routes::default_routes(&addresses).await,
+            Err(text) => Err(text),
+        };
+        match found {
+            Ok(routes) => self.handle(Event::DefaultRoutes(routes)).await,
+            Err(text) => {
+                let text = format!("ERROR: cannot list routes: {text}");
+                log::line(LogLevel::Warning, &text);
+            }
         }
     }
 
@@ -404,11 +480,26 @@ impl Driver {
             let changes = self.sockets.follow(&wanted);
             // The engine logs these when it hears of them, but does not know who asked.
             changes.news.iter().for_each(|line| self.tell(line));
+            if !changes.failures.is_empty() {
+                self.try_again_later();
+            }
             changes
                 .failures
                 .into_iter()
                 .for_each(|text| self.interface_problem(text));
         }
+    }
+
+    /// A port that another program has may be free later; nothing tells.
+    fn try_again_later(&mut self) {
+        if std::mem::replace(&mut self.trying, true) {
+            return;
+        }
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            sleep(TRY_AGAIN).await;
+            let _ = inputs.send(Input::TryAgain).await;
+        });
     }
 
     async fn wanted_interfaces(&mut self) -> Option<Vec<Interface>> {
@@ -445,14 +536,7 @@ impl Driver {
     async fn read_secrets(&mut self) {
         let path = self.options.secrets_file.clone();
         self.say(&format!("loading secrets from \"{}\"", path.display()));
-        let mut loading = tokio::task::spawn_blocking(move || {
-            let (secrets, problems) = ipsec_keys::Secrets::load(&path);
-            let problems = problems.iter().map(ToString::to_string).collect();
-            Box::new(Loaded {
-                secrets: Box::new(secrets),
-                problems,
-            })
-        });
+        let mut loading = tokio::task::spawn_blocking(move || load_secrets(&path));
         match timeout(SECRETS_PATIENCE, &mut loading).await {
             Ok(Ok(loaded)) => self.secrets_loaded(*loaded),
             // The engine waits for an answer, and must not get an empty one for a good one.
@@ -472,8 +556,32 @@ impl Driver {
         }
     }
 
+    /// Reads them without anything waiting: names among them may have other addresses now. Several reasons within a moment are one.
+    fn refresh_secrets(&mut self) {
+        if std::mem::replace(&mut self.refreshing, true) {
+            self.refresh_again = true;
+            return;
+        }
+        let path = self.options.secrets_file.clone();
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            sleep(REFRESH_PAUSE).await;
+            let loaded = tokio::task::spawn_blocking(move || load_secrets(&path)).await;
+            let _ = inputs.send(Input::SecretsRefreshed(loaded.ok())).await;
+        });
+    }
+
     fn secrets_loaded(&mut self, loaded: Loaded) {
         let Loaded { secrets, problems } = loaded;
         self.events.push_back(Event::Secrets { secrets, problems });
     }
+}
+
+fn load_secrets(path: &Path) -> Box<Loaded> {
+    let (secrets, problems) = ipsec_keys::Secrets::load(path);
+    let problems = problems.iter().map(ToString::to_string).collect();
+    Box::new(Loaded {
+        secrets: Box::new(secrets),
+        problems,
+    })
 }

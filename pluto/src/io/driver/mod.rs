@@ -33,7 +33,9 @@ use super::{
     start::Ready,
     updown::{self, Updown},
 };
-use crate::engine::{ClientId, JobId, JobResult, LogLevel, LookupId, UpdownId, keylog};
+use crate::engine::{
+    ClientId, HostLookupId, JobId, JobResult, LogLevel, LookupId, UpdownId, keylog,
+};
 use actions::Driver;
 
 /// Inputs and datagrams that may wait; beyond it the sockets hold them, or drop them.
@@ -76,16 +78,22 @@ pub enum Input {
     UpdownDone(UpdownId, updown::Outcome),
     /// Secrets that took their time.
     Secrets(Box<Loaded>),
+    /// Secrets that were read again by themselves; none if that failed inside.
+    SecretsRefreshed(Option<Box<Loaded>>),
     /// DNS has answered, or will not.
     LookupDone(LookupId, Result<Answer, LookupError>),
     /// The name servers of resolv.conf.
     NameServers(Vec<IpAddr>),
-    /// Links or addresses have changed.
+    /// The system's resolver has answered.
+    HostFound(HostLookupId, Result<Vec<IpAddr>, String>),
+    /// Links, addresses or default routes have changed.
     InterfacesChanged,
     /// An ipsecN device has come up.
     DeviceUp(String),
     /// Routes that may lead to peers have appeared.
     RoutesAppeared,
+    /// It is time to try again to open sockets that could not be opened.
+    TryAgain,
     /// A signal.
     Signal(SignalKind),
     /// A shutdown was asked for by a signal, and has taken long enough.
@@ -177,6 +185,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
     let sockets = Sockets::new(ports, datagrams);
     let updown = Updown::start(helper.0)?;
     let mut driver = Driver::new(options, inputs, sockets, key_log, updown);
+    driver.routes_changed().await;
     if let Some(socket) = kernel {
         driver.kernel_found(socket).await;
     }

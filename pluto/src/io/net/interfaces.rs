@@ -23,7 +23,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::super::{driver::Input, klips::Attachment};
+use super::{
+    super::{driver::Input, klips::Attachment},
+    routes,
+};
 use crate::engine::Interface;
 
 /// Changes come in bursts: wait until none came for this long,
@@ -66,7 +69,10 @@ pub async fn raw_interfaces() -> Result<Vec<RawInterface>, String> {
     found.map_err(|e| format!("rtnetlink: {e}"))
 }
 
-async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
+/// All devices by their numbers: the name, and whether it is up.
+pub async fn device_names(
+    handle: &Handle,
+) -> Result<HashMap<u32, (String, bool)>, rtnetlink::Error> {
     let mut devices = HashMap::new();
     let mut links = std::pin::pin!(handle.link().get().execute());
     while let Some(link) = links.try_next().await? {
@@ -75,6 +81,11 @@ async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
             devices.insert(link.header.index, (name.to_owned(), up));
         }
     }
+    Ok(devices)
+}
+
+async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
+    let devices = device_names(handle).await?;
     let mut found = Vec::new();
     let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(address) = addresses.try_next().await? {
@@ -176,8 +187,13 @@ impl News {
             return;
         };
         match message {
-            RouteNetlinkMessage::NewRoute(route) => self.routes |= leads_to_peers(route),
-            RouteNetlinkMessage::DelRoute(_) => {}
+            RouteNetlinkMessage::NewRoute(route) => {
+                self.interfaces |= routes::is_default(route);
+                self.routes |= leads_to_peers(route);
+            }
+            RouteNetlinkMessage::DelRoute(route) => {
+                self.interfaces |= routes::is_default(route);
+            }
             RouteNetlinkMessage::NewLink(link) => {
                 self.interfaces = true;
                 let Some(name) = name_of(link).filter(|name| is_virtual(name)) else {

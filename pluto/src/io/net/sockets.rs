@@ -212,7 +212,7 @@ fn bind_failure(interface: &Interface, local: SocketAddr, error: &io::Error) -> 
     let port = local.port();
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("; another IKE daemon has it, see: ss -ulpn 'sport = {port}'")
+            format!("; another program has it, see: ss -ulpn 'sport = {port}'")
         }
         io::ErrorKind::PermissionDenied => "; pluto must run as root".to_string(),
         _ => String::new(),
