@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use ipsec_types::{ProtoPort, Subnet};
+use ipsec_types::{Port, ProtoPort, Subnet};
 
 use super::store::{Client, HostPair};
 use super::{ConnId, Connection, Connections, Id, Kind};
