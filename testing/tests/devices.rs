@@ -159,6 +159,21 @@ fn a_device_that_changes_its_mtu_and_its_name() {
         SHORT,
     );
     assert_eq!(net.pings(3, "0.1", "ff"), 3);
+    k5_ipsec0_itself_by_another_name(&net);
+}
+
+fn k5_ipsec0_itself_by_another_name(net: &Gateways<'_>) {
+    net.west
+        .run("ip link set ipsec0 down && ip link set ipsec0 name vpn && ip link set vpn up")
+        .ok();
+    net.west.wait_for(
+        "ipsec tncfg | grep 'vpn -> wan0 mtu=16260(1500) -> 1500'",
+        SHORT,
+    );
+    net.west.run("ip route replace 192.0.2.0/24 dev vpn").ok();
+    assert_eq!(net.pings(3, "0.1", "ff"), 3);
+    net.west.run("ipsec tncfg --detach --virtual vpn").ok();
+    net.west.wait_for("! ipsec tncfg | grep wan0", SHORT);
 }
 
 fn a_device_that_changes_its_address() {
