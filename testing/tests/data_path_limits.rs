@@ -157,7 +157,12 @@ fn c9_c10_sas_end_by_volume_and_age_and_by_no_clock() {
     assert!(used.clone().all(|bytes| bytes < 8 << 20), "{spi}");
     assert!(used.count() > 2, "{spi}");
     std::thread::sleep(Duration::from_secs(60));
-    assert_eq!(esp(&net.west).len(), 2, "the worn ones are gone");
+    // The worn ones are gone; where both ends asked at once there is a second pair.
+    assert!(
+        (2..=4).contains(&esp(&net.west).len()),
+        "{:?}",
+        esp(&net.west)
+    );
 
     // A clock that is set ends nothing and prolongs nothing.
     let before = esp(&net.west);

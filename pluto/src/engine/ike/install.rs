@@ -195,7 +195,7 @@ impl Engine {
                 "IPsec SA is about to expire (KLIPS says so)"
             },
         );
-        if newest && !self.is_under_way(id) {
+        if newest && !self.is_under_way(id, hard) {
             self.replace(now, id, 1);
         }
         if hard {
@@ -205,15 +205,16 @@ impl Engine {
         }
     }
 
-    /// Whether what may take the place of these SAs is being negotiated.
-    fn is_under_way(&self, id: StateId) -> bool {
+    /// Whether what may take the place of these SAs is being negotiated, by the peer too unless only our own attempts count.
+    fn is_under_way(&self, id: StateId, ours_only: bool) -> bool {
         let Some(state) = self.ike.states.get(id) else {
             return false;
         };
         let quick = |other: &StateId| {
             let other = self.ike.states.get(*other);
             other.is_some_and(|other| {
-                !other.name.is_phase1() && !other.name.ipsec_established() && other.tries > 0
+                let open = !other.name.is_phase1() && !other.name.ipsec_established();
+                open && (other.tries > 0 || !ours_only)
             })
         };
         let waits = |phase1: &State| phase1.pending.iter().any(|quick| quick.conn == state.conn);

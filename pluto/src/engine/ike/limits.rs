@@ -31,14 +31,14 @@ pub(super) struct Agreement {
 }
 
 impl Agreement {
-    /// The limits of each of its SAs. KLIPS asks for a successor when half of what an SA may carry is used up, or five eighths
+    /// The limits of each of its SAs. KLIPS asks for a successor when half of what an SA may carry is used up, or three quarters
     /// where the peer is to ask first: what is left is for the negotiation, during which traffic goes on.
     pub(super) fn limits(&self) -> Limits {
         let soft = |hard: u64| {
             if self.initiator {
                 hard / 2
             } else {
-                hard / 8 * 5
+                hard / 4 * 3
             }
         };
         let by_peer = self.kilobytes.map(|kilobytes| u64::from(kilobytes) * 1024);
@@ -112,7 +112,7 @@ mod tests {
                 };
                 let Limits { soft, hard } = agreed.limits();
                 assert_eq!(hard.bytes, bytes, "{agreed:?}");
-                let share = if initiator { bytes / 2 } else { bytes / 8 * 5 };
+                let share = if initiator { bytes / 2 } else { bytes / 4 * 3 };
                 assert_eq!(soft.bytes, share, "{agreed:?}");
             }
         }
