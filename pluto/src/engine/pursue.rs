@@ -21,7 +21,8 @@ impl Engine {
         if !self.listening || self.shutting_down {
             return;
         }
-        let Some(conn) = self.conns.get(id) else {
+        // A group is routed by its blocks; of them alone packets are to be caught.
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.kind != Kind::Group) else {
             return;
         };
         if !conn.present() {

@@ -97,6 +97,25 @@ fn the_narrowest_block_wins() {
     assert!(matches!(us.send(US, "10.2.0.1"), Outbound::Pass { .. }));
 }
 
+/// Whatever changes in the world, a group catches packets of its blocks only: what it is made of, a connection for `0.0.0.0/0`, is never
+/// routed itself.
+#[test]
+fn b1_a_group_is_never_routed_as_if_it_were_for_everybody() {
+    let mut us = groups();
+    files(
+        &mut us,
+        &[("block", &["10.1.0.0/16"]), ("private", &["10.2.0.0/16"])],
+    );
+    let before = us.eroutes();
+    assert_eq!(before.len(), 2, "{before:?}");
+    us.give(crate::engine::Event::Routes);
+    us.interfaces(&[]);
+    us.interfaces(&[("ipsec0", "eth1", US)]);
+    us.give(crate::engine::Event::Routes);
+    us.sleep(120);
+    assert_eq!(us.eroutes(), before);
+}
+
 #[test]
 fn only_what_changes_is_touched() {
     let mut us = groups();
