@@ -66,7 +66,7 @@ pub const GROUPS: [&[Layer]; 24] = [
     &[AES.layer()],
     &[Ah(SHA1)],
     &[Tunnel, Ah(MD5)],
-    &[Deflate],
+    &[Deflate, AES_SHA1.layer()],
     &[Tunnel, Deflate, AES_SHA1.layer()],
     &[DES_MD5.layer(), Ah(SHA1)],
     &[Deflate, AES.layer(), Ah(MD5)],
