@@ -28,7 +28,7 @@ use super::{
     daemon, log,
     net::{
         interfaces,
-        sockets::{Ports, Sockets},
+        sockets::{Ports, Received, Sockets},
     },
     start::Ready,
     updown::{self, Updown},
@@ -41,6 +41,10 @@ use actions::Driver;
 /// Inputs and datagrams that may wait; beyond it the sockets hold them, or drop them.
 const MAX_INPUTS: usize = 1024;
 const MAX_DATAGRAMS: usize = 256;
+/// First messages and reports of errors that may wait.
+const MAX_OTHERS: usize = 64;
+/// Of so many turns one is theirs even while messages of exchanges wait.
+const TURNS_OF_OTHERS: u64 = 16;
 /// Threads that read files and ask klipsd.
 const MAX_WORKERS: usize = 4;
 const LAST_LINES_PATIENCE: Duration = Duration::from_secs(2);
@@ -182,16 +186,24 @@ async fn serve(ready: Ready) -> io::Result<u8> {
         nat: nat.traversal.then_some(nat.port),
         klips_in_kernel: !options.engine.no_klips && pfkey::client::in_kernel(),
     };
-    let sockets = Sockets::new(ports, datagrams);
+    let (others, mut strange) = mpsc::channel(MAX_OTHERS);
+    let sockets = Sockets::new(ports, Received { datagrams, others });
     let updown = Updown::start(helper.0)?;
     let mut driver = Driver::new(options, inputs, sockets, key_log, updown);
     driver.routes_changed().await;
     if let Some(socket) = kernel {
         driver.kernel_found(socket).await;
     }
+    let mut turns = 0u64;
     let status = loop {
         if let Some(status) = driver.exit {
             break status;
+        }
+        turns += 1;
+        if turns % TURNS_OF_OTHERS == 0
+            && let Ok(datagram) = strange.try_recv()
+        {
+            driver.datagram(datagram).await;
         }
         let wake = driver.wake();
         tokio::select! {
@@ -199,6 +211,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
             Some(input) = arriving.recv() => driver.input(input).await,
             Some(datagram) = received.recv() => driver.datagram(datagram).await,
             () = until(wake) => driver.tick().await,
+            Some(datagram) = strange.recv() => driver.datagram(datagram).await,
         }
     };
     driver.clients.close();

@@ -7,7 +7,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{io::Interest, net::UdpSocket, sync::mpsc, task::AbortHandle};
 
-use super::{super::driver::Datagram, encap, errors};
+use super::{super::driver::Datagram, encap, errors, first};
 use crate::engine::Interface;
 
 /// The longest UDP payload there is.
@@ -20,12 +20,13 @@ const BATCH: usize = 64;
 struct Endpoint {
     interface: Interface,
     socket: Arc<UdpSocket>,
-    reader: AbortHandle,
+    /// Of this socket, and of the one for first messages.
+    readers: Vec<AbortHandle>,
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.readers.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -54,16 +55,25 @@ pub struct Ports {
 pub struct Sockets {
     ports: Ports,
     endpoints: BTreeMap<SocketAddr, Endpoint>,
-    datagrams: mpsc::Sender<Datagram>,
+    received: Received,
+}
+
+/// Where what the sockets receive goes.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Messages of exchanges.
+    pub datagrams: mpsc::Sender<Datagram>,
+    /// What anybody may send: first messages, and reports of errors. They wait until nothing else does.
+    pub others: mpsc::Sender<Datagram>,
 }
 
 impl Sockets {
-    /// None yet; what they receive will go to `datagrams`.
-    pub fn new(ports: Ports, datagrams: mpsc::Sender<Datagram>) -> Sockets {
+    /// None yet; what they receive will go to `received`.
+    pub fn new(ports: Ports, received: Received) -> Sockets {
         Sockets {
             ports,
             endpoints: BTreeMap::new(),
-            datagrams,
+            received,
         }
     }
 
@@ -105,17 +115,22 @@ impl Sockets {
     }
 
     fn open(&mut self, interface: &Interface, local: SocketAddr, socket: UdpSocket) {
+        let encap = self.is_nat(local).then_some(self.ports.klips_in_kernel);
+        let second = first::beside(&socket, local, encap).map(Arc::new);
         let socket = Arc::new(socket);
-        let reader = read_all(
-            Arc::clone(&socket),
-            (local, self.is_nat(local)),
-            interface.phys.clone(),
-            self.datagrams.clone(),
-        );
+        let Received { datagrams, others } = &self.received;
+        let read = |socket: Arc<UdpSocket>, to: &mpsc::Sender<Datagram>| {
+            let marked = encap.is_some();
+            let device = interface.phys.clone();
+            let to = (to.clone(), others.clone());
+            tokio::spawn(read_all(socket, (local, marked), device, to)).abort_handle()
+        };
+        let mut readers = vec![read(Arc::clone(&socket), datagrams)];
+        readers.extend(second.map(|second| read(second, others)));
         let endpoint = Endpoint {
             interface: interface.clone(),
             socket,
-            reader: tokio::spawn(reader).abort_handle(),
+            readers,
         };
         self.endpoints.insert(local, endpoint);
     }
@@ -180,6 +195,13 @@ impl Sockets {
 /// Without SO_REUSEADDR: with it, UDP would let another IKE daemon share the port silently.
 /// `encap`: for NAT traversal, and whether KLIPS is in the kernel.
 pub fn bind(local: SocketAddr, encap: Option<bool>) -> io::Result<UdpSocket> {
+    let socket = unbound(local, encap)?;
+    socket.bind(&local.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// The same before it is bound.
+pub(super) fn unbound(local: SocketAddr, encap: Option<bool>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     match local {
@@ -195,8 +217,7 @@ pub fn bind(local: SocketAddr, encap: Option<bool>) -> io::Result<UdpSocket> {
     if let Some(klips_in_kernel) = encap {
         encap::prepare(&socket, klips_in_kernel)?;
     }
-    socket.bind(&local.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 fn shown(interface: &Interface, local: SocketAddr, ports: &Ports) -> String {
@@ -230,14 +251,14 @@ async fn read_all(
     socket: Arc<UdpSocket>,
     (local, marked): (SocketAddr, bool),
     device: String,
-    datagrams: mpsc::Sender<Datagram>,
+    (datagrams, errors): (mpsc::Sender<Datagram>, mpsc::Sender<Datagram>),
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else {
             return;
         };
-        if ready.is_error() && !read_errors(&socket, &device, &datagrams).await {
+        if ready.is_error() && !read_errors(&socket, &device, &errors) {
             return;
         }
         if ready.is_readable() {
@@ -273,8 +294,8 @@ async fn read_all(
     }
 }
 
-/// Passes error reports on; false when nobody listens any more.
-async fn read_errors(socket: &UdpSocket, device: &str, datagrams: &mpsc::Sender<Datagram>) -> bool {
+/// Passes error reports on, as far as there is room: nothing is decided by them. False when nobody listens any more.
+fn read_errors(socket: &UdpSocket, device: &str, datagrams: &mpsc::Sender<Datagram>) -> bool {
     for _ in 0..BATCH {
         let report = socket.try_io(Interest::ERROR, || match errors::take(&socket, device) {
             Ok(Some(report)) => Ok(report),
@@ -283,9 +304,10 @@ async fn read_errors(socket: &UdpSocket, device: &str, datagrams: &mpsc::Sender<
         });
         match report {
             Ok(report) => {
-                if datagrams.send(Datagram::Report(report)).await.is_err() {
+                if datagrams.is_closed() {
                     return false;
                 }
+                let _ = datagrams.try_send(Datagram::Report(report));
             }
             Err(_) => break,
         }
@@ -313,6 +335,12 @@ mod tests {
         }
     }
 
+    fn channel() -> (Received, mpsc::Receiver<Datagram>) {
+        let (datagrams, received) = mpsc::channel(8);
+        let others = datagrams.clone();
+        (Received { datagrams, others }, received)
+    }
+
     fn free_port() -> u16 {
         std::net::UdpSocket::bind("127.0.0.1:0")
             .unwrap()
@@ -323,8 +351,8 @@ mod tests {
 
     #[tokio::test]
     async fn sockets_follow_the_interfaces() {
-        let (datagrams, mut received) = mpsc::channel(8);
-        let mut sockets = Sockets::new(ports(free_port()), datagrams);
+        let (to, mut received) = channel();
+        let mut sockets = Sockets::new(ports(free_port()), to);
         let changes = sockets.follow(&[interface("127.0.0.1"), interface("127.0.0.2")]);
         assert_eq!(changes.news.len(), 2, "{changes:?}");
 
@@ -356,13 +384,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_port_for_nat_has_ike_behind_the_marker() {
-        let (datagrams, mut received) = mpsc::channel(8);
+        let (to, mut received) = channel();
         let nat = free_port();
         let ports = Ports {
             nat: Some(nat),
             ..ports(free_port())
         };
-        let mut sockets = Sockets::new(ports, datagrams);
+        let mut sockets = Sockets::new(ports, to);
         let changes = sockets.follow(&[interface("127.0.0.1"), interface("127.0.0.2")]);
         assert_eq!(changes.news.len(), 4, "{changes:?}");
         assert_eq!(
@@ -394,8 +422,8 @@ mod tests {
     async fn a_taken_port_is_named_with_the_remedy() {
         let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let (datagrams, _received) = mpsc::channel(8);
-        let mut sockets = Sockets::new(ports(port), datagrams);
+        let (to, _received) = channel();
+        let mut sockets = Sockets::new(ports(port), to);
         let failures = sockets.follow(&[interface("127.0.0.1")]).failures;
         let expected = format!("ERROR: bind() for lo/ipsec0 127.0.0.1:{port} failed. Errno 98: ");
         assert!(failures[0].starts_with(&expected), "{failures:?}");
@@ -409,8 +437,8 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_reported_and_do_not_stop_the_socket() {
-        let (datagrams, mut received) = mpsc::channel(8);
-        let mut sockets = Sockets::new(ports(free_port()), datagrams);
+        let (to, mut received) = channel();
+        let mut sockets = Sockets::new(ports(free_port()), to);
         sockets.follow(&[interface("127.0.0.1")]);
         let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let local = sockets.local("127.0.0.1");
