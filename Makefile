@@ -5,6 +5,7 @@
 # make check-debug, make check-smp   the tests of klips.ko in a kernel that looks for mistakes: one with KASAN; one with two
 #              processors, the lock validator and the leak detector, emulated. Each kernel is built once.
 # make fuzz-module TIME=600   changed packets and PF_KEY messages into klips.ko; FLAVOUR=uml-debug or x86_64 for those kernels
+# make attack   floods and forgeries against pluto for SECONDS=20 each; figures on what they cost and who gets in meanwhile
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 # Tests of one program that run at a time, since most of what they do is to wait; and programs of integration tests. ABREAST=2 THREADS=2
@@ -32,7 +33,7 @@ PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
-.PHONY: all build klips-source demo check lint test check-debug check-smp interop bad-wire fuzz fuzz-module install uninstall bench bench-kernel clean
+.PHONY: all build klips-source demo check lint test check-debug check-smp interop bad-wire attack fuzz fuzz-module install uninstall bench bench-kernel clean
 
 all: build
 
@@ -120,6 +121,14 @@ bad-wire:
 	$(CARGO) build --locked --workspace --bins
 	BAD_WIRE_SET_UPS=$(SET_UPS) TESTBED_SECONDS=$$((600 + 30 * $(SET_UPS))) \
 		$(CARGO) test --locked -p testing --test peers over_a_bad_wire
+
+# Longer than in `make check', and the figures are shown.
+SECONDS ?= 20
+attack:
+	testing/prereqs test
+	$(CARGO) build --locked --workspace --bins
+	ATTACK_SECONDS=$(SECONDS) TESTBED_SECONDS=$$((600 + 20 * $(SECONDS))) \
+		$(CARGO) test --locked --workspace --test attacks -- --nocapture --test-threads=1
 
 # klips.ko beside XFRM and plain forwarding, in one boot of the test kernel. ONLY=aes128, for one, measures that alone.
 bench-kernel:

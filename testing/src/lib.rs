@@ -7,6 +7,7 @@
 //!
 //! Assertions about IPsec itself belong in `tests/`; this crate only makes the world they look at.
 
+pub mod attack;
 mod capture;
 mod gateways;
 mod host;

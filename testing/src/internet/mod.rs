@@ -14,6 +14,7 @@ mod servers;
 mod zones;
 
 pub use servers::lookup_program;
+pub(crate) use servers::program;
 
 use crate::{Host, Segment, Testbed, Watch};
 use std::cell::RefCell;

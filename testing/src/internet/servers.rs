@@ -152,7 +152,7 @@ pub fn lookup_program() -> String {
 }
 
 /// A program of this crate, beside the staged ones.
-fn program(name: &str) -> String {
+pub(crate) fn program(name: &str) -> String {
     let me = std::env::current_exe().expect("a running program has a name");
     let dir = me.parent().expect("a program is in a directory");
     let dir = if dir.ends_with("deps") {
