@@ -242,13 +242,17 @@ fn big_packets_are_asked_for() {
         client
             .call(|buf, ids| request::register(buf, ids, SaType::Esp))
             .expect("an answer");
-        for trap in [MagicSpi::Trap] {
-            client
-                .call(|buf, ids| {
-                    request::add_flow(buf, ids, &flow, SaId::magic(trap), SaFlags::REPLACEFLOW)
-                })
-                .expect("it is replaced");
-        }
+        client
+            .call(|buf, ids| {
+                request::add_flow(
+                    buf,
+                    ids,
+                    &flow,
+                    SaId::magic(MagicSpi::Trap),
+                    SaFlags::REPLACEFLOW,
+                )
+            })
+            .expect("it is replaced");
         client
     });
     pair.west.sh("ip link set ipsec0 mtu 60000");

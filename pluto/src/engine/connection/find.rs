@@ -194,7 +194,7 @@ impl Connections {
                     named.or_else(|| with(pair, ours, (None, their_port)).filter(|_| itself))
                 })
             })
-            .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, &fits)))
+            .or_else(|| pairs().find_map(|pair| self.within_range(pair, peer, clients, fits)))
     }
 
     /// An instance for another identity that has a tunnel to a part of `clients.theirs`, or to a net around it. Two of them can't
