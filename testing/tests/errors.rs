@@ -185,7 +185,7 @@ fn g9_a_port_that_another_program_has_is_told_by_start_status_and_up() {
     let net = Gateways::new(&testbed, Keys::Psk);
     net.configure("", NET_TO_NET);
     net.east.run("ipsec setup start").ok();
-    let taker = net.west.spawn("exec nc -u -l -s 192.1.2.45 -p 500");
+    let _taker = net.west.spawn("exec nc -u -l -s 192.1.2.45 -p 500");
     net.west
         .wait_for("ss -ulpn | grep -q ':500 '", Duration::from_secs(10));
     let told = |output: Output| {
@@ -206,7 +206,7 @@ fn g9_a_port_that_another_program_has_is_told_by_start_status_and_up() {
         .fails()
         .says("192.1.2.45:500 failed");
     // Nothing is to be done but to free the port: what was asked for comes about.
-    drop(taker);
+    net.west.run("kill $(pgrep -x nc)").ok();
     net.west.wait_for(
         "ipsec setup status && ipsec auto --status | grep -q 'IPsec SA established'",
         Duration::from_secs(60),
