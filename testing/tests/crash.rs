@@ -178,7 +178,15 @@ fn the_last_resort_never_cuts_off_the_peer_itself() {
         .never_says("blackhole");
     // On the link it has a route of its own.
     route("192.1.2.23").ok().says("dev eth1");
-    host.run("ip route get 203.0.113.9").fails();
+    // The gateway's own packets are no part of it, and what is forwarded goes nowhere.
+    let own = "ip route get 203.0.113.9";
+    host.run(own).ok().says("via 192.1.2.254");
+    let forwarded = format!("{own} from 192.0.1.1 iif eth1");
+    host.run("echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter; echo 0 >/proc/sys/net/ipv4/conf/eth1/rp_filter")
+        .ok();
+    host.run(&forwarded).fails();
+    host.run("ip route flush table 250").ok();
+    host.run(&forwarded).ok().says("via 192.1.2.254");
 }
 
 fn nothing_passes_in_the_clear_while_a_dead_pluto_is_replaced() {
