@@ -364,7 +364,6 @@ fn ah_in_both_modes() {
 
 fn ipcomp_in_both_modes() {
     matrix(&suites::comp(), &all(), &format!("{ESP} or {AH}"));
-    matrix(&suites::bare_comp(), &TRANSPORT, "ip or ip6");
 }
 
 fn sequence_numbers_of_64_bits() {

@@ -113,20 +113,15 @@ pub fn ah() -> Vec<Suite> {
 
 /// IPCOMP under ESP and under AH.
 pub fn comp() -> Vec<Suite> {
-    vec![
-        vec![Step::Comp, Step::Esp(aes(16), Some(sha1()))],
-        vec![Step::Comp, Step::Ah(sha1())],
-    ]
-}
-
-/// IPCOMP with nothing around it: what does not get smaller is then an ordinary packet.
-pub fn bare_comp() -> Vec<Suite> {
     assert_eq!(
         COMPRESSIONS.len(),
         1,
         "a compression that this test does not know"
     );
-    vec![vec![Step::Comp]]
+    vec![
+        vec![Step::Comp, Step::Esp(aes(16), Some(sha1()))],
+        vec![Step::Comp, Step::Ah(sha1())],
+    ]
 }
 
 /// `count` bytes of no repeating pattern.
