@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How long a daemon may take to end by itself before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long pluto may take to take its connections down, after it has told all peers: each has a script, and there may be
+/// thousands.
+const TAKING_DOWN: Duration = Duration::from_secs(100);
 
 /// One of the two daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,20 +116,30 @@ impl Daemon {
     }
 
     /// Ends it, with force if need be, and removes what it leaves behind. `ask` tells it politely first, and
-    /// gives whether it was heard.
-    pub fn stop(self, paths: &Paths, ask: impl FnOnce() -> bool) -> Result<(), String> {
+    /// gives whether it was heard; `say` is told of what takes long.
+    pub fn stop(
+        self,
+        paths: &Paths,
+        ask: impl FnOnce() -> bool,
+        say: impl Fn(&str),
+    ) -> Result<(), String> {
         if let Some(pid) = self.alive(paths) {
-            let mut signals = vec![Some(Signal::SIGTERM), Some(Signal::SIGKILL)];
-            if ask() {
-                signals.insert(0, None);
-            }
-            for signal in signals {
-                if let Some(signal) = signal {
-                    let _ = kill(pid, signal);
+            let name = self.name();
+            let mut ends = ask() && {
+                self.ends_within(paths, PATIENCE) || {
+                    say(&format!("{name} is still taking its connections down..."));
+                    self.ends_within(paths, TAKING_DOWN)
                 }
-                if self.ends_within(paths, PATIENCE) {
+            };
+            for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+                if ends {
                     break;
                 }
+                say(&format!(
+                    "{name} (pid {pid}) has not ended by itself: sending {signal}; connections may be left as they are"
+                ));
+                let _ = kill(pid, signal);
+                ends = self.ends_within(paths, PATIENCE);
             }
             if self.alive(paths).is_some() {
                 return Err(format!("{} (pid {pid}) does not end", self.name()));

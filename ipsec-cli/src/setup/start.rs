@@ -61,7 +61,7 @@ pub fn run(context: &Context, setup: &Setup, verb: &str) -> u8 {
 /// Gives whether all is there that ipsec.conf asks for, or comes by itself.
 fn steps(context: &Context, setup: &Setup) -> Result<bool, String> {
     // A pluto without its KLIPS has lost all its SAs.
-    Daemon::Pluto.stop(context.paths, || false)?;
+    Daemon::Pluto.stop(context.paths, || false, |_| {})?;
     let control = klips(context)?;
     switches(setup, &control)?;
     let mut attached = interfaces::attach(context, setup, &control)?;
@@ -160,7 +160,7 @@ fn klips(context: &Context) -> Result<Control, String> {
             .map_err(|e| e.to_string())?;
     } else {
         crate::tun::check()?;
-        Daemon::Klipsd.stop(context.paths, || false)?;
+        Daemon::Klipsd.stop(context.paths, || false, |_| {})?;
         Daemon::Klipsd.start(context.paths, &Start::default())?;
     }
     Ok(control)

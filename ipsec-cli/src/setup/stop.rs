@@ -38,12 +38,16 @@ pub fn undo(context: &Context) -> bool {
         let log = |code: u16, text: &str| context.messages.log(&format!("{code:03} {text}"));
         send(&Request::Shutdown, log).is_ok()
     };
-    let mut clean = report(context, Daemon::Pluto.stop(context.paths, shutdown));
+    let say = |text: &str| context.messages.say(text);
+    let mut clean = report(context, Daemon::Pluto.stop(context.paths, shutdown, say));
     if kernel_present() {
         clean &= report(context, flush());
         clean &= report(context, interfaces::detach_all());
     }
-    clean &= report(context, Daemon::Klipsd.stop(context.paths, || false));
+    clean &= report(
+        context,
+        Daemon::Klipsd.stop(context.paths, || false, |_| {}),
+    );
     let _ = std::fs::remove_file(context.paths.info());
     clean
 }

@@ -314,8 +314,12 @@ impl Engine {
             .chain(phase1)
             .map(|state| state.id)
             .collect();
+        // All peers are told before anything is taken down, which may take longer than somebody wants to wait.
+        for id in &all {
+            self.send_delete(*id);
+        }
         for id in all {
-            self.delete_state(now, id, true);
+            self.delete_state(now, id, false);
         }
     }
 

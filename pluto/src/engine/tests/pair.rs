@@ -8,6 +8,7 @@ use whack::Request;
 use super::gateway::{Gateway, net, net_to_net, udp};
 use crate::engine::Event;
 use crate::engine::connection::Routing;
+use crate::engine::event::{Action, ClientId};
 
 /// East (192.1.2.23) and west (192.1.2.45), and the wire between them.
 pub(in crate::engine) struct Pair {
@@ -266,6 +267,35 @@ fn a_road_warrior_gets_an_instance_that_goes_with_it() {
         pair.east.status_text()
     );
     assert!(pair.east.sas().is_empty() && pair.east.eroutes().is_empty());
+}
+
+/// At the end every peer is told before anything is taken down: scripts and the kernel may take longer than somebody waits.
+#[test]
+fn g2_all_peers_are_told_before_anything_is_taken_down() {
+    let mut pair = Pair::bare();
+    for n in 1..=20 {
+        let mut conn = net_to_net(&format!("net{n}"));
+        conn.right.client = Some(net(&format!("10.7.{n}.0/24")));
+        pair.add(conn);
+        assert_eq!(pair.up(&format!("net{n}")), 0, "{:?}", pair.west.said);
+    }
+    let shutdown = Event::Whack {
+        client: ClientId(9999),
+        request: Box::new(Request::Shutdown),
+    };
+    let now = pair.west.now;
+    let actions = pair.west.engine.handle(now, shutdown);
+    let at = |wanted: fn(&Action) -> bool| {
+        let all = actions.iter().enumerate();
+        all.filter(|(_, action)| wanted(action))
+            .map(|(n, _)| n)
+            .collect::<Vec<_>>()
+    };
+    let told = at(|action| matches!(action, Action::Send { .. }));
+    let taken_down = at(|action| matches!(action, Action::PfKey(_) | Action::RunUpdown { .. }));
+    // Each IPsec SA, and the one ISAKMP SA that they share.
+    assert_eq!(told.len(), 21);
+    assert!(told.last() < taken_down.first(), "{told:?} {taken_down:?}");
 }
 
 /// `--down` answers when the SAs are gone and the shunt stands, so that an `--unroute` right behind it finds nothing in use.
