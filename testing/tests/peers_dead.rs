@@ -269,6 +269,8 @@ fn strongswan_asking(theirs: &str) -> String {
 fn moves_while_it_runs(kind: Kind) {
     let testbed = Testbed::new();
     let bench = Watched(Bench::new(&testbed, kind));
+    let why = "dpdaction=clear takes the route to a dead road warrior's net away";
+    bench.0.net().watch.end(why);
     let (west, east) = (&bench.0.net().west, &bench.0.net().east);
     let row = plain_row(kind);
     let ours = bench.0.ours_of(&row);

@@ -34,6 +34,10 @@ impl<'a> Bench<'a> {
     /// Hosts, keys and daemons; no connection yet.
     pub fn new(testbed: &'a Testbed, kind: Kind) -> Bench<'a> {
         let net = Gateways::new(testbed, Keys::Psk);
+        net.watch.only_from(
+            &["192.0.1.0/24", "2001:db8:0:1::/64"],
+            "what another program at east lets out is its own",
+        );
         net.west
             .run(
                 "ipsec newhostkey --output /etc/ipsec.secrets --bits 2048 && \

@@ -200,7 +200,7 @@ async fn serve(ready: Ready) -> io::Result<u8> {
             break status;
         }
         turns += 1;
-        if turns % TURNS_OF_OTHERS == 0
+        if turns.is_multiple_of(TURNS_OF_OTHERS)
             && let Ok(datagram) = strange.try_recv()
         {
             driver.datagram(datagram).await;
