@@ -101,22 +101,6 @@ fn errors_have_place_and_remedy_and_exit_status_1() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_pointed_at() {
-    let place = Place::new();
-    let path = place.write(
-        "ipsec.conf",
-        "conn n\n\tleft=192.0.2.1\n\tright=nowhere.invalid\n",
-    );
-    let output = place.ipsec(&["auto", "--add", "n"]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = stderr(&output);
-    assert!(
-        said.contains(&format!("{path}:3:8")) && said.contains("nowhere.invalid"),
-        "{said}"
-    );
-}
-
-#[test]
 fn two_connections_for_the_same_packets_are_told() {
     let place = Place::new();
     place.write("ipsec.conf", &format!("{CONF}\nconn twin\n\tleft=192.0.2.1\n\tleftsubnet=10.0.1.0/24\n\tright=192.0.2.3\n\trightsubnet=10.0.2.0/24\n"));
