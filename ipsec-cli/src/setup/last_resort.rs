@@ -85,6 +85,31 @@ pub fn open(context: &Context) {
     flush(context, RESTART);
 }
 
+/// The restart is over, and something is still waited for, a device or a name: only what has a last resort of its own again is taken
+/// over by that. The rest stays closed until `ipsec setup stop`, or another restart.
+pub fn open_what_is_routed(context: &Context) {
+    for family in FAMILIES {
+        let blackholes = |proto: &str| {
+            let list = ["route", "show", "type", "blackhole", "proto", proto];
+            net::ip(&[&[family], &list[..]].concat()).unwrap_or_default()
+        };
+        let (own, restart) = (blackholes(LAST_RESORT), blackholes(RESTART));
+        let own: Vec<&str> = own.lines().filter_map(destination).collect();
+        for destination in restart.lines().filter_map(destination) {
+            if !own.contains(&destination) {
+                context.messages.say(&format!(
+                    "packets for {destination} stay closed until their connection is routed again, or `ipsec setup stop'"
+                ));
+                continue;
+            }
+            let delete = [family, "route", "del", "blackhole", destination];
+            if let Err(error) = net::ip(&[&delete[..], &["proto", RESTART]].concat()) {
+                context.messages.log(&error.to_string());
+            }
+        }
+    }
+}
+
 /// Packets of connections whose route went with a dead KLIPS may pass in the clear again: that is what stopping means.
 pub fn forget(context: &Context) {
     flush(context, LAST_RESORT);

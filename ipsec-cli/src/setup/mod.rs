@@ -86,8 +86,10 @@ fn restart(context: &Context, setup: &Setup, options: &options::Options) -> u8 {
     if status == 0 {
         status = watched(context, setup, options, "Restarting");
     }
-    if matches!(status, 0 | start::NOT_ALL) {
+    if status == 0 {
         last_resort::open(context);
+    } else if status == start::NOT_ALL {
+        last_resort::open_what_is_routed(context);
     } else {
         context.messages.say(
             "what was routed to ipsecN stays closed: `ipsec setup stop' lets it pass in the clear",
