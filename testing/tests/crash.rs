@@ -83,7 +83,7 @@ fn a_daemon_that_crashes_is_started_again_without_a_hand() {
         .run("cd /etc && mv ipsec.conf mine.conf && ipsec setup --config mine.conf start")
         .ok();
     net.east
-        .run("test $(readlink /proc/$(pgrep -f 'setup [_]watch')/cwd) = /")
+        .run("test $(readlink /proc/$(pgrep -o -f 'setup [_]watch')/cwd) = /")
         .ok();
     net.west.wait_for(UP, Duration::from_secs(30));
     net.east
@@ -92,9 +92,10 @@ fn a_daemon_that_crashes_is_started_again_without_a_hand() {
     net.east.wait_for(UP, Duration::from_secs(60));
     net.sunset.wait_for(PING, Duration::from_secs(60));
     // Again: the watcher is still there, and one only.
-    net.east
-        .run("test $(pgrep -fc 'setup [_]watch') = 1 && pkill -9 -x pluto")
-        .ok();
+    net.east.wait_for(
+        "test $(pgrep -fc 'setup [_]watch') = 1 && pkill -9 -x pluto",
+        Duration::from_secs(10),
+    );
     net.east.wait_for(UP, Duration::from_secs(60));
 
     if net.east.run("pgrep -x klipsd").status == 0 {

@@ -224,7 +224,10 @@ fn ask(context: &Context, request: &Request) -> Outcome {
     );
     match status {
         Ok(0) => Outcome::Done,
-        Ok(status) if waits.contains(&u16::from(status)) => Outcome::Waits,
+        Ok(status) if waits.contains(&u16::from(status)) => {
+            context.waits.set(true);
+            Outcome::Waits
+        }
         Ok(100..) if in_progress => Outcome::Done,
         Ok(_) => Outcome::Failed,
         Err(error) => {

@@ -17,6 +17,7 @@ use crate::syslog::Messages;
 use crate::{diagnose, print};
 use ipsec_conf::{Config, Setup};
 use nix::fcntl::{Flock, FlockArg};
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -86,9 +87,9 @@ fn restart(context: &Context, setup: &Setup, options: &options::Options) -> u8 {
     if status == 0 {
         status = watched(context, setup, options, "Restarting");
     }
-    if status == 0 {
+    if status == 0 && !context.waits.get() {
         last_resort::open(context);
-    } else if status == start::NOT_ALL {
+    } else if matches!(status, 0 | start::NOT_ALL) {
         last_resort::open_what_is_routed(context);
     } else {
         context.messages.say(
@@ -112,6 +113,8 @@ pub struct Context {
     config: Config,
     messages: Messages,
     paths: &'static Paths,
+    /// Something that was asked for waits for a device, an address or a name.
+    waits: Cell<bool>,
 }
 
 impl Context {
@@ -121,6 +124,7 @@ impl Context {
             config: Config::load(config.unwrap_or(&paths.conf())),
             messages: Messages::new("daemon.error"),
             paths,
+            waits: Cell::new(false),
         }
     }
 

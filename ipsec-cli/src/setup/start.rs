@@ -73,6 +73,7 @@ fn steps(context: &Context, setup: &Setup) -> Result<bool, String> {
     }
     for waits in &attached.waits {
         context.messages.say(&format!("waiting: {}", waits.why));
+        context.waits.set(true);
     }
     let info = &mut attached.info;
     info.push_str(&interfaces::forward(context, setup));
