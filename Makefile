@@ -6,6 +6,7 @@
 #              processors, the lock validator and the leak detector, emulated. Each kernel is built once.
 # make fuzz-module TIME=600   changed packets and PF_KEY messages into klips.ko; FLAVOUR=uml-debug or x86_64 for those kernels
 # make attack   floods and forgeries against pluto for SECONDS=20 each; figures on what they cost and who gets in meanwhile
+# make storm SEED=7 HOURS=24   random events for simulated hours, on both data paths: nothing in the clear, everything back
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 # Tests of one program that run at a time, since most of what they do is to wait; and programs of integration tests. ABREAST=2 THREADS=2
@@ -33,7 +34,7 @@ PROGRAMS = pluto klipsd whack
 MAN5 = $(notdir $(wildcard man/*.5))
 MAN8 = $(notdir $(wildcard man/*.8))
 
-.PHONY: all build klips-source demo check lint test check-debug check-smp interop bad-wire attack fuzz fuzz-module install uninstall bench bench-kernel clean
+.PHONY: all build klips-source demo check lint test check-debug check-smp interop bad-wire attack storm fuzz fuzz-module install uninstall bench bench-kernel clean
 
 all: build
 
@@ -129,6 +130,18 @@ attack:
 	$(CARGO) build --locked --workspace --bins
 	ATTACK_SECONDS=$(SECONDS) TESTBED_SECONDS=$$((600 + 20 * $(SECONDS))) \
 		$(CARGO) test --locked --workspace --test attacks -- --nocapture --test-threads=1
+
+# The test prints what happens; ON=klipsd or ON=klips_ko for one data path.
+SEED ?= 1
+HOURS ?= 24
+ON ?=
+storm:
+	testing/prereqs test
+	testing/prereqs kernel
+	testing/kernels/module uml
+	$(CARGO) build --locked --workspace --bins
+	STORM_SEED=$(SEED) STORM_HOURS=$(HOURS) TESTBED_SECONDS=$$((600 + 900 * $(HOURS))) \
+		$(CARGO) test --locked -p testing --test storm $(ON) -- --nocapture
 
 # klips.ko beside XFRM and plain forwarding, in one boot of the test kernel. ONLY=aes128, for one, measures that alone.
 bench-kernel:
