@@ -194,6 +194,7 @@ impl Incoming {
         let sock = Socket::new_raw(domain, Type::RAW, Some(number.into()))?;
         sock.set_nonblocking(true)?;
         enlarge_buffers(&sock);
+        crate::sys::ifreq::learn_no_path_mtu(sock.as_fd(), v6)?;
         if v6 {
             setsockopt(&sock, sockopt::Ipv6RecvPacketInfo, &true)?;
             setsockopt(&sock, sockopt::Ipv6RecvHopLimit, &true)?;

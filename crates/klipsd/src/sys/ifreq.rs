@@ -123,6 +123,22 @@ pub fn ignore_path_mtu(sock: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     set_option(sock, level, option, probe)
 }
 
+/// Has the kernel learn nothing of the path from ICMP errors that quote packets of a socket's protocol: a socket that is bound to no
+/// device would have it lower the route through ipsecN.
+///
+/// # Errors
+/// The system's.
+pub fn learn_no_path_mtu(sock: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, option, interface) = if v6 {
+        let option = libc::IPV6_MTU_DISCOVER;
+        (libc::IPPROTO_IPV6, option, libc::IPV6_PMTUDISC_INTERFACE)
+    } else {
+        let option = libc::IP_MTU_DISCOVER;
+        (libc::IPPROTO_IP, option, libc::IP_PMTUDISC_INTERFACE)
+    };
+    set_option(sock, level, option, interface)
+}
+
 /// Has an IPv6 raw socket tell the extension headers that were before what it receives, as ancillary data.
 ///
 /// # Errors
