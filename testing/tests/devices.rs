@@ -378,6 +378,14 @@ fn what_a_device_shows_and_keeps_to() {
     net.sunset.run("ip route flush cache").ok();
     let over = net.sunset.run("ping -n -c 1 -W 1 -M do -s 1290 192.0.2.1");
     assert!(over.contains("mtu = 1300"), "{over}");
+    // It stays when the network changes, until the next start.
+    net.west.run("ip addr add 192.1.2.145/24 dev eth1").ok();
+    net.west.wait_for(
+        "ip addr show dev ipsec0 | grep -F 192.1.2.145 && ip link show ipsec0 | grep 'mtu 1300'",
+        SHORT,
+    );
+    net.west.run("ipsec setup restart").ok();
+    net.west.run("ip link show ipsec0").ok().says("mtu 1400");
 }
 
 /// East's packets come by eth1, and west's ipsec0 is attached to another device, as where routes differ both ways: they are taken all

@@ -93,9 +93,7 @@ fn attach_one(
     let failed = |e: ClientError| e.to_string();
     let before = attached(control, device)?;
     // Detaching would take the routes to it away for a moment, and packets would pass in the clear.
-    let same = before.as_ref().is_some_and(|(on, shown)| {
-        on == physical && *shown == setup.overridemtu.unwrap_or(DEVICE_MTU)
-    });
+    let same = before.as_ref().is_some_and(|(on, _)| on == physical);
     if !same {
         if addresses.is_empty() {
             let why = format!(
@@ -131,6 +129,20 @@ fn attach_one(
         filter(context, setup, physical);
     }
     Ok(None)
+}
+
+/// Gives what an earlier life left attached the MTU that `overridemtu=` says. This is for the start alone: between two starts a person
+/// may set another one (`ip link set ipsec0 mtu`), and that one stays.
+pub fn settle_mtu(setup: &Setup, control: &Control) -> Result<(), String> {
+    let wanted = setup.overridemtu.unwrap_or(DEVICE_MTU);
+    let table = control.table(Table::TnCfg).map_err(|e| e.to_string())?;
+    for device in table.lines().filter_map(|l| l.split_whitespace().next()) {
+        if attachment_in(&table, device).is_some_and(|(_, shown)| shown != wanted) {
+            net::ip(&["link", "set", device, "mtu", &wanted.to_string()])
+                .map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// What the kernel would do by itself on its ipsecN and must not: drop packets whose way back is another, and send router

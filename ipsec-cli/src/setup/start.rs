@@ -65,6 +65,7 @@ fn steps(context: &Context, setup: &Setup) -> Result<bool, String> {
     let control = klips(context)?;
     switches(setup, &control)?;
     let mut attached = interfaces::attach(context, setup, &control)?;
+    interfaces::settle_mtu(setup, &control)?;
     if let Some(waits) = attached.waits.first()
         && !setup.pluto
     {
