@@ -370,6 +370,30 @@ fn set_ups_through_nat_survive_a_bad_net() {
     }
 }
 
+/// A message of Main Mode that comes to port 500 again after both have gone over to port 4500 is old, and moves nobody back
+/// (RFC 3947 section 4).
+#[test]
+fn what_comes_again_at_port_500_moves_nobody_back() {
+    let mut world = one_road("vhost:%priv");
+    world.doubled = 100;
+    world.up(1, "road");
+    // The first messages at port 4500 are lost.
+    for _ in 0..100 {
+        world.run_millis(1);
+        world.wire.retain(|_, (_, to, _)| to.port() != 4500);
+    }
+    world.run(30);
+    assert!(
+        world.is_up(0, "road") && world.is_up(1, "road"),
+        "{}",
+        world.trace()
+    );
+    let there = world.count(1, "NATD=192.1.2.23:4500");
+    assert_eq!(there, 1, "{}", world.trace());
+    let old = world.count(1, "discarding old message of Main Mode at port 500");
+    assert!(old >= 1, "{}", world.trace());
+}
+
 /// Where only we are behind a NAT the peer has no reason to move: its genuine message, which somebody in between sends on from
 /// another address and faster, moves nothing (RFC 7296 section 2.23).
 #[test]

@@ -106,6 +106,13 @@ impl Engine {
         })
     }
 
+    /// Whether a Main Mode has gone over to port 4500, so that what still comes for it to another port is old (RFC 3947 section 4).
+    pub(super) fn has_left(&self, id: StateId, local: SocketAddr) -> bool {
+        self.ike.states.get(id).is_some_and(|state| {
+            state.name.is_phase1() && self.is_nat_port(state.local) && !self.is_nat_port(local)
+        })
+    }
+
     /// Whether the peer of a state has this address.
     pub(super) fn is_at(&self, id: StateId, addr: core::net::IpAddr) -> bool {
         self.ike

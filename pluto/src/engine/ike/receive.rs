@@ -328,6 +328,11 @@ impl Engine {
     /// A message for an exchange that is under way, or over.
     fn carry_on(&mut self, now: Time, id: StateId, came: (SocketAddr, SocketAddr), bytes: &[u8]) {
         self.blame_for(id);
+        if self.has_left(id, came.0) {
+            let about = self.about(id);
+            self.log(about, "discarding old message of Main Mode at port 500");
+            return;
+        }
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
