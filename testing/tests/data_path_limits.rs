@@ -141,12 +141,20 @@ fn c9_c10_sas_end_by_volume_and_age_and_by_no_clock() {
 
     // 17 MB each way are four lives of 3DES, and no packet waits for the next.
     let ping = "ping -n -q -f -c 12000 -s 1400 192.0.2.1";
-    let said = net.sunset.run_for(ping, Duration::from_secs(300));
+    let said = net.sunset.run_for(
+        &format!("timeout -s INT 300 {ping}"),
+        Duration::from_secs(400),
+    );
     let lost = said.lines().find(|line| line.contains("packet loss"));
     let lost = lost.and_then(|line| line.split(", ").find(|part| part.contains('%')));
     assert!(
         lost.is_some_and(|lost| lost.starts_with("0")),
-        "{said}\n{}",
+        "{said}\n{}\n{}\n{}{}",
+        net.sunset.run("ip -s link; ip neigh; cat /proc/net/raw /proc/net/icmp; nstat -az | grep -v ' 0 '"),
+        net.west
+            .run("ip -s link; ip neigh; ipsec look; ipsec spi; nstat -az | grep -v ' 0 '; cat /proc/net/ipsec/*"),
+        net.east
+            .run("ip -s link; ip neigh; ipsec look; ipsec spi; nstat -az | grep -v ' 0 '; cat /proc/net/ipsec/*"),
         net.west.log()
     );
     let spi = net.west.run("ipsec spi").ok().stdout;
@@ -157,9 +165,10 @@ fn c9_c10_sas_end_by_volume_and_age_and_by_no_clock() {
     assert!(used.clone().all(|bytes| bytes < 8 << 20), "{spi}");
     assert!(used.count() > 2, "{spi}");
     std::thread::sleep(Duration::from_secs(60));
-    // The worn ones are gone; where both ends asked at once there is a second pair.
+    // One pair for a life of 4 MB, two where both ends asked at once. Those that were replaced before they reached their limit are
+    // kept for what is still under way.
     assert!(
-        (2..=4).contains(&esp(&net.west).len()),
+        (2..=8).contains(&esp(&net.west).len()),
         "{:?}",
         esp(&net.west)
     );
