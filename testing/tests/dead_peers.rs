@@ -10,6 +10,9 @@ testing::on_both_data_paths!(
     a_rebooted_peer_is_met_anew,
     a_peer_that_got_another_address_is_met_there,
     a_tunnel_in_use_is_not_asked_after,
+    g12_a_peer_that_dropped_its_sas_and_deletes_the_isakmp_sa_alone,
+    g12_a_peer_that_kept_its_sas_and_deletes_the_isakmp_sa_alone,
+    g12_a_peer_that_lives_and_has_dropped_its_sas,
 );
 
 /// Asked after 2 s, dead after 6 s.
@@ -120,4 +123,63 @@ fn a_tunnel_in_use_is_not_asked_after() {
     net.west.run("sleep 10").ok();
     assert!(capture.stop().packets("udp port 500").len() >= 4);
     assert_eq!(net.pings(3, "0.1", "ff"), 3);
+}
+
+/// Two words to KLIPS, and none to pluto.
+const DROP_SAS: &str = "ipsec eroute --clear && ipsec spi --clear";
+/// Tells the peer of the ISAKMP SA, and of nothing else.
+const DELETE_ISAKMP: &str = "number=$(ipsec auto --status | sed -n 's/^000 #\\([0-9]*\\):.*newest ISAKMP.*/\\1/p') && \
+     ipsec whack --deletestate $number";
+
+/// Pings once a second until one is answered, which is to be before `limit`.
+fn comes_back(net: &Gateways<'_>, limit: Duration) {
+    let end = limit.as_secs();
+    let ping = format!("timeout {end} sh -c 'until ping -n -q -c 1 -W 1 192.0.2.1; do :; done'");
+    let said = net.sunset.run_for(&ping, limit + limit);
+    assert_eq!(said.status, 0, "{}{}", net.west.log(), net.east.log());
+    assert_eq!(net.pings(3, "0.1", "ff"), 3);
+}
+
+/// As racoon does, and charon.
+fn g12_a_peer_that_dropped_its_sas_and_deletes_the_isakmp_sa_alone() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET).start();
+    net.up("net-to-net");
+    assert_eq!(net.pings(3, "0.1", "ff"), 3);
+    net.east.run(DROP_SAS).ok();
+    net.east.run(DELETE_ISAKMP).ok();
+    comes_back(&net, Duration::from_secs(60));
+    let log = net.west.log();
+    let deleted = "received Delete SA payload: deleting ISAKMP State #1";
+    assert!(log.contains(deleted), "{log}");
+    assert!(log.contains("may have dropped these IPsec SAs"), "{log}");
+}
+
+/// The Delete names one SA, and the others are as good as before (RFC 2408 section 3.15).
+fn g12_a_peer_that_kept_its_sas_and_deletes_the_isakmp_sa_alone() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", NET_TO_NET).start();
+    net.up("net-to-net");
+    assert_eq!(net.pings(3, "0.1", "ff"), 3);
+    let before = net.west.run("ipsec eroute").ok().stdout;
+    net.east.run(DELETE_ISAKMP).ok();
+    let capture = net.public.capture("udp port 500");
+    assert_eq!(net.pings(60, "0.5", "ff"), 60);
+    let said = capture.stop().packets("udp port 500");
+    assert_eq!(said, Vec::<String>::new(), "{}", net.west.log());
+    let eroute = |text: &str| text.split_whitespace().skip(1).collect::<String>();
+    let after = net.west.run("ipsec eroute").ok().stdout;
+    assert_eq!(eroute(&before), eroute(&after));
+}
+
+/// It answers R-U-THERE, and no packet.
+fn g12_a_peer_that_lives_and_has_dropped_its_sas() {
+    let testbed = Testbed::new();
+    let net = tunnel(&testbed, "restart");
+    net.east.run(DROP_SAS).ok();
+    comes_back(&net, DEAD + DEAD);
+    let log = net.west.log();
+    assert!(!log.contains("declaring peer dead"), "{log}");
 }

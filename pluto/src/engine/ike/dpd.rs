@@ -32,8 +32,6 @@ pub(super) struct Liveness {
     answered: u32,
     /// Phase 1: the last number that the peer sent.
     received: Option<u32>,
-    /// Phase 2: what KLIPS has counted.
-    packets: u32,
     /// Phase 2: what had gone out when the peer was last heard, or asked.
     outbound: u32,
     /// Phase 2: questions asked since the peer was last heard.
@@ -49,6 +47,10 @@ impl Liveness {
             heard: now,
             ..Self::default()
         }
+    }
+
+    pub(super) fn heard_now(&mut self, now: Time) {
+        self.heard = now;
     }
 
     /// The number for the next question: random at first, growing, never 0.
@@ -117,8 +119,9 @@ impl Engine {
             state.name.ipsec_established()
                 && conn.is_some_and(|conn| conn.live.newest_ipsec == Some(id))
         });
-        if newest && self.asks_only_if_used(id) {
+        if newest {
             self.ask_use(now, id, Half::Out);
+            self.ask_arrivals_before(now, id);
         }
         if newest && !self.ask_traffic(now, id) {
             self.judge_silence(now, id);
@@ -127,12 +130,8 @@ impl Engine {
 
     /// KLIPS has told how many packets have come through the inbound SA of a state, if it knows.
     pub(crate) fn dpd_traffic(&mut self, now: Time, id: StateId, packets: Option<u32>) {
-        let Some(state) = self.ike.states.get_mut(id) else {
-            return;
-        };
-        if let Some(packets) = packets.filter(|packets| *packets != state.liveness.packets) {
-            state.liveness.packets = packets;
-            state.liveness.heard = now;
+        if let Some(packets) = packets {
+            self.counted(now, id, Half::In, packets);
         }
         self.judge_silence(now, id);
     }
@@ -161,6 +160,8 @@ impl Engine {
                 state.liveness.asked = 0;
             }
             self.sent_meanwhile(id);
+            // The peer lives. Whether the tunnel does is another question.
+            self.weigh(now, id, dpd.timeout);
             self.look_again(now, id, dpd.delay.saturating_sub(silence));
         } else if asked >= enough && silence >= dpd.timeout {
             self.peer_is_dead(now, id);
@@ -190,9 +191,9 @@ impl Engine {
 
     /// Whether something has gone out since this was asked last.
     fn sent_meanwhile(&mut self, id: StateId) -> bool {
-        let outbound = self.sent_by(id);
         let state = self.ike.states.get_mut(id);
         state.is_some_and(|state| {
+            let outbound = state.trial.outbound();
             core::mem::replace(&mut state.liveness.outbound, outbound) != outbound
         })
     }

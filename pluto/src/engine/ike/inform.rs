@@ -252,7 +252,9 @@ impl Engine {
                 };
                 let text = format!("received Delete SA payload: deleting ISAKMP State {other}");
                 self.loglog(about, Rc::LogSerious, text);
+                let tunnels = self.tunnels_with(other);
                 self.delete_state(now, other, false);
+                self.put_on_trial(now, &tunnels);
             }
             Deletion::Ipsec {
                 protocol: Protocol::IPCOMP,

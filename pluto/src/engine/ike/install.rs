@@ -126,6 +126,10 @@ impl Engine {
             .live_mut(conn)
             .and_then(|live| live.newest_ipsec.replace(id))
             .filter(|old| *old != id);
+        let inherited = before.and_then(|old| Some(self.ike.states.get(old)?.trial.inherit()));
+        if let (Some(state), Some(trial)) = (self.ike.states.get_mut(id), inherited) {
+            state.trial = trial;
+        }
         if let Some(old) = before
             && self.ike.states.get(old).is_some_and(|old| old.worn)
         {
@@ -206,7 +210,7 @@ impl Engine {
     }
 
     /// Whether what may take the place of these SAs is being negotiated, by the peer too unless only our own attempts count.
-    fn is_under_way(&self, id: StateId, ours_only: bool) -> bool {
+    pub(super) fn is_under_way(&self, id: StateId, ours_only: bool) -> bool {
         let Some(state) = self.ike.states.get(id) else {
             return false;
         };

@@ -4,7 +4,7 @@
 //!
 //! `receive` sorts datagrams to states, `half_open` answers first messages, `admission` says whose turn it is after that, `phase1` and `phase2` carry exchanges
 //! on, `fragment` cuts messages to pieces and puts them together, `inform` sends and honours notifications and deletes,
-//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `message_ids` knows which have been used, `nat` follows those behind NAT, `timer` retransmits and replaces,
+//! `install` hands the kernel what was agreed on, `refusal` ends what the peer refuses, `stale` hears of SPIs and cookies that a peer does not know, `dpd` finds dead peers, `trial` tunnels that peers have dropped, `message_ids` knows which have been used, `nat` follows those behind NAT, `timer` retransmits and replaces,
 //! `authority` decides which connections an IKE SA may serve, `whack` is what people ask for, `policy` turns a connection into proposals and finds secrets, `table` remembers it all.
 
 mod admission;
@@ -26,6 +26,7 @@ mod refusal;
 mod stale;
 mod table;
 mod timer;
+mod trial;
 mod whack;
 
 use std::collections::HashMap;
@@ -51,6 +52,8 @@ pub enum IkeTimer {
     State(StateId),
     /// Look whether the peer of an IPsec SA's state is alive.
     Liveness(StateId),
+    /// Look what a tunnel carries that its peer may have dropped.
+    Trial(StateId),
     /// Draw a new secret for responder cookies (EVENT_REINIT_SECRET).
     CookieSecret,
     /// Send NAT keep-alives (EVENT_NAT_T_KEEPALIVE).

@@ -14,6 +14,7 @@ use super::admission::After;
 use super::authority::{Fingerprint, KnownKey, Proof};
 use super::dpd::Liveness;
 use super::message_ids::MessageIds;
+use super::trial::Trial;
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::time::Time;
@@ -177,6 +178,8 @@ pub(super) struct State {
     /// Phase 1: what the peer says that it can do.
     pub(super) peer: vendor::Peer,
     pub(super) liveness: Liveness,
+    /// Phase 2: whether the tunnel carries what it should.
+    pub(super) trial: Trial,
     /// Phase 1: when the peer was last asked because of something that anybody may have said.
     pub(super) hinted: Option<Time>,
     /// Phase 1, responder: after which answer to its first message the peer has gone on.
@@ -474,6 +477,7 @@ impl State {
             established: None,
             peer: vendor::Peer::default(),
             liveness: Liveness::new(now),
+            trial: Trial::default(),
             hinted: None,
             after: None,
             doubted: false,

@@ -45,6 +45,7 @@ impl Engine {
         match timer {
             IkeTimer::State(id) => self.state_timer(now, id),
             IkeTimer::Liveness(id) => self.liveness_timer(now, id),
+            IkeTimer::Trial(id) => self.trial_timer(now, id),
             IkeTimer::CookieSecret => self.cookie_secret_timer(now),
             IkeTimer::KeepAlive => self.keep_alive_timer(now),
         }
@@ -179,7 +180,9 @@ impl Engine {
             return;
         };
         let conn = self.conns.get(state.conn);
-        let for_ever = conn.is_some_and(|conn| conn.lifetimes.keying_tries == 0) && !opportunistic;
+        let for_ever = conn.is_some_and(|conn| conn.lifetimes.keying_tries == 0)
+            && state.tries > 0
+            && !opportunistic;
         let patience = if state.name == Name::MainI1 && opportunistic {
             MAX_RETRANSMISSIONS_OPPORTUNISTIC
         } else {
@@ -288,9 +291,7 @@ impl Engine {
             conn.map_or(0, |conn| conn.lifetimes.keying_tries)
         };
         if tries == 0 || tries == limit {
-            if tries != 0 {
-                self.failed(now, id);
-            }
+            self.failed(now, id);
             self.delete_state(now, id, false);
             return;
         }
@@ -347,6 +348,13 @@ impl Engine {
         let mut conns = vec![state.conn];
         conns.extend(state.pending.iter().map(|pending| pending.conn));
         conns.dedup();
+        let (tries, ours) = (state.tries, state.name.initiator());
+        if ours {
+            self.convicted_go(now, &conns);
+        }
+        if tries == 0 {
+            return;
+        }
         for conn in conns {
             let has_tunnel = self
                 .conns
@@ -472,6 +480,7 @@ impl Engine {
         self.release_state_client(id);
         self.timers.cancel(&Timer::Ike(IkeTimer::State(id)));
         self.timers.cancel(&Timer::Ike(IkeTimer::Liveness(id)));
+        self.timers.cancel(&Timer::Ike(IkeTimer::Trial(id)));
         let Some(state) = self.ike.states.remove(id) else {
             return;
         };

@@ -310,7 +310,7 @@ impl Engine {
         })
     }
 
-    /// Asks how many packets the SA of a state in one direction has carried; the answer goes to `use_told`.
+    /// Asks how many packets the SA of a state in one direction has carried; the answer goes to `use_told`, and to `counted`.
     pub(crate) fn ask_use(&mut self, now: Time, state: StateId, half: Half) {
         if self.config.no_klips || !self.kernel.up {
             return;

@@ -61,6 +61,7 @@ impl Engine {
 
     /// KLIPS has told how many packets have passed.
     pub(crate) fn use_told(&mut self, now: Time, state: StateId, half: Half, packets: u32) {
+        self.counted(now, state, half, packets);
         let Some(usage) = self.oppo.usage.0.get_mut(&state) else {
             return;
         };
@@ -72,12 +73,6 @@ impl Engine {
             *count = packets;
             usage.last = now;
         }
-    }
-
-    /// How many packets have gone out by the SAs of a state, as was last heard.
-    pub(crate) fn sent_by(&self, state: StateId) -> u32 {
-        let usage = self.oppo.usage.0.get(&state);
-        usage.map_or(0, |usage| usage.outbound)
     }
 
     /// Whether SAs that end are worth new ones. What is not opportunistic always is.

@@ -14,4 +14,5 @@ mod routes;
 mod strange;
 mod strangers;
 mod table;
+mod trial;
 mod world;
