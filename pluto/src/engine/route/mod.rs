@@ -60,8 +60,8 @@ impl Engine {
         })
     }
 
-    /// Whether route and eroute of a connection are free for it: of the same interface and next hop as others
-    /// have, and with clients of its own.
+    /// Whether route and eroute of a connection are free for it: of the same interface as others have, and with clients of its
+    /// own. The next hop of a route into ipsecN is for show: KLIPS sends what it makes by the route to the peer.
     pub(crate) fn may_own_eroute(&self, conn: &Connection) -> Result<(), InstallError> {
         let by_other = |id: Option<ConnId>| {
             id.filter(|id| *id != conn.id())
@@ -91,15 +91,15 @@ impl Engine {
         Ok(())
     }
 
-    /// A peer that has proved who it is wants a client to which a route leads elsewhere: that route and what uses
-    /// it are out of date.
+    /// A peer that has proved who it is wants the clients for which there is a tunnel to elsewhere: that tunnel is out of date. A tunnel
+    /// from other clients of ours to the same client of a peer shares the route, whoever its peer is.
     pub(crate) fn free_route_to_client(&mut self, now: Time, id: ConnId) {
         // Each round releases one; a connection is released once.
         for _ in 0..self.conns.len() {
             let Some(conn) = self.conns.get(id).filter(|conn| conn.that.has_client) else {
                 return;
             };
-            let other = self.conns.route_owner(conn).filter(|other| *other != id);
+            let other = self.conns.eroute_owner(conn).filter(|other| *other != id);
             let Some(other) = other.and_then(|other| self.conns.get(other)) else {
                 return;
             };
@@ -507,7 +507,7 @@ fn is_block(conn: &Connection) -> bool {
 
 /// Whether the routes to a shared client are the same.
 fn routes_agree(a: &Connection, b: &Connection) -> bool {
-    a.interface == b.interface && a.this.nexthop == b.this.nexthop
+    a.interface == b.interface
 }
 
 /// A block that has come to a group takes over from the group that it was in, and from a tunnel that was made under that.

@@ -295,9 +295,13 @@ fn connections_to_one_client_share_the_route() {
 #[test]
 fn a_route_in_use_elsewhere_is_refused() {
     let (mut east, _) = east();
+    east.interfaces(&[
+        ("ipsec0", "eth1", "192.1.2.23"),
+        ("ipsec1", "eth2", "192.1.3.23"),
+    ]);
     let mut second = net_to_net("second");
     second.right.client = Some(net("10.0.3.0/24"));
-    second.right.nexthop = Some(addr("192.1.2.253"));
+    second.right.host = whack::Host::Addr(addr("192.1.3.23"));
     east.add(second);
     east.route("net-to-net");
     assert_eq!(east.route("second"), 25);
@@ -314,6 +318,45 @@ fn a_route_in_use_elsewhere_is_refused() {
         east.said[0],
         "003 \"same\": cannot install eroute -- it is in use for \"net-to-net\" #0"
     );
+}
+
+/// Two peers, each for another net of ours, whichever way they are reached.
+#[test]
+fn g4_tunnels_from_two_nets_to_one_by_two_peers_share_the_route() {
+    let (mut east, first) = east();
+    let mut second = net_to_net("second");
+    second.left.host = whack::Host::Addr(addr("192.1.2.46"));
+    second.left.id = Some("@north".into());
+    second.right.client = Some(net("10.0.3.0/24"));
+    second.right.nexthop = Some(addr("192.1.2.253"));
+    let second = east.add(second);
+    east.route("net-to-net");
+    up(&mut east, first, 2);
+    up(&mut east, second, 3);
+    for conn in [first, second] {
+        assert_eq!(routing(&east, conn), Routing::Tunnel, "{:?}", east.log);
+    }
+    let eroutes = east.eroutes();
+    let tunnels = eroutes.iter().filter(|eroute| eroute.contains("=> tun0x"));
+    assert_eq!(tunnels.count(), 2, "{eroutes:?}");
+    let routes = |east: &Gateway| {
+        let routes = east.verbs.iter().filter(|verb| verb.contains("route"));
+        routes.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(routes(&east), ["route-client"]);
+    // Whoever made the route, it goes with the last that uses it.
+    let unroute = |name: &str| Request::Unroute { name: name.into() };
+    east.call(|engine, now| engine.delete_ipsec_sa(now, StateId(2)));
+    assert_eq!(east.status_of(unroute("net-to-net")), 0);
+    assert_eq!(routes(&east), ["route-client"]);
+    assert!(matches!(
+        east.send("10.0.3.1", "10.0.1.1"),
+        Outbound::Transmit { .. }
+    ));
+    east.call(|engine, now| engine.delete_ipsec_sa(now, StateId(3)));
+    assert_eq!(east.status_of(unroute("second")), 0);
+    assert_eq!(routes(&east), ["route-client", "unroute-client"]);
+    assert_eq!(east.eroutes(), Vec::<String>::new());
 }
 
 #[test]
