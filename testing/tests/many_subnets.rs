@@ -1,8 +1,14 @@
-//! 3 subnets on one side, 2 on the other: six connections over one ISAKMP SA.
+//! Many connections between two gateways: 3 subnets on one side and 2 on the other over one ISAKMP SA; and as many peers as
+//! `PEERS` says, which east tells by their identities, each with an ISAKMP SA of its own.
+
+use std::time::Duration;
 
 use testing::{Gateways, Keys, Testbed};
 
-testing::on_both_data_paths!(all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest,);
+testing::on_both_data_paths!(
+    all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest,
+    g2_a_stop_tells_every_peer,
+);
 
 const WEST: [&str; 3] = ["192.0.1.0/24", "10.1.1.0/24", "10.1.2.0/24"];
 const EAST: [&str; 2] = ["192.0.2.0/24", "10.2.1.0/24"];
@@ -96,4 +102,49 @@ fn all_combinations_over_one_isakmp_sa_and_one_down_leaves_the_rest() {
             );
         }
     }
+}
+
+/// Peers of [`g2_a_stop_tells_every_peer`], unless `PEERS` says how many.
+const PEERS: u32 = 16;
+
+/// What was up with many peers is told to each of them when IPsec stops, however many there are: none keeps an SA that nobody has the
+/// other end of.
+fn g2_a_stop_tells_every_peer() {
+    let peers =
+        std::env::var("PEERS").map_or(PEERS, |text| text.parse().expect("PEERS is a number"));
+    let patience = Duration::from_secs(60 + u64::from(peers));
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let conns = |auto: &str| -> String {
+        let conn = |n: u32| {
+            let (high, low) = (n / 256, n % 256);
+            format!(
+                "conn peer{n}\n\tleft=192.1.2.45\n\tleftid=@west{n}\n\tleftsubnet=10.{high}.{low}.0/24\n\tleftnexthop=192.1.2.254\n\
+                 \tright=192.1.2.23\n\trightid=@east\n\trightsubnet=10.{}.{low}.0/24\n\trightnexthop=192.1.2.254\n\
+                 \tike=aes128-sha1-modp1536\n\tpfs=no\n\tauto={auto}\n\n",
+                100 + high
+            )
+        };
+        (0..peers).map(conn).collect()
+    };
+    net.configure("", "");
+    for (gateway, auto) in [(&net.east, "add"), (&net.west, "start")] {
+        let conf = gateway.read("/etc/ipsec.conf");
+        gateway
+            .conf(&format!("{conf}{}", conns(auto)))
+            .secrets(": PSK \"one secret for all of these peers\"\n");
+        gateway.run_for("ipsec setup start", patience).ok();
+    }
+    let established = "ipsec auto --status | grep -c 'IPsec SA established'";
+    let all = format!("[ $({established}) -ge {peers} ]");
+    net.east.wait_for(&all, patience);
+    net.west.wait_for(&all, patience);
+    net.watch
+        .end("west stops, and forwards in the clear from then on");
+    net.west
+        .run_for("ipsec setup stop", Duration::from_secs(150))
+        .ok()
+        .never_says("killed");
+    let left = net.east.run(established);
+    assert_eq!(left.stdout.trim(), "0", "{}", net.east.log());
 }
