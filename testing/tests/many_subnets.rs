@@ -141,10 +141,17 @@ fn g2_a_stop_tells_every_peer() {
     net.west.wait_for(&all, patience);
     net.watch
         .end("west stops, and forwards in the clear from then on");
+    let informational = "src 192.1.2.45 and udp port 500 and udp[26] = 5";
+    let capture = net.public.capture(informational);
     net.west
         .run_for("ipsec setup stop", Duration::from_secs(150))
         .ok()
         .never_says("killed");
-    let left = net.east.run(established);
-    assert_eq!(left.stdout.trim(), "0", "{}", net.east.log());
+    // One for the IPsec SAs, one for the ISAKMP SA. East has one socket for all of these peers, and too many at once fill it.
+    let told = capture.stop().packets("").len();
+    assert!(told >= 2 * peers as usize, "{told}\n{}", net.west.log());
+    if peers <= PEERS {
+        let left = net.east.run(established);
+        assert_eq!(left.stdout.trim(), "0", "{}", net.east.log());
+    }
 }
