@@ -726,7 +726,7 @@ struct net_device *klips_h_notified_device(void *info)
 	return netdev_notifier_info_to_dev(info);
 }
 
-/* Each address: its length, 4 or 16, and then its bytes. */
+/* Each address: its length, 4 or 16, and then its bytes. Answers how many there are, most or more. */
 unsigned int klips_h_addresses(struct net_device *dev, u8 (*out)[17], unsigned int most)
 {
 	unsigned int n = 0;
@@ -741,10 +741,11 @@ unsigned int klips_h_addresses(struct net_device *dev, u8 (*out)[17], unsigned i
 	in4 = __in_dev_get_rcu(dev);
 	if (in4) {
 		in_dev_for_each_ifa_rcu (ifa, in4) {
-			if (n == most)
-				break;
-			out[n][0] = 4;
-			memcpy(&out[n++][1], &ifa->ifa_local, 4);
+			if (n < most) {
+				out[n][0] = 4;
+				memcpy(&out[n][1], &ifa->ifa_local, 4);
+			}
+			n++;
 		}
 	}
 #if IS_ENABLED(CONFIG_IPV6)
@@ -752,10 +753,11 @@ unsigned int klips_h_addresses(struct net_device *dev, u8 (*out)[17], unsigned i
 	if (in6) {
 		read_lock_bh(&in6->lock);
 		list_for_each_entry (ifa6, &in6->addr_list, if_list) {
-			if (n == most)
-				break;
-			out[n][0] = 16;
-			memcpy(&out[n++][1], &ifa6->addr, 16);
+			if (n < most) {
+				out[n][0] = 16;
+				memcpy(&out[n][1], &ifa6->addr, 16);
+			}
+			n++;
 		}
 		read_unlock_bh(&in6->lock);
 	}

@@ -45,6 +45,13 @@ fn ids() -> impl Iterator<Item = DeviceId> {
     (0..MAX_DEVICES).filter_map(DeviceId::new)
 }
 
+/// Says that a device has more addresses than the core keeps.
+fn warn_of_addresses(now: &Physical) {
+    if let Some(too_many) = now.too_many(None) {
+        pr_warn!("{}\n", too_many);
+    }
+}
+
 /// Attaches ipsecN to the device called `name`; `mtu` is what ipsecN is to show instead of its
 /// default.
 pub(crate) fn attach(
@@ -60,6 +67,7 @@ pub(crate) fn attach(
     }
     host.write(None, |klips, _| klips.attach(id, look.physical, mtu))
         .map_err(AttachError::Core)?;
+    warn_of_addresses(&look.physical);
     host.note_link(id, look.link_header);
     show(rtnl, host, id);
     Ok(())
@@ -131,6 +139,7 @@ pub(crate) fn came_up(rtnl: &Rtnl, host: &Host, look: &device::Look) {
         .is_ok()
     {
         pr_info!("{} is attached to the new {}\n", id, name.as_str());
+        warn_of_addresses(&look.physical);
         host.note_link(id, look.link_header);
         show(rtnl, host, id);
     }
@@ -147,10 +156,21 @@ pub(crate) fn own_changed(_: &Rtnl, host: &Host, id: DeviceId, mtu: u32) {
 pub(crate) fn update(_: &Rtnl, host: &Host, now: Physical) {
     let differs = |p: &Physical| {
         p.index == now.index
-            && (p.name != now.name || p.mtu != now.mtu || p.addresses != now.addresses)
+            && (p.name != now.name
+                || p.mtu != now.mtu
+                || p.addresses != now.addresses
+                || p.left_out != now.left_out)
     };
-    if host.read(|klips, _| ids().any(|id| klips.device(id).physical.as_ref().is_some_and(differs)))
-    {
+    let news = host.read(|klips, _| {
+        ids().find_map(|id| {
+            let known = klips.device(id).physical.as_ref().filter(|p| differs(p))?;
+            Some(now.too_many(Some(known)))
+        })
+    });
+    if let Some(too_many) = news {
+        if let Some(too_many) = too_many {
+            pr_warn!("{}\n", too_many);
+        }
         host.write(None, |klips, _| klips.physical_changed(now));
     }
 }

@@ -9,6 +9,7 @@ testing::on_both_data_paths!(
     a_device_that_goes_down_and_comes_back,
     a_device_that_changes_its_mtu_and_its_name,
     a_device_that_changes_its_address,
+    b4_the_twentieth_address_of_a_device_and_those_that_are_too_many,
     b4_a_device_that_vanishes_leaves_ipsecn_closed_for_the_next_one,
     packets_too_big_for_the_tunnel,
     a_tunnel_of_ipv6_sends_fragments,
@@ -487,4 +488,42 @@ fn counters() {
     net.west.run("ip link set eth1 down").ok();
     net.sunset.run("ping -n -q -c 1 -W 0.2 192.0.2.1").fails();
     assert_eq!(counted(), [4, 0, 1, 2], "no way to the peer");
+}
+
+/// A trap for the gateways themselves is in the way of IKE, unless KLIPS knows the address that IKE comes from.
+fn b4_the_twentieth_address_of_a_device_and_those_that_are_too_many() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let more = |from: u32, to: u32| {
+        let script =
+            "for n in $(seq FROM TO); do ip addr add 192.1.2.$n/24 dev eth1 || exit 1; done";
+        let script = script.replace("FROM", &from.to_string());
+        net.west.run(&script.replace("TO", &to.to_string())).ok();
+    };
+    more(60, 78);
+    let hosts = "conn hosts\n\tleft=192.1.2.78\n\tleftid=@west\n\tleftnexthop=192.1.2.254\n\
+                 \tright=192.1.2.23\n\trightid=@east\n\trightnexthop=192.1.2.254\n\tauto=add\n";
+    net.configure("", hosts).start();
+    net.west.run("ipsec auto --route hosts").ok();
+    let ping = "ping -n -q -c 1 -W 5 -I 192.1.2.78 192.1.2.23";
+    let said = net.west.run(ping);
+    assert_eq!(said.status, 0, "{said}{}", net.west.log());
+    net.west.run("ipsec eroute").ok().says("=> tun0x");
+
+    let told = |times: u32| {
+        let logs = "cat /run/pluto/klipsd.log; dmesg";
+        let count = format!("{{ {logs}; }} 2>&1 | grep -c 'eth1 has more than 32 addresses'");
+        net.west
+            .wait_for(&format!("[ $({count}) = {times} ]"), SHORT);
+    };
+    told(0);
+    more(79, 110);
+    told(1);
+    more(111, 112);
+    // What comes after it has been seen.
+    net.west.run("ip link set eth1 mtu 1400").ok();
+    net.west
+        .wait_for("ipsec tncfg | grep 'ipsec0 -> eth1 mtu=16260(1400)'", SHORT);
+    told(1);
+    assert_eq!(net.west.run(ping).status, 0);
 }

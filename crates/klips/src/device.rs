@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// How many ipsecN devices there can be.
 pub const MAX_DEVICES: usize = 10;
 /// How many addresses of a physical device are remembered.
-pub const MAX_ADDRESSES: usize = 8;
+pub const MAX_ADDRESSES: usize = 32;
 /// The MTU an ipsecN device shows unless `overridemtu` says otherwise, in bytes: big enough that KLIPS sees packets whole
 /// and decides about fragmentation itself.
 pub const DEVICE_MTU: u32 = 16260;
@@ -97,6 +97,8 @@ pub struct Physical {
     /// Its addresses: IKE (UDP 500 and 4500) from one of these goes round KLIPS, and ICMP errors come from the first
     /// of the packet's family.
     pub addresses: [Option<IpAddr>; MAX_ADDRESSES],
+    /// How many it has besides.
+    pub left_out: usize,
 }
 
 impl Physical {
@@ -111,12 +113,33 @@ impl Physical {
             name,
             mtu,
             addresses: kept,
+            left_out: addresses.len().saturating_sub(MAX_ADDRESSES),
         }
+    }
+
+    /// What is to be said of a device with more addresses than fit, if that is new since it was known as `before`.
+    pub fn too_many(&self, before: Option<&Self>) -> Option<TooManyAddresses> {
+        let known = before.is_some_and(|before| before.left_out > 0);
+        (self.left_out > 0 && !known).then_some(TooManyAddresses(self.name))
     }
 
     /// Whether `address` is one of this device's.
     pub fn owns(&self, address: IpAddr) -> bool {
         self.addresses.iter().flatten().any(|a| *a == address)
+    }
+}
+
+/// A device has more addresses than [`MAX_ADDRESSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyAddresses(Name);
+
+impl fmt::Display for TooManyAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} has more than {MAX_ADDRESSES} addresses: IKE from the others does not go round KLIPS",
+            self.0.as_str()
+        )
     }
 }
 
@@ -195,7 +218,7 @@ pub struct Device {
 impl Device {
     /// The MTU the ipsecN device shows, in bytes.
     pub fn mtu(&self) -> u32 {
-        match (self.physical, self.override_mtu) {
+        match (&self.physical, self.override_mtu) {
             (None, _) => 0,
             (Some(_), 0) => DEVICE_MTU,
             (Some(_), mtu) => mtu,
@@ -206,6 +229,19 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b4_more_addresses_than_fit_are_said_once() {
+        let all: [IpAddr; MAX_ADDRESSES + 1] =
+            core::array::from_fn(|n| [192, 0, 2, n as u8].into());
+        let name = Name::new("eth1").unwrap();
+        let device = |count| Physical::new(1, name, 1500, &all[..count]);
+        let (full, over) = (device(MAX_ADDRESSES), device(MAX_ADDRESSES + 1));
+        assert!(full.owns(all[MAX_ADDRESSES - 1]) && !over.owns(all[MAX_ADDRESSES]));
+        assert_eq!(full.too_many(None), None);
+        assert!(over.too_many(None).is_some() && over.too_many(Some(&full)).is_some());
+        assert_eq!(over.too_many(Some(&over)), None);
+    }
 
     #[test]
     fn names() {

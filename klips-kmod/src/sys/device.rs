@@ -243,6 +243,7 @@ pub(super) unsafe fn look(_: &Rtnl, device: *mut c::net_device) -> Option<Look> 
         )
     };
     let mut physical = Physical::new(index, Name::new(name.to_str().ok()?)?, mtu, &[]);
+    physical.left_out = count.saturating_sub(MAX_ADDRESSES);
     for (raw, to) in raw.iter().take(count).zip(&mut physical.addresses) {
         *to = match raw[0] {
             4 => Some([raw[1], raw[2], raw[3], raw[4]].into()),

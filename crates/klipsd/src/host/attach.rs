@@ -98,6 +98,13 @@ fn flow(frame: &[u8]) -> usize {
         })
 }
 
+/// Says that a device has more addresses than the core keeps, unless it had `before`.
+pub(super) fn warn_of_addresses(now: &Physical, before: Option<&Physical>) {
+    if let Some(too_many) = now.too_many(before) {
+        tracing::warn!("{too_many}");
+    }
+}
+
 /// An attached device: its threads end when this is dropped.
 pub struct Attached {
     /// What it is attached to, as last told to the core.
@@ -170,6 +177,7 @@ impl Host {
                 self.set_writers(device, Some(writers));
                 self.receive_elsewhere(&attached[..]);
                 tracing::info!("{name} attached to {}", physical.name.as_str());
+                warn_of_addresses(&physical, None);
                 Ok(())
             }
             Err(error) => {

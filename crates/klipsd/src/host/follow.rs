@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use klips::{DeviceId, Physical};
 
 use super::Host;
+use super::attach::warn_of_addresses;
 use crate::link::{self, Watch};
 use crate::sys::stop::Stop;
 
@@ -82,6 +83,7 @@ impl Host {
             match now.filter(|now| now.physical.index == known.physical.index) {
                 None => found.push((device, News::Vanished(name.to_owned()))),
                 Some(now) if differs(&known.physical, &now.physical) => {
+                    warn_of_addresses(&now.physical, Some(&known.physical));
                     known.physical = now.physical;
                     self.write().physical_changed(now.physical);
                     tracing::debug!("{} changed", now.physical.name.as_str());
@@ -104,5 +106,5 @@ enum News {
 }
 
 fn differs(a: &Physical, b: &Physical) -> bool {
-    a.name != b.name || a.mtu != b.mtu || a.addresses != b.addresses
+    a.name != b.name || a.mtu != b.mtu || a.addresses != b.addresses || a.left_out != b.left_out
 }
