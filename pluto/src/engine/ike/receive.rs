@@ -8,7 +8,7 @@ use ike::v1::quick::Offer;
 use ike::wire::{Cookie, ExchangeType, Header, NotifyType, PayloadType};
 use whack::Rc;
 
-use super::table::{Exchange, Name};
+use super::table::{Exchange, Name, State};
 use crate::engine::connection::StateId;
 use crate::engine::event::{Action, JobId};
 use crate::engine::limiter::Cause;
@@ -18,6 +18,8 @@ use crate::engine::{About, Engine, Time};
 const MAX_RESENDS: u32 = 10;
 /// Messages of an exchange of ours that are refused before the next retransmission.
 const MAX_REFUSED_AT_A_TIME: u32 = 64;
+/// Quick Modes of a peer under one ISAKMP SA at a time that wait for a computation, the kernel, or QI2.
+const MAX_WAITING: usize = 256;
 /// Messages kept that come before the ISAKMP SA stands, and the longest of them.
 const MAX_EARLY: usize = 4;
 const MAX_EARLY_OCTETS: usize = 4096;
@@ -170,6 +172,11 @@ impl Engine {
         if !self.takes_message_ids(now, under) {
             return;
         }
+        if self.answers_enough(under) {
+            let text = "too many Quick Modes at a time: the peer has to send again";
+            self.loglog_useless(about, Rc::LogSerious, text);
+            return;
+        }
         if header.flags.commit {
             self.log(about, "IKE message has the Commit Flag set but Pluto doesn't implement this feature; ignoring flag");
         }
@@ -287,6 +294,19 @@ impl Engine {
             }
             Err(error) => self.loglog(about, Rc::LogSerious, error.to_string()),
         }
+    }
+
+    /// Whether as many Quick Modes of the peer wait under an ISAKMP SA as may.
+    fn answers_enough(&self, under: StateId) -> bool {
+        let Some(peer) = self.ike.states.get(under).map(|state| state.remote.ip()) else {
+            return true;
+        };
+        let waits = |state: &&State| {
+            matches!(state.name, Name::QuickR0 | Name::QuickR1)
+                && state.under.is_some_and(|(over, _)| over == under)
+        };
+        let waiting = self.ike.states.phase2_with(peer).filter(waits);
+        waiting.take(MAX_WAITING).count() == MAX_WAITING
     }
 
     /// A message under an ISAKMP SA that the peer has and we don't yet: MR3 is on its way, or its signature is being checked.

@@ -441,3 +441,38 @@ fn g14_what_comes_right_behind_mr3_is_kept_until_the_signature_is_checked() {
         pair.carries("10.0.2.1", "10.0.1.1");
     }
 }
+
+/// Who has proved who it is may not fill tables and queues either: of its Quick Modes so many wait.
+#[test]
+fn d1_quick_modes_of_one_peer_wait_in_a_queue_that_has_an_end() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.up("net-to-net"), 0);
+    pair.west.ask(Request::Initiate {
+        name: "net-to-net".into(),
+        asynchronous: true,
+    });
+    let qi1 = pair.west.sent.pop().unwrap().2;
+    let sa = pair.west.engine.isakmp_sas().next().unwrap().clone();
+    let (first, chain) = sa.open(&qi1).unwrap();
+    pair.east.hold = |_| true;
+    let (local, remote) = ("192.1.2.23:500", "192.1.2.45:500".parse().unwrap());
+    for id in 0..400 {
+        let message = sa.seal((ExchangeType::QUICK_MODE, 5000 + id), first, &chain);
+        give(&mut pair.east, local, remote, message);
+    }
+    assert_eq!(pair.east.held.len(), 256);
+    // Where some have ended there is room for others.
+    while !pair.east.held.is_empty() {
+        pair.east.finish_job();
+    }
+    pair.east.sent.clear();
+    let message = sa.seal((ExchangeType::QUICK_MODE, 5399), first, &chain);
+    give(&mut pair.east, local, remote, message.clone());
+    assert_eq!(pair.east.held.len(), 0, "QI2 is waited for");
+    pair.east.sleep(70);
+    for _ in 0..7 {
+        pair.east.sleep(64);
+    }
+    give(&mut pair.east, local, remote, message);
+    assert_eq!(pair.east.held.len(), 1);
+}
