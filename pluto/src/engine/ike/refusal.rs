@@ -74,6 +74,17 @@ fn seems_to_answer(kind: NotifyType) -> String {
     )
 }
 
+/// The SPI that an error names. strongSwan, which has chosen no offer, names SPI 0: that is none (RFC 4303 section 2.1).
+fn named_spi(notification: &Notification) -> Option<u32> {
+    let spi = <[u8; 4]>::try_from(&notification.spi[..]).ok();
+    spi.map(u32::from_be_bytes).filter(|spi| *spi != 0)
+}
+
+/// Whether an error with this SPI may be about an exchange of Quick Mode.
+fn is_named(state: &State, spi: Option<u32>) -> bool {
+    spi.is_none_or(|spi| state.offered.iter().any(|(_, offered)| *offered == spi))
+}
+
 impl Engine {
     /// An error of the peer, protected by the ISAKMP SA of `under`. Answers whether it is about an exchange of ours.
     pub(super) fn complained(
@@ -83,18 +94,10 @@ impl Engine {
         notification: &Notification,
     ) -> bool {
         let kind = notification.kind;
-        // strongSwan, which has chosen no offer, names SPI 0: that is none (RFC 4303 section 2.1).
-        let spi = <[u8; 4]>::try_from(&notification.spi[..])
-            .ok()
-            .map(u32::from_be_bytes)
-            .filter(|spi| *spi != 0);
+        let spi = named_spi(notification);
         let waits = |state: &&State| {
             state.under.is_some_and(|(id, _)| id == under)
                 && matches!(state.exchange, Exchange::Quick(_))
-        };
-        let meant = |state: &State| match spi {
-            Some(spi) => state.offered.iter().any(|(_, offered)| *offered == spi),
-            None => true,
         };
         let Some(peer) = self.ike.states.get(under).map(|state| state.remote.ip()) else {
             return false;
@@ -104,7 +107,7 @@ impl Engine {
             .states
             .phase2_with(peer)
             .filter(waits)
-            .filter(|state| meant(state))
+            .filter(|state| is_named(state, spi))
             .map(|state| state.id)
             .collect();
         match about[..] {
@@ -249,8 +252,8 @@ impl Engine {
         self.delete_state(now, id, false);
     }
 
-    /// Somebody says in the clear that our exchange fails. Before there is an ISAKMP SA a peer has no other way, but then
-    /// anybody can say it: it is told, and not believed.
+    /// Somebody says in the clear that our exchange fails. Before there is an ISAKMP SA a peer has no other way, and some have none for
+    /// Quick Mode either, but anybody can say it: it is told, and not believed.
     pub(super) fn complained_in_clear(
         &mut self,
         about: About,
@@ -258,28 +261,56 @@ impl Engine {
         notification: &Notification,
     ) {
         let kind = notification.kind;
-        let in_main_mode =
-            |state: &&mut State| matches!(state.exchange, Exchange::Main(_) | Exchange::MainJob(_));
-        let waiting = known.and_then(|id| self.ike.states.get_mut(id));
-        let Some(state) = waiting.filter(in_main_mode).filter(|_| kind.is_error()) else {
+        let known = known.filter(|_| kind.is_error());
+        let meant = known.map_or_else(Vec::new, |known| self.may_be_meant(known, notification));
+        if meant.is_empty() {
             let text = format!("ignoring informational payload, type {kind}: not encrypted");
             self.loglog(about, Rc::LogSerious, text);
             return;
-        };
-        let id = state.id;
-        let first = state.complaint.replace(kind) != Some(kind);
+        }
         let text = seems_to_answer(kind);
         // Whoever watches hears each kind once, however often somebody says it.
-        let about = about.watched_by(None);
-        self.loglog(about, Rc::LogSerious, &text);
-        if first {
+        self.loglog(about.watched_by(None), Rc::LogSerious, &text);
+        for id in meant {
+            let Some(state) = self.ike.states.get_mut(id) else {
+                continue;
+            };
+            let said = match state.name.is_phase1() {
+                true => &mut state.complaint,
+                false => &mut state.hearsay,
+            };
+            if said.replace(kind) == Some(kind) {
+                continue;
+            }
             for about in self.watchers(id) {
                 self.whack_log(about, Rc::LogSerious, &text);
             }
         }
     }
 
-    /// Whoever waits for a state of Main Mode, and for what is to be negotiated over it.
+    /// The exchanges of ours that wait and that an error in the clear, with the cookies of a state of phase 1, may be about.
+    fn may_be_meant(&self, known: StateId, notification: &Notification) -> Vec<StateId> {
+        let Some(phase1) = self.ike.states.get(known) else {
+            return Vec::new();
+        };
+        match phase1.exchange {
+            Exchange::Main(_) | Exchange::MainJob(_) => vec![known],
+            Exchange::Isakmp(_) => {
+                let spi = named_spi(notification);
+                let waits = |state: &&State| {
+                    state.name == Name::QuickI1
+                        && state.under.is_some_and(|(under, _)| under == known)
+                        && matches!(state.exchange, Exchange::Quick(_))
+                        && is_named(state, spi)
+                };
+                let waiting = self.ike.states.phase2_with(phase1.remote.ip());
+                waiting.filter(waits).map(|state| state.id).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whoever waits for a state, and for what is to be negotiated over it.
     fn watchers(&self, id: StateId) -> Vec<About> {
         let Some(state) = self.ike.states.get(id) else {
             return Vec::new();
@@ -333,5 +364,63 @@ impl Engine {
                 format!("peer answers {kind}{}", hint(kind)),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ike::v1::info::notify_in_clear;
+    use ike::wire::{Notify, NotifyType, Protocol};
+    use whack::Request;
+
+    use crate::engine::Event;
+    use crate::engine::tests::gateway::{net, net_to_net};
+    use crate::engine::tests::pair::Pair;
+
+    #[test]
+    fn g16_an_error_in_the_clear_about_quick_mode_is_shown_and_not_believed() {
+        let mut pair = Pair::new();
+        let mut second = net_to_net("second");
+        second.left.client = Some(net("10.0.3.0/24"));
+        pair.add(second);
+        assert_eq!(pair.up("net-to-net"), 0);
+        let cookies = pair.west.engine.cookies_of_states()[0];
+        let say = |pair: &mut Pair, spi: &[u8]| {
+            let notify = Notify::new(Protocol::ESP, spi, NotifyType::NO_PROPOSAL_CHOSEN);
+            pair.west.give(Event::Datagram {
+                local: "192.1.2.45:500".parse().unwrap(),
+                remote: "192.1.2.23:500".parse().unwrap(),
+                bytes: notify_in_clear(cookies, &notify, 77),
+            });
+        };
+        pair.cut = true;
+        let name = "second".to_owned();
+        let client = pair.west.ask(Request::Initiate {
+            name,
+            asynchronous: false,
+        });
+        pair.settle();
+        let told = |pair: &Pair| {
+            let line = "003 \"second\" #3: peer seems to answer NO_PROPOSAL_CHOSEN";
+            let said = pair.west.said.iter();
+            said.filter(|said| said.starts_with(line)).count()
+        };
+        say(&mut pair, &[0xff; 4]);
+        assert_eq!(told(&pair), 0, "another exchange's SPI");
+        for _ in 0..5 {
+            say(&mut pair, &[]);
+        }
+        // Long enough for an error that is believed to be acted on.
+        pair.sleep(5);
+        assert_eq!(told(&pair), 1, "{:?}", pair.west.said);
+        pair.cut = false;
+        pair.sleep(30);
+        let finished = (client, 0);
+        assert!(
+            pair.west.finished.contains(&finished),
+            "{:?}",
+            pair.west.said
+        );
+        pair.carries("10.0.2.1", "10.0.3.1");
     }
 }

@@ -208,8 +208,10 @@ pub(super) struct State {
     pub(super) begun_anew: u32,
     /// Phase 1: messages under the ISAKMP SA that came before it stands, with where they came and from where.
     pub(super) early: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
-    /// What the peer, or somebody in its name, has said against the exchange or, proved, against the SAs that came of it.
+    /// What the peer has said against the exchange, in Main Mode also somebody in its name, or against the SAs that came of it.
     pub(super) complaint: Option<NotifyType>,
+    /// Phase 2: what somebody has said in the clear against the exchange.
+    pub(super) hearsay: Option<NotifyType>,
     /// Phase 2: the peer has deleted the SAs, and this attempt at keying is to replace them.
     pub(super) successor: Option<u32>,
     /// Phase 2: a limit in KLIPS has asked for a successor.
@@ -493,6 +495,7 @@ impl State {
             begun_anew: 0,
             early: Vec::new(),
             complaint: None,
+            hearsay: None,
             successor: None,
             worn: false,
             sas: Vec::new(),

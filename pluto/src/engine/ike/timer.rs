@@ -253,7 +253,7 @@ impl Engine {
         let Some(conn) = self.conns.get(state.conn) else {
             return;
         };
-        let complaint = state.complaint;
+        let complaint = state.complaint.or(state.hearsay);
         let details = match name {
             Name::MainI3 => {
                 ".  Possible authentication failure: no acceptable response to our first encrypted message"
