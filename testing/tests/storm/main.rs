@@ -6,9 +6,10 @@
 //! minute after the last event; no state and no memory is left behind.
 //!
 //! It takes long, so it is for `make storm`, which sets `STORM_HOURS` and `STORM_SEED`; the test prints both. What can happen is in
-//! `event`, where it happens in `world`.
+//! `event`, where it happens in `world`, and who notices in `traffic`.
 
 mod event;
+mod traffic;
 mod world;
 
 use rand::rngs::StdRng;
@@ -23,8 +24,10 @@ testing::for_hours!(a_storm);
 const AT_A_TIME: usize = 3;
 /// How long events last, and how far apart they begin, in seconds at most.
 const SPREAD: u32 = 90;
-/// Seconds after the last event's end within which everything is back.
+/// Seconds after the last event's end within which everything is back, and longest silence from then until the next event.
 const BACK_WITHIN: u64 = 60;
+/// Most seconds until the next events, in which keys are renewed and nothing else happens.
+const CALM: u32 = 240;
 
 fn setting(name: &str, usual: u64) -> u64 {
     match std::env::var(name) {
@@ -47,16 +50,19 @@ fn a_storm() {
     let testbed = testing::Testbed::new();
     let world = World::new(&testbed);
     world.start();
-    world.all_back(BACK_WITHIN, "before the storm");
     let traffic = world.traffic();
+    world.all_back(&traffic, BACK_WITHIN, "before the storm");
     let quiet = world.sizes();
     let end = world.uptime() + hours * 3600;
     let mut round = 0;
     while world.uptime() < end {
         round += 1;
+        traffic.busy();
         let story = one_round(&world, &mut rng);
         println!("storm: {} s, round {round}: {story}", world.uptime());
-        world.all_back(BACK_WITHIN, &story);
+        world.all_back(&traffic, BACK_WITHIN, &story);
+        traffic.calm();
+        world.stays(&traffic, below(&mut rng, CALM).into(), BACK_WITHIN, &story);
         world.watched(&story);
     }
     drop(traffic);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use testing::internet::{Internet, Site};
-use testing::{Background, Host, Router, Testbed};
+use testing::{Host, Router, Testbed};
+
+use super::traffic::Traffic;
 
 /// Keys for some minutes, so that an hour renews them often; a peer that is silent is asked after ten seconds.
 const LIVES: &str = "\tikelifetime=30m\n\tkeylife=10m\n\trekeymargin=2m\n\tkeyingtries=0\n\tdpddelay=10\n\tdpdtimeout=30\n\tdpdaction=restart\n";
@@ -42,7 +44,6 @@ conn private-net
 \talso=private
 ";
 const SECRETS: &str = "@west @east : PSK \"the secret of two gateways\"\n@east @road : PSK \"the secret of one on the road\"\n";
-const PING: &str = "ping -n -q -c 1 -W 1";
 
 /// A machine to which something can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,43 +183,53 @@ impl<'a> World<'a> {
         }
     }
 
-    /// From whom to whom there must be a tunnel.
-    fn paths(&self) -> [(&Host, &str); 4] {
+    /// Traffic on every tunnel, which goes on until this is dropped.
+    pub fn traffic(&self) -> Traffic {
         let net = &self.net;
-        [
-            (&net.west.inside, "192.0.2.1"),
-            (&net.east.inside, "192.0.1.1"),
-            (&self.road, "192.0.2.1"),
-            (&net.west.inside, "192.0.3.1"),
-        ]
-    }
-
-    /// Pings that go on until this is dropped.
-    pub fn traffic(&self) -> Vec<Background> {
-        let pings = |(host, to): (&Host, &str)| host.spawn(&format!("exec ping -n -q -i 2 {to}"));
-        let mut all: Vec<Background> = self.paths().into_iter().map(pings).collect();
-        all.push(
-            self.net
-                .north
-                .inside
-                .spawn("exec ping -n -q -i 2 192.0.1.1"),
-        );
-        all
+        let mut traffic = Traffic::new();
+        for host in [&net.west.inside, &net.east.inside, &net.north.inside] {
+            traffic.answers(host);
+        }
+        traffic.sends(&net.west.inside, "192.0.2.1", true);
+        traffic.sends(&net.east.inside, "192.0.1.1", true);
+        traffic.sends(&self.road, "192.0.2.1", true);
+        traffic.sends(&net.west.inside, "192.0.3.1", true);
+        traffic.sends(&net.north.inside, "192.0.1.1", false);
+        traffic
     }
 
     /// Within so many seconds every tunnel carries packets.
     #[track_caller]
-    pub fn all_back(&self, seconds: u64, story: &str) {
-        let end = self.uptime() + seconds;
-        for (host, to) in self.paths() {
-            while host.run(&format!("{PING} {to}")).status != 0 {
-                assert!(
-                    self.uptime() < end,
-                    "no way from {} to {to} {seconds} s after {story}\n{}",
-                    host.name(),
-                    self.trace()
-                );
+    pub fn all_back(&self, traffic: &Traffic, seconds: u64, story: &str) {
+        let begin = traffic.now();
+        loop {
+            let silent = traffic.silent_since(begin);
+            if silent.is_empty() {
+                return;
             }
+            assert!(
+                traffic.now() < begin + 1000 * seconds,
+                "no way from {} {seconds} s after {story}\n{}",
+                silent.join(", from "),
+                self.trace()
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Every tunnel stays, for `seconds` in which nothing happens, silent for `most` of them at most.
+    #[track_caller]
+    pub fn stays(&self, traffic: &Traffic, seconds: u64, most: u64, story: &str) {
+        let end = traffic.now() + 1000 * seconds;
+        while traffic.now() < end {
+            std::thread::sleep(Duration::from_secs(10));
+            let silent = traffic.silent_since(traffic.now() - 1000 * most);
+            assert!(
+                silent.is_empty(),
+                "there was a way from {}, and none for {most} s, in the calm after {story}\n{}",
+                silent.join(", from "),
+                self.trace()
+            );
         }
     }
 
