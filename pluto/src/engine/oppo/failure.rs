@@ -1,5 +1,5 @@
 //! What stands where no tunnel does: the shunt that a policy asks for after a failure, for a bounded time, with the reason; and
-//! the memory of gateways that did not answer.
+//! the memory of gateways that did not answer, and of those that once had a tunnel with us.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -24,28 +24,32 @@ const NO_TUNNEL: Duration = Duration::from_secs(300);
 pub(super) const CROWDED: Duration = Duration::from_secs(10);
 /// A gateway with which a negotiation has failed is not tried for another client meanwhile.
 const GATEWAY_FAILED: Duration = Duration::from_secs(120);
-/// Failed gateways that are remembered at most.
-const MAX_FAILED: usize = 10_000;
+/// Negotiation failed with a gateway that is known, while nothing passes. It boots, or a link is down: it will be back.
+const KNOWN_FAILED: Duration = Duration::from_secs(30);
+/// How long a gateway is known after a tunnel with it came up.
+const KNOWN: Duration = Duration::from_secs(24 * 3600);
+/// Gateways of one kind that are remembered at most.
+const MAX_GATEWAYS: usize = 10_000;
 /// The port of name servers.
 pub(super) const DOMAIN: u16 = 53;
 
-/// Gateways with which a negotiation has failed, until when; the earliest goes first.
+/// Gateways of which something is remembered, until when; the earliest goes first.
 #[derive(Debug, Default)]
-pub(crate) struct Failed {
+pub(crate) struct Gateways {
     until: HashMap<IpAddr, Time>,
     order: BTreeSet<(Time, IpAddr)>,
 }
 
-impl Failed {
-    /// Remembers a gateway.
-    pub(super) fn insert(&mut self, now: Time, gateway: IpAddr) {
-        let until = now + GATEWAY_FAILED;
+impl Gateways {
+    /// Remembers a gateway for a while.
+    fn insert(&mut self, now: Time, gateway: IpAddr, life: Duration) {
+        let until = now + life;
         if let Some(old) = self.until.insert(gateway, until) {
             self.order.remove(&(old, gateway));
         }
         self.order.insert((until, gateway));
         while let Some((first, gateway)) = self.order.first().copied()
-            && (first <= now || self.order.len() > MAX_FAILED)
+            && (first <= now || self.order.len() > MAX_GATEWAYS)
         {
             self.order.pop_first();
             self.until.remove(&gateway);
@@ -53,13 +57,12 @@ impl Failed {
         give_back(&mut self.until);
     }
 
-    /// Whether a gateway failed lately.
+    /// Whether a gateway is remembered.
     pub(super) fn contains(&self, now: Time, gateway: IpAddr) -> bool {
         self.until.get(&gateway).is_some_and(|until| *until > now)
     }
 
-    /// A gateway is alive.
-    pub(super) fn remove(&mut self, gateway: IpAddr) {
+    fn remove(&mut self, gateway: IpAddr) {
         if let Some(until) = self.until.remove(&gateway) {
             self.order.remove(&(until, gateway));
         }
@@ -110,6 +113,29 @@ pub(super) fn clients_between((ours, theirs): Pair) -> Clients {
 }
 
 impl Oppo {
+    /// A tunnel with a gateway is up.
+    pub(super) fn gateway_met(&mut self, now: Time, gateway: IpAddr) {
+        self.failed.remove(gateway);
+        self.known.insert(now, gateway, KNOWN);
+    }
+
+    /// A negotiation with a gateway has failed. Answers how long that counts for who wanted it: not for long where the gateway is known and
+    /// nothing passes meanwhile. What passes is not held again so soon, since it would wait for a gateway that may stay away.
+    pub(super) fn gateway_failed(
+        &mut self,
+        now: Time,
+        gateway: IpAddr,
+        shunt: MagicSpi,
+    ) -> Duration {
+        let soon = shunt != MagicSpi::Pass && self.known.contains(now, gateway);
+        let (life, gateway_life) = match soon {
+            true => (KNOWN_FAILED, KNOWN_FAILED / 2),
+            false => (NO_TUNNEL, GATEWAY_FAILED),
+        };
+        self.failed.insert(now, gateway, gateway_life);
+        life
+    }
+
     /// Whether an address is one of a name server that we ask.
     pub(super) fn is_name_server(&self, addr: IpAddr) -> bool {
         self.name_servers.contains(&addr)

@@ -303,24 +303,24 @@ impl Engine {
         if !self.is_opportunistic_instance(id) {
             return false;
         }
-        let peer = self.conns.get(id).and_then(|conn| conn.that.host);
-        if let Some(peer) = peer {
-            self.oppo.failed.insert(now, peer);
+        let found = self.conns.get(id).map(|conn| (conn.that.host, conn.policy));
+        if let Some((Some(peer), policy)) = found {
+            let life = self.oppo.gateway_failed(now, peer, shunt_of(&policy));
+            let why = format!("negotiation with gateway {peer} failed");
+            self.instance_failed(now, id, why, life);
         }
-        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
-        let why = format!("negotiation with gateway {peer} failed");
-        self.instance_failed(now, id, why);
         true
     }
 
     /// A gateway has another key than DNS names for this destination. For others it may have the right one.
     pub(crate) fn oppo_wrong_key(&mut self, now: Time, id: ConnId, error: &str) {
         if self.is_opportunistic_instance(id) {
-            self.instance_failed(now, id, error.to_owned());
+            let life = failure::after_negotiation();
+            self.instance_failed(now, id, error.to_owned(), life);
         }
     }
 
-    fn instance_failed(&mut self, now: Time, id: ConnId, why: String) {
+    fn instance_failed(&mut self, now: Time, id: ConnId, why: String, life: Duration) {
         let Some(conn) = self.conns.get(id) else {
             return;
         };
@@ -336,7 +336,6 @@ impl Engine {
         // What is held goes to the next gateway, or becomes a shunt of its own.
         self.conns.set_routing(id, Routing::Unrouted);
         self.conns.edit(id, |conn| conn.that.client = None);
-        let life = failure::after_negotiation();
         match self.oppo.attempts.get_mut(&pair) {
             Some(attempt) if attempt.conn == Some(id) => {
                 attempt.why = (why, life);
@@ -366,7 +365,7 @@ impl Engine {
             return;
         };
         if let Some(peer) = conn.that.host {
-            self.oppo.failed.remove(peer);
+            self.oppo.gateway_met(now, peer);
         }
         let clients = self
             .conns

@@ -52,7 +52,9 @@ pub(crate) struct Oppo {
     /// Which keys the peer of an instance may have, as DNS said.
     pins: HashMap<ConnId, Vec<KnownKey>>,
     /// Gateways with which a negotiation has failed, until when.
-    failed: failure::Failed,
+    failed: failure::Gateways,
+    /// Gateways that had a tunnel with us, until when that counts.
+    known: failure::Gateways,
     vettings: respond::Vettings,
     /// Main Modes for which DNS is being asked.
     peers: HashSet<StateId>,

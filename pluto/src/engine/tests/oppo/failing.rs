@@ -218,3 +218,57 @@ fn a_wrong_key_is_a_verdict() {
     pair.settle();
     pair.west_has("10.0.1.1/32 -> 10.0.2.2/32 => tun");
 }
+
+/// How soon west asks a gateway again that has gone silent; that it was `known` is what is tried.
+fn silent_for(failure: Failure, known: bool) -> (Pair, u64) {
+    let mut pair = opportunists(Security::Secure);
+    for name in ["me-to-anyone", "net-to-anyone"] {
+        pair.west.ask(Request::Delete { name: name.into() });
+    }
+    let mut conn = to_anyone("policy", WEST, None);
+    conn.policy.failure = failure;
+    pair.west.add(conn);
+    pair.west.route("policy");
+    if known {
+        pair.west.send(WEST, EAST);
+        pair.settle();
+        pair.carries(EAST, WEST);
+        pair.west.ask(Request::Terminate {
+            name: "policy".into(),
+        });
+        pair.settle();
+    }
+    pair.cut = true;
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.sleep(20);
+    pair.west_has("192.1.2.45/32 -> 192.1.2.23/32 => %");
+    pair.cut = false;
+    let mut waited = 20;
+    while waited < 400 && !has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => tun") {
+        pair.west.send(WEST, EAST);
+        pair.settle();
+        pair.sleep(1);
+        waited += 1;
+    }
+    (pair, waited)
+}
+
+/// Where nothing passes, a gateway that had a tunnel with us is asked again after half a minute: it boots, or a link was down. Where packets
+/// pass they would be held each time.
+#[test]
+fn a_known_gateway_is_asked_again_soon_while_nothing_passes() {
+    for (failure, known, expected) in [
+        (Failure::Drop, true, 40..=60),
+        (Failure::Reject, true, 40..=60),
+        (Failure::Drop, false, 300..=330),
+        (Failure::Pass, true, 300..=330),
+    ] {
+        let (pair, waited) = silent_for(failure, known);
+        assert!(
+            expected.contains(&waited),
+            "{failure:?} {known} {waited} {}",
+            trace(&pair)
+        );
+    }
+}
