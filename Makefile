@@ -6,7 +6,7 @@
 #              processors, the lock validator and the leak detector, emulated. Each kernel is built once.
 # make fuzz-module TIME=600   changed packets and PF_KEY messages into klips.ko; FLAVOUR=uml-debug or x86_64 for those kernels
 # make attack   floods and forgeries against pluto for SECONDS=20 each; figures on what they cost and who gets in meanwhile
-# make storm SEED=7 HOURS=24   random events for simulated hours, on both data paths: nothing in the clear, everything back
+# make storm SEEDS=1-20 HOURS=24   random events for simulated hours, on both data paths: nothing in the clear, everything back
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
 # Tests of one program that run at a time, since most of what they do is to wait; and programs of integration tests. ABREAST=2 THREADS=2
@@ -58,7 +58,7 @@ lint:
 	testing/prereqs test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	for script in conf/_updown testing/prereqs testing/integration testing/kernels/build testing/kernels/init testing/kernels/module testing/kernels/run; do sh -n $$script || exit 1; done
+	for script in conf/_updown testing/prereqs testing/integration testing/storm testing/kernels/build testing/kernels/init testing/kernels/module testing/kernels/run; do sh -n $$script || exit 1; done
 	mandoc -T lint -W error man/*.[58]
 
 test:
@@ -131,17 +131,17 @@ attack:
 	ATTACK_SECONDS=$(SECONDS) TESTBED_SECONDS=$$((600 + 20 * $(SECONDS))) \
 		$(CARGO) test --locked --workspace --test attacks -- --nocapture --test-threads=1
 
-# The test prints what happens; ON=klipsd or ON=klips_ko for one data path.
+# SEEDS="1 2 7" or SEEDS=1-20, so many ABREAST; ON=klipsd or ON=klips_ko for one data path. What happened is in files in $(TARGET)/storm.
 SEED ?= 1
+SEEDS ?= $(SEED)
 HOURS ?= 24
-ON ?=
+ON ?= klipsd klips_ko
 storm:
 	testing/prereqs test
 	testing/prereqs kernel
 	testing/kernels/module uml
 	$(CARGO) build --locked --workspace --bins
-	STORM_SEED=$(SEED) STORM_HOURS=$(HOURS) TESTBED_SECONDS=$$((600 + 900 * $(HOURS))) \
-		$(CARGO) test --locked -p testing --test storm $(ON) -- --nocapture
+	CARGO=$(CARGO) testing/storm $(ABREAST) $(HOURS) $(TARGET)/storm "$(ON)" $(SEEDS)
 
 # klips.ko beside XFRM and plain forwarding, in one boot of the test kernel. ONLY=aes128, for one, measures that alone.
 bench-kernel:

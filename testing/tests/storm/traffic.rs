@@ -23,8 +23,6 @@ struct Path {
     name: String,
     /// When the last answer came, in milliseconds since `Traffic::begin`.
     heard: Arc<AtomicU64>,
-    /// Whether somebody waits for answers of this one.
-    needed: bool,
 }
 
 /// All of it, until this is dropped.
@@ -78,8 +76,8 @@ impl Traffic {
         }));
     }
 
-    /// From now on the host sends to `to`, and `needed` says whether there must be answers.
-    pub fn sends(&mut self, host: &Host, to: &str, needed: bool) {
+    /// From now on the host sends to `to`.
+    pub fn sends(&mut self, host: &Host, to: &str) {
         let socket = host.in_network(|| UdpSocket::bind("0.0.0.0:0"));
         let socket = socket.expect("a port is free");
         let target = (to.to_owned(), ECHO);
@@ -87,7 +85,6 @@ impl Traffic {
         self.paths.push(Path {
             name: format!("{} to {to}", host.name()),
             heard: Arc::clone(&heard),
-            needed,
         });
         let (state, begin) = (Arc::clone(&self.state), self.begin);
         self.threads.push(std::thread::spawn(move || {
@@ -120,7 +117,7 @@ impl Traffic {
 
     /// The paths that have had no answer since then to what was sent since then.
     pub fn silent_since(&self, moment: u64) -> Vec<&str> {
-        let silent = |path: &&Path| path.needed && path.heard.load(Ordering::Relaxed) < moment;
+        let silent = |path: &&Path| path.heard.load(Ordering::Relaxed) < moment;
         self.paths
             .iter()
             .filter(silent)
