@@ -231,6 +231,31 @@ fn b4_a_device_that_vanishes_leaves_ipsecn_closed_for_the_next_one() {
     assert_eq!(net.pings(3, "0.1", "ff"), 3);
 }
 
+/// klipsd's memory does not grow with each device that its threads and buffers are made for.
+#[test]
+fn a_device_that_vanishes_again_and_again_leaves_no_memory_behind() {
+    let testbed = Testbed::new();
+    let net = keyed(&testbed);
+    let vanish = |times| {
+        for _ in 0..times {
+            net.west.run("ip link del eth1").ok();
+            is_detached(&net.west);
+            net.west.attach(&net.public, "eth1", "192.1.2.45/24");
+            net.west
+                .wait_for("ipsec tncfg | grep 'ipsec0 -> eth1'", SHORT);
+            net.east.run("ip neigh flush dev eth1").ok();
+            net.pings(3, "0.1", "ff");
+        }
+        let memory = "awk '/RssAnon/ { print $2 }' /proc/$(pgrep -ox klipsd)/status";
+        let said = net.west.run(memory).ok().stdout;
+        println!("{times} times: {said}");
+        said.trim().parse::<u64>().expect("a number of kB")
+    };
+    let first = vanish(3);
+    let last = vanish(12);
+    assert!(last < first + 4096, "{first} kB, then {last} kB");
+}
+
 fn a_device_that_moves_to_another_namespace() {
     let testbed = Testbed::new();
     let net = keyed(&testbed);
