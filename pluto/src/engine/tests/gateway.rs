@@ -395,6 +395,27 @@ impl Gateway {
         }
     }
 
+    /// What becomes of a packet from the wire; the engine hears what KLIPS says of it.
+    pub(super) fn receive_told(&mut self, bytes: &[u8]) -> Inbound {
+        let verdict = self.receive(bytes).0;
+        for event in self.heard() {
+            self.give(event);
+        }
+        verdict
+    }
+
+    /// What the wire carries when a packet with so many octets behind its IP header is sent, if anything goes.
+    pub(super) fn sealed_octets(&mut self, src: &str, dst: &str, len: usize) -> Option<Vec<u8>> {
+        let mut packet = udp(src, dst);
+        packet.resize(20 + len, 0);
+        ip::patch(&mut packet, 9, 17);
+        let (verdict, bytes) = self.outbound_packet(&packet);
+        for event in self.heard() {
+            self.give(event);
+        }
+        matches!(verdict, Outbound::Transmit { .. }).then_some(bytes)
+    }
+
     /// A packet with so many octets behind its IP header is routed to ipsec0.
     pub(in crate::engine) fn send_octets(&mut self, src: &str, dst: &str, len: usize) -> Outbound {
         let mut packet = udp(src, dst);

@@ -1,6 +1,8 @@
 //! Limits of IPsec SAs in KLIPS: that they are there, that an SA is replaced before it reaches one, and what is left when it does.
 
-use klips::{DropReason, Outbound};
+use klips::{DropReason, Inbound, Outbound};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use whack::Request;
 
 use super::gateway::{Gateway, net_to_net};
@@ -121,6 +123,76 @@ fn c9_an_sa_of_3des_is_replaced_before_its_end() {
             .matches("IPsec SA established")
             .count();
         assert_eq!(states, 1);
+    }
+}
+
+/// Carries out one of the things that wait at one of the gateways, or sends a packet and its answer; in whatever order `rng` says.
+fn one_step(pair: &mut Pair, rng: &mut StdRng) {
+    match rng.next_u32() % 8 {
+        0 => drop(pair.west.kernel_step()),
+        1 => drop(pair.east.kernel_step()),
+        2 if !pair.west.held.is_empty() => pair.west.finish_job(),
+        3 if !pair.east.held.is_empty() => pair.east.finish_job(),
+        4 => pair.carry_one(true),
+        5 => pair.carry_one(false),
+        6 => ping_pong(pair, true),
+        _ => ping_pong(pair, false),
+    }
+}
+
+/// A packet of 48 kB to the other end, which answers with another.
+fn ping_pong(pair: &mut Pair, by_west: bool) {
+    for from_west in [by_west, !by_west] {
+        let (sender, receiver, src, dst) = if from_west {
+            (&mut pair.west, &mut pair.east, WEST, EAST)
+        } else {
+            (&mut pair.east, &mut pair.west, EAST, WEST)
+        };
+        let Some(sealed) = sender.sealed_octets(src, dst, 48 << 10) else {
+            return;
+        };
+        if !matches!(receiver.receive_told(&sealed), Inbound::Deliver { .. }) {
+            return;
+        }
+    }
+}
+
+/// SAs wear out at both ends while messages, computations and the kernel's answers come in any order: the tunnel is whole afterwards.
+#[test]
+fn c9_a_successor_carries_in_whatever_order_it_comes() {
+    let seeds = std::env::var("WEAR_SEEDS").map_or(1, |n| n.parse().expect("a number"));
+    for seed in 0..seeds {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut pair = up(with_esp("3des-sha1"));
+        for gateway in [&mut pair.west, &mut pair.east] {
+            gateway.kernel_waits = true;
+            gateway.hold = |_| true;
+        }
+        for _ in 0..1500 {
+            one_step(&mut pair, &mut rng);
+        }
+        for gateway in [&mut pair.west, &mut pair.east] {
+            gateway.kernel_waits = false;
+            gateway.hold = |_| false;
+        }
+        pair.finish_all();
+        for seconds in 0..30 {
+            let (sent, _) = (pair.west.send(WEST, EAST), pair.east.send(EAST, WEST));
+            if matches!(sent, Outbound::Transmit { .. }) && pair.is_whole(EAST, WEST) {
+                break;
+            }
+            assert!(
+                seconds < 20,
+                "seed {seed}: {sent:?}\n{:?}\n{:?}\n{:#?}\n{:?}\n{:?}\n{:#?}",
+                pair.west.eroutes(),
+                pair.west.sas(),
+                pair.west.log,
+                pair.east.eroutes(),
+                pair.east.sas(),
+                pair.east.log
+            );
+            pair.sleep(1);
+        }
     }
 }
 

@@ -99,6 +99,49 @@ impl Pair {
         }
     }
 
+    /// Carries the oldest datagram of one of the two.
+    pub(super) fn carry_one(&mut self, of_west: bool) {
+        let (from, to) = match of_west {
+            true => (&mut self.west, &mut self.east),
+            false => (&mut self.east, &mut self.west),
+        };
+        if from.sent.is_empty() {
+            return;
+        }
+        let (remote, local, bytes) = from.sent.remove(0);
+        to.give(Event::Datagram {
+            local,
+            remote,
+            bytes,
+        });
+    }
+
+    /// All that waits is done: computations, what the kernel was asked for, datagrams.
+    pub(super) fn finish_all(&mut self) {
+        loop {
+            for gateway in [&mut self.west, &mut self.east] {
+                while !gateway.held.is_empty() {
+                    gateway.finish_job();
+                }
+                while gateway.kernel_step() {}
+            }
+            if self.west.sent.is_empty() && self.east.sent.is_empty() {
+                return;
+            }
+            self.settle();
+        }
+    }
+
+    /// Whether packets get through both ways.
+    pub(super) fn is_whole(&mut self, east: &str, west: &str) -> bool {
+        let there = self.west.sealed_octets(west, east, 64);
+        let back = self.east.sealed_octets(east, west, 64);
+        let arrives = |gateway: &mut Gateway, sealed: Option<Vec<u8>>| {
+            sealed.is_some_and(|s| matches!(gateway.receive_told(&s), Inbound::Deliver { .. }))
+        };
+        arrives(&mut self.east, there) && arrives(&mut self.west, back)
+    }
+
     pub(in crate::engine) fn sleep(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.east.sleep(1);
