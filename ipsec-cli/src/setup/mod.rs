@@ -4,7 +4,6 @@ mod conns;
 mod daemon;
 mod interfaces;
 mod last_resort;
-mod netlink;
 mod notify;
 mod options;
 mod start;

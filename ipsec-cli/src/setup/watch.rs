@@ -5,8 +5,8 @@
 //! which takes the pid file along.
 
 use super::daemon::Daemon;
-use super::netlink::Changes;
 use super::{Context, notify, start};
+use ipsec_daemon::Changes;
 use nix::fcntl::{Flock, FlockArg};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -87,8 +87,8 @@ fn watch(context: &Context, config: Option<&Path>) -> Result<(), String> {
     let Ok(only_one) = Flock::lock(file, how) else {
         return Ok(());
     };
-    let changes =
-        Changes::open().map_err(|e| format!("cannot hear of changes of the network: {e}"))?;
+    let changes = Changes::of_devices_and_default_routes()
+        .map_err(|e| format!("cannot hear of changes of the network: {e}"))?;
     let mut paused = false;
     // Whatever has changed since ipsecN were attached has to be looked at.
     let mut changed = true;

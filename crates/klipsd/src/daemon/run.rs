@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipsec_daemon::confine::Capabilities;
-use ipsec_daemon::{ConfineError, LockError, Needs, PidFile};
+use ipsec_daemon::{Changes, ConfineError, LockError, Needs, PidFile};
 use nix::sys::signal::{SigSet, Signal};
 use socket2::Type;
 
 use crate::control::listeners::Listeners;
 use crate::control::{ctl, peer, pfkey};
 use crate::host::Host;
-use crate::link::Watch;
 use crate::sys::stop::Stop;
 
 /// Why klipsd does not start.
@@ -100,7 +99,7 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
         error: io::ErrorKind::OutOfMemory.into(),
     })?;
     let stop = Arc::new(Stop::new().map_err(system("eventfd"))?);
-    let watch = Watch::open().map_err(system("netlink socket"))?;
+    let watch = Changes::of_devices().map_err(system("netlink socket"))?;
     // Before the first thread, and before anything is read from the network.
     let lacking = ipsec_daemon::confine(&needs(rundir))?;
     if !lacking.is_empty() {

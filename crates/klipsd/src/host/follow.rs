@@ -4,16 +4,17 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
+use ipsec_daemon::Changes;
 use klips::{DeviceId, Physical};
 
 use super::Host;
 use super::attach::warn_of_addresses;
-use crate::link::{self, Watch};
+use crate::link;
 use crate::sys::stop::Stop;
 
 impl Host {
     /// Follows until told to stop.
-    pub fn follow(self: &Arc<Self>, watch: &Watch, stop: &Stop) {
+    pub fn follow(self: &Arc<Self>, watch: &Changes, stop: &Stop) {
         while stop.wait(&[watch.as_fd()]) {
             if watch.drain() {
                 self.refresh();

@@ -1,8 +1,4 @@
-//! Physical interfaces: what they are now, and news of change. What follows from it is `host`'s.
-
-mod watch;
-
-pub use watch::Watch;
+//! Physical interfaces: what they are now. What follows from a change is `host`'s.
 
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv6Addr};

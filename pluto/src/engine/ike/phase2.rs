@@ -33,7 +33,7 @@ impl Engine {
             // It was expected to serve, and does not: an ISAKMP SA of its own is needed.
             let text = self.does_not_serve(under, quick.conn, why);
             self.log(self.about(under), text);
-            self.initiate(now, quick.conn, client, quick.tries, quick.replaces);
+            self.initiate(now, quick);
             return;
         }
         let begun = match fits {

@@ -246,7 +246,7 @@ impl Engine {
             self.replace(now, id, tries + 1);
         } else if let Some(state) = self.ike.states.get_mut(id) {
             for quick in core::mem::take(&mut state.pending) {
-                self.initiate(now, quick.conn, quick.client, quick.tries, quick.replaces);
+                self.initiate(now, quick);
             }
         }
         self.delete_state(now, id, false);

@@ -394,7 +394,13 @@ impl Engine {
                 .collect();
             self.begin_main(now, conn, client, tries, Some(id), pending);
         } else {
-            self.initiate(now, conn, client, tries, Some(id));
+            let quick = Pending {
+                conn,
+                client,
+                tries,
+                replaces: Some(id),
+            };
+            self.initiate(now, quick);
         }
     }
 

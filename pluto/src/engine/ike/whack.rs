@@ -20,7 +20,13 @@ impl Engine {
         if let Some(client) = client {
             self.hold_client(client);
         }
-        self.initiate(now, conn, client, 1, None);
+        let quick = Pending {
+            conn,
+            client,
+            tries: 1,
+            replaces: None,
+        };
+        self.initiate(now, quick);
     }
 
     /// The same because a person asks for it: an ISAKMP SA over which the peer has been silent for a while may be all that is left of a
@@ -37,28 +43,16 @@ impl Engine {
         self.ike_initiate(now, conn, client);
     }
 
-    /// Over an ISAKMP SA that is there or being made, or else over a new one. A hold of `client` is used up.
-    pub(super) fn initiate(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        client: Option<ClientId>,
-        tries: u32,
-        replaces: Option<StateId>,
-    ) {
+    /// Over an ISAKMP SA that is there or being made, or else over a new one. A hold of its client is used up.
+    pub(super) fn initiate(&mut self, now: Time, quick: Pending) {
+        let (conn, client) = (quick.conn, quick.client);
         let has_ipsec = self
             .conns
             .get(conn)
             .is_some_and(|conn| conn.policy.has_ipsec());
-        let quick = Pending {
-            conn,
-            client,
-            tries,
-            replaces,
-        };
         match self.phase1_for(conn, false) {
-            None if has_ipsec => self.initiate_anew(now, conn, client, tries, replaces),
-            None => self.begin_main(now, conn, client, tries, None, Vec::new()),
+            None if has_ipsec => self.initiate_anew(now, quick),
+            None => self.begin_main(now, conn, client, quick.tries, None, Vec::new()),
             Some(phase1) if has_ipsec => {
                 let Some(state) = self.ike.states.get_mut(phase1) else {
                     return;
@@ -83,20 +77,8 @@ impl Engine {
     }
 
     /// Over a new ISAKMP SA, whatever there is: the peer may know nothing of it any more.
-    pub(super) fn initiate_anew(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        client: Option<ClientId>,
-        tries: u32,
-        replaces: Option<StateId>,
-    ) {
-        let quick = Pending {
-            conn,
-            client,
-            tries,
-            replaces,
-        };
+    fn initiate_anew(&mut self, now: Time, quick: Pending) {
+        let (conn, client, tries) = (quick.conn, quick.client, quick.tries);
         if let Some(client) = client {
             self.hold_client(client);
         }
@@ -276,9 +258,14 @@ impl Engine {
         let Some(conn) = self.conns.get(conn).filter(|conn| conn.live.wanted.up) else {
             return;
         };
-        let (id, replaces) = (conn.id(), conn.live.newest_ipsec);
-        if replaces.is_some() {
-            self.initiate_anew(now, id, None, 1, replaces);
+        let quick = Pending {
+            conn: conn.id(),
+            client: None,
+            tries: 1,
+            replaces: conn.live.newest_ipsec,
+        };
+        if quick.replaces.is_some() {
+            self.initiate_anew(now, quick);
         }
     }
 

@@ -1,14 +1,17 @@
-//! A netlink socket that tells that a device, an address or a default route has changed. What has changed is asked afterwards, so that
+//! A netlink socket that tells that a device or an address has changed, or a default route. What has changed is asked afterwards, so that
 //! nothing of a message needs to be believed and a lost one does no harm.
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// `RTMGRP_LINK`, and the groups of IPv4's and IPv6's addresses and routes (rtnetlink(7)).
-const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+/// `RTMGRP_LINK`, and the groups of IPv4's and IPv6's addresses (rtnetlink(7)).
+const DEVICES: u32 = 0x1 | 0x10 | 0x100;
+/// The groups of IPv4's and IPv6's routes.
+const ALL_ROUTES: u32 = 0x40 | 0x400;
 /// `RTM_NEWROUTE` and `RTM_DELROUTE`.
 const ROUTES: [u16; 2] = [24, 25];
 /// A message's length, type, flags, sequence number and sender.
@@ -19,8 +22,23 @@ const HEADER: usize = 16;
 pub struct Changes(OwnedFd);
 
 impl Changes {
-    /// Starts to listen.
-    pub fn open() -> Result<Self, Errno> {
+    /// Starts to listen for devices and their addresses.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of_devices() -> io::Result<Self> {
+        Self::open(DEVICES)
+    }
+
+    /// The same, and for default routes.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of_devices_and_default_routes() -> io::Result<Self> {
+        Self::open(DEVICES | ALL_ROUTES)
+    }
+
+    fn open(groups: u32) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(
             AddressFamily::Netlink,
@@ -28,7 +46,7 @@ impl Changes {
             flags,
             SockProtocol::NetlinkRoute,
         )?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self(fd))
     }
 
