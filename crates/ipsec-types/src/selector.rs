@@ -35,6 +35,19 @@ pub struct Packet {
     pub dport: u16,
 }
 
+impl Packet {
+    /// The packet that goes the other way.
+    pub const fn reversed(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            proto: self.proto,
+            sport: self.dport,
+            dport: self.sport,
+        }
+    }
+}
+
 impl Selector {
     /// All protocols and ports between two nets.
     pub const fn nets(src: Subnet, dst: Subnet) -> Self {

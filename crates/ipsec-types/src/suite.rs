@@ -157,6 +157,11 @@ impl EspSuite {
         })
     }
 
+    /// Whether packets are authenticated, by the cipher or beside it.
+    pub fn authenticates(&self) -> bool {
+        self.auth != AuthAlg::NONE || self.enc.is_aead()
+    }
+
     /// The authenticators that KLIPS has.
     pub fn auths() -> impl Iterator<Item = AuthAlg> {
         AUTHS.iter().copied()

@@ -37,7 +37,7 @@ const HERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 2));
 const THERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
 const KEY: [u8; 32] = *b"0123456789abcdefghijklmnopqrstuv";
 
-/// A host that is 192.0.2.2, with SAs from 192.0.2.1: ESP with and without authentication (SPI 0x1001, 0x1002), AH (0x1003),
+/// A host that is 192.0.2.2, with SAs from 192.0.2.1: ESP with authentication and without, which AH must go around (SPI 0x1001, 0x1002), AH (0x1003),
 /// IPCOMP (0x1004), ESP in UDP (0x1005), AES-GCM with ESN (0x1006) and NULL with SHA2 (0x1007), and an eroute for all traffic. `None`
 /// if the home has no memory for it.
 pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
@@ -73,8 +73,8 @@ pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
         ..sa(
             SaProto::Esp,
             0x1002,
-            AuthAlg::NONE,
-            &[],
+            AuthAlg::SHA1_HMAC,
+            sha1,
             EncAlg::AES_CBC,
             aes,
         )
@@ -83,14 +83,17 @@ pub fn host<H: Home>(home: &H) -> Option<Klips<H>> {
         SaParams::new(tunnel, THERE),
         authentic,
         in_udp,
-        sa(
-            SaProto::Esp,
-            0x1002,
-            AuthAlg::NONE,
-            &[],
-            EncAlg::AES_CBC,
-            aes,
-        ),
+        SaParams {
+            flags: pfkey::SaFlags::AH_OUTSIDE,
+            ..sa(
+                SaProto::Esp,
+                0x1002,
+                AuthAlg::NONE,
+                &[],
+                EncAlg::AES_CBC,
+                aes,
+            )
+        },
         sa(
             SaProto::Ah,
             0x1003,
@@ -179,6 +182,9 @@ pub fn packets<H: Home>(home: &H, klips: &mut Klips<H>, data: &[u8]) {
     let Some(device) = DeviceId::new(0) else {
         return;
     };
+    for (local, routed) in [(false, true), (true, true), (true, false)] {
+        let _ = klips.arrived_clear(1, data, local, |_, _| routed);
+    }
     with_packet(data, |packet| {
         if klips.outbound(&mut cx, device, packet) == Outbound::Trap {
             klips.trap(&mut cx, device, packet);
@@ -203,6 +209,7 @@ pub fn pfkey<H: Home>(home: &H, klips: &mut Klips<H>, data: &[u8]) {
         ProcFile::Spi,
         ProcFile::SpiGrp,
         ProcFile::KlipsDebug,
+        ProcFile::Stat,
     ] {
         let mut cursor = ProcCursor::default();
         while klips.proc(file, &mut cursor, 3, &mut Nobody) == Ok(true) {}

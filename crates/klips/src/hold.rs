@@ -33,7 +33,7 @@ pub(crate) fn trap<H: Home>(
     let shown = header.selector(packet.bytes());
     let trapped = klips
         .eroutes
-        .lookup(&shown)
+        .lookup_hidden(&shown, header.hidden(packet.bytes()))
         .and_then(|e| Some((e.selector, e.target.as_magic()?)))
         .filter(|(_, magic)| matches!(magic, MagicSpi::Trap | MagicSpi::TrapSubnet));
     // Another thread was faster: there is a hold already, or something better.
@@ -51,7 +51,10 @@ pub(crate) fn trap<H: Home>(
     crate::device::Stats::add(&klips.device(id).stats.tx_dropped, 1);
     match made {
         Ok(()) => Outbound::Held,
-        Err(reason) => Outbound::Drop(reason),
+        Err(reason) => {
+            klips.count_drop(crate::stat::Way::Out, reason);
+            Outbound::Drop(reason)
+        }
     }
 }
 
@@ -94,7 +97,9 @@ fn narrow_hold<H: Home>(
     if narrow == *whole {
         return become_hold(klips, cx, whole, shown, held);
     }
-    let hold = Eroute::own_hold(narrow, cx.now)?;
+    let mut hold = Eroute::own_hold(narrow, cx.now)?;
+    let clear_too = klips.eroutes.get(whole).is_some_and(Eroute::is_clear_too);
+    hold.set_clear_too(clear_too);
     hold.count(cx.now);
     hold.keep(held);
     klips.eroutes.add(hold).map_err(|e| match e {
@@ -153,7 +158,7 @@ pub(crate) fn let_go<H: Home>(klips: &Klips<H>, cx: &mut Context<'_, H>, gone: &
     };
     let next = klips
         .eroutes
-        .lookup(&header.selector(&held.packet))
+        .lookup_hidden(&header.selector(&held.packet), header.hidden(&held.packet))
         .map(|e| e.target.as_magic());
     if matches!(next, Some(None | Some(MagicSpi::Pass | MagicSpi::Hold))) {
         cx.out.release(held.device, &held.packet, held.tag);

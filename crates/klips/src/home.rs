@@ -166,6 +166,17 @@ pub trait Home: Sized + 'static {
     }
 }
 
+/// How the eroutes have changed, those of KLIPS' own making aside, which are within others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eroutes<'a> {
+    /// There is one with this selector now.
+    Added(&'a ipsec_types::Selector),
+    /// There is none any more.
+    Removed(&'a ipsec_types::Selector),
+    /// There are none at all.
+    Cleared,
+}
+
 /// Where the core puts what is to be said or sent besides the packet at hand. Must only queue.
 pub trait Output {
     /// A whole PF_KEY message for the sockets that `audience` names. Without memory to queue it nobody will hear it.
@@ -174,6 +185,10 @@ pub trait Output {
     /// A packet that was held and is free now: put it through [`crate::Klips::outbound`] on `device` again. `tag`: what was
     /// beside it.
     fn release(&mut self, device: DeviceId, packet: &[u8], tag: Tag);
+
+    /// The eroutes that key daemons and people make have changed. For a home that has to tell somebody which packets to ask
+    /// [`crate::Klips::arrived_clear`] about.
+    fn eroutes(&mut self, _change: Eroutes<'_>) {}
 }
 
 /// What comes with every call: the home, the time, and where messages go.

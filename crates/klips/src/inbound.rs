@@ -4,14 +4,16 @@
 
 use core::net::IpAddr;
 
-use ipsec_types::{SaId, SaProto, Spi};
+use ipsec_types::{SaId, SaProto, Selector, Spi};
 
 use crate::device::{DeviceId, MAX_DEVICES, Stats};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
+use crate::outbound::is_narrower;
 use crate::packet::ip::protocol;
 use crate::packet::{IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Transform};
+use crate::stat::Way;
 use crate::verdict::{DropReason, Inbound};
 use crate::{ah, esp, ipcomp, ipip, natt, notify};
 
@@ -24,6 +26,7 @@ pub(crate) fn inbound<H: Home>(
 ) -> Inbound {
     let Some(device) = device_of(klips, physical).or_else(|| elsewhere(klips, packet.bytes()))
     else {
+        klips.count_drop(Way::In, DropReason::NotAttached);
         return Inbound::Drop(DropReason::NotAttached);
     };
     let stats = &klips.device(device).stats;
@@ -48,6 +51,8 @@ pub(crate) fn inbound<H: Home>(
                     | R::PolicyMismatch
                     | R::NoRoom
                     | R::Home
+                    | R::Dummy
+                    | R::Congestion
             );
             let counter = if dropped {
                 &stats.rx_dropped
@@ -55,6 +60,7 @@ pub(crate) fn inbound<H: Home>(
                 &stats.rx_errors
             };
             Stats::add(counter, 1);
+            klips.count_drop(Way::In, reason);
             Inbound::Drop(reason)
         }
     }
@@ -133,6 +139,10 @@ fn unwrap<H: Home>(
         if header.fragment {
             return Err(DropReason::Fragment);
         }
+        // A sender hides by these how much it has to say.
+        if last.is_some() && header.protocol == protocol::NO_NEXT {
+            return Err(DropReason::Dummy);
+        }
         let Some(id) = said(&header, packet.bytes())? else {
             let last = last.ok_or(DropReason::WrongProtocol)?;
             if !protected {
@@ -141,12 +151,20 @@ fn unwrap<H: Home>(
             return finish(klips, cx, last, &header, packet, udp.is_some());
         };
         let sa = klips.sadb.get(&id).ok_or(DropReason::NoSa)?;
-        // A peer behind a NAT may come from anywhere, and proves itself below.
-        check_place(klips, last, sa, udp.is_none().then_some(header.src))?;
+        // A peer behind a NAT may come from anywhere, and proves itself below. Not so one that no NAT is in front of.
+        let may_move = udp.is_some()
+            && !sa
+                .encap
+                .as_ref()
+                .is_some_and(|e| e.original == Some(sa.source));
+        check_place(klips, last, sa, (!may_move).then_some(header.src))?;
         if last.is_none() && sa.encap.is_some() != udp.is_some() {
             return Err(DropReason::WrongEncapsulation);
         }
         use_sa(cx, sa)?;
+        if sa.needs_ah() && !last.is_some_and(|outer| matches!(outer.transform, Transform::Ah(_))) {
+            return Err(DropReason::WrongGroup);
+        }
         match &sa.transform {
             Transform::Esp { .. } => {
                 esp::open(sa, &header, packet)?;
@@ -245,8 +263,11 @@ fn finish<H: Home>(
 ) -> Result<(), DropReason> {
     let check = klips.sysctl().inbound_policy_check;
     let mut rest = klips.sadb.inward(last);
-    if rest.is_some_and(is_comp) {
-        rest = rest.and_then(|comp| klips.sadb.inward(comp));
+    // The policy of transport mode is the innermost SA's, which may be an IPCOMP that was left out.
+    let mut own_policy = last.policy;
+    if let Some(comp) = rest.filter(|sa| is_comp(sa)) {
+        own_policy = own_policy.or(comp.policy);
+        rest = klips.sadb.inward(comp);
     }
     let tunnelled = matches!(header.protocol, protocol::IPIP | protocol::IPV6);
     let (policy, inner) = match rest {
@@ -261,16 +282,32 @@ fn finish<H: Home>(
         }
         None if tunnelled && !check => (None, ipip::unwrap(header, packet)?),
         None if !tunnelled => {
+            let mut header = *header;
             if udp {
-                natt::mend(header, packet);
+                natt::keep_source(last, &mut header, packet);
+                natt::mend(&header, packet);
             }
-            (last.policy, *header)
+            (own_policy, header)
         }
         _ => return Err(DropReason::WrongGroup),
     };
-    let shown = inner.selector(packet.bytes());
     match policy {
-        Some(policy) if check && !policy.matches(&shown) => Err(DropReason::PolicyMismatch),
+        Some(policy) if check && !is_agreed(&policy, &inner, packet.bytes(), !tunnelled) => {
+            Err(DropReason::PolicyMismatch)
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether the SA's policy means this packet, or is one of those packets of ours that it is an ICMP error about (RFC 4301 section
+/// 6.2), which routers behind the peer may send as well. What it hides is not agreed on: later fragments do not pass where ports are.
+fn is_agreed(policy: &Selector, inner: &IpHeader, packet: &[u8], transport: bool) -> bool {
+    if policy.matches(&inner.selector(packet)) && !is_narrower(policy, inner.hidden(packet)) {
+        return true;
+    }
+    let from_there = !transport || policy.src.contains(inner.src);
+    let about = |(_, quoted, hidden): (_, ipsec_types::Packet, _)| {
+        policy.matches(&quoted.reversed()) && !is_narrower(policy, hidden)
+    };
+    from_there && inner.quoted_by_error(packet).is_some_and(about)
 }

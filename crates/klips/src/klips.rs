@@ -3,6 +3,7 @@
 //! Not here: what those calls do, which is in the module of the same name.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -14,8 +15,9 @@ use crate::numbers::{Numbers, Plan};
 use crate::packet::Packet;
 use crate::pfkey_seam::Socket;
 use crate::sadb::Sadb;
-use crate::verdict::{Inbound, Outbound};
-use crate::{hold, inbound, numbers, outbound, path_mtu, proc, request, tick};
+use crate::stat::{Drops, Way};
+use crate::verdict::{DropReason, Inbound, Outbound};
+use crate::{clear, hold, inbound, numbers, outbound, path_mtu, proc, request, tick};
 
 /// The texts of `/proc/net/ipsec_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum ProcFile {
     TrapCount,
     /// `ipsec/stats/trap_sendcount`: how many ACQUIREs were sent for them.
     TrapSendCount,
+    /// `klips_stat`
+    Stat,
 }
 
 impl ProcFile {
@@ -50,6 +54,7 @@ impl ProcFile {
             "ipsec_klipsdebug" => Self::KlipsDebug,
             "ipsec/stats/trap_count" => Self::TrapCount,
             "ipsec/stats/trap_sendcount" => Self::TrapSendCount,
+            "klips_stat" => Self::Stat,
             _ => return None,
         })
     }
@@ -82,7 +87,8 @@ impl core::error::Error for SysctlError {}
 /// The switches of `/proc/sys/net/ipsec`.
 #[derive(Clone, Debug)]
 pub struct Sysctl {
-    /// Drop packets whose inner addresses are outside the SA's policy. Default on.
+    /// Drop packets that come out of an SA and are outside its policy, and those that come in the clear and should have come
+    /// through one. Default on.
     pub inbound_policy_check: bool,
     /// Answer `%reject` and undeliverable packets with ICMP. Default on.
     pub icmp: bool,
@@ -127,6 +133,8 @@ pub struct Klips<H: Home> {
     pub(crate) sysctl: Sysctl,
     pub(crate) eroutes: Eroutes<H>,
     pub(crate) sadb: Sadb<H>,
+    /// Always one element: a box that can fail to be made.
+    drops: H::Vec<Drops>,
     /// Where the next [`Self::tick`] goes on among the SAs.
     pub(crate) tick_at: usize,
     /// How many ICMP errors there may be yet.
@@ -143,8 +151,11 @@ impl<H: Home> Klips<H> {
         for _ in 0..MAX_DEVICES {
             devices.try_push(Device::default())?;
         }
+        let mut drops = H::Vec::new();
+        drops.try_push(Drops::default())?;
         Ok(Self {
             devices,
+            drops,
             acquires: AtomicU32::new(0),
             traps: Traps::default(),
             sysctl: Sysctl::default(),
@@ -170,6 +181,17 @@ impl<H: Home> Klips<H> {
     /// second in all. Their packets are counted as dropped.
     pub fn icmp_limited(&self) -> u64 {
         self.icmp_limited.load(Ordering::Relaxed)
+    }
+
+    /// How many packets were dropped, and why.
+    pub fn drops(&self) -> &Drops {
+        &self.drops[0]
+    }
+
+    pub(crate) fn count_drop(&self, way: Way, reason: DropReason) {
+        if let Some(drops) = self.drops.first() {
+            drops.count(way, reason);
+        }
     }
 
     /// The sequence number of the next ACQUIRE.
@@ -241,6 +263,25 @@ impl<H: Home> Klips<H> {
         packet: &mut Packet<'_>,
     ) -> Inbound {
         inbound::inbound(self, cx, physical, packet)
+    }
+
+    /// Whether a packet may have come in the clear: asked of all that arrives on another device than an ipsecN or the loopback, once the
+    /// firewall's address translation is done. `on` is the home's number of that device, `start` the packet's first octets
+    /// ([`crate::packet::SHOWING`], or all), `local` whether it is for this host, then reassembled, or else to be forwarded.
+    ///
+    /// Eroutes are for what is routed to an ipsecN: where the answer depends on that, `back_by_ipsec` is asked whether a packet from the
+    /// first address to the second would be, or has no route or a blackhole.
+    ///
+    /// # Errors
+    /// [`DropReason::Clear`]: forget the packet, it is counted.
+    pub fn arrived_clear(
+        &self,
+        on: u32,
+        start: &[u8],
+        local: bool,
+        back_by_ipsec: impl FnOnce(IpAddr, IpAddr) -> bool,
+    ) -> Result<(), DropReason> {
+        clear::arrived(self, on, start, local, back_by_ipsec)
     }
 
     /// Whether [`Self::inbound`] may make this packet longer than it is: it holds, or may hold, compressed data. It then needs

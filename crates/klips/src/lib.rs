@@ -15,6 +15,7 @@
 //! | … and the verdict was [`Outbound::Trap`] | [`Klips::trap`] with the same packet | write |
 //! | … and the verdict was [`Outbound::Room`] | the same again, with more room around the packet | read |
 //! | protocol 50, 51, 108, or 4/41 from a physical device, and ESP in UDP whole | [`Klips::inbound`], then [`Inbound`] | read |
+//! | any other packet from any device but ipsecN, for this host or to be forwarded | [`Klips::arrived_clear`] | read |
 //! | a PF_KEY message | [`Klips::pfkey`] | write |
 //! | a second passed | [`Klips::tick`] | write |
 //! | an ICMP "too big" about an outer packet | [`Klips::path_mtu`] | read |
@@ -50,11 +51,13 @@ pub mod packet;
 pub mod pfkey_seam;
 pub mod replay;
 pub mod sadb;
+pub mod stat;
 pub mod transform;
 pub mod verdict;
 
 mod ah;
 mod answer;
+mod clear;
 mod esp;
 mod hold;
 mod inbound;
@@ -72,7 +75,9 @@ mod tick;
 
 pub use device::{DeviceError, DeviceId, Physical};
 pub use hold::{HOLD_IDLE, MAX_HOLDS};
-pub use home::{Aead, Cipher, Context, CryptoError, Home, Lock, Mac, NoMemory, Output, Vector};
+pub use home::{
+    Aead, Cipher, Context, CryptoError, Eroutes, Home, Lock, Mac, NoMemory, Output, Vector,
+};
 pub use klips::{DEBUG_NAMES, Klips, ProcCursor, ProcFile, Sysctl, SysctlError};
 pub use natt::Encap;
 pub use numbers::{Numbers, Plan};

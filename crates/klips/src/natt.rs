@@ -11,12 +11,14 @@ use pfkey::request::Ids;
 use pfkey::{MAX_MESSAGE_LEN, SaType};
 
 use crate::home::{Context, Home};
-use crate::packet::ip::{emit_dst, patch, protocol, set};
+use crate::packet::ip::{emit_dst, emit_src, patch, protocol, set};
 use crate::packet::{IpHeader, Packet, checksum};
 use crate::pfkey_seam::Audience;
 use crate::sadb::Sa;
 use crate::verdict::DropReason;
 
+/// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
+pub(crate) const IKE_PORTS: [u16; 2] = [500, 4500];
 /// Length of a UDP header, in bytes.
 pub(crate) const UDP_HEADER: usize = 8;
 
@@ -125,6 +127,16 @@ pub(crate) fn heard<H: Home>(cx: &mut Context<'_, H>, sa: &Sa<H>, encap: &Encap,
         let satype = SaType::from(sa.id.proto).number();
         let _ = cx.out.pfkey(Audience::Registered(satype), message);
     }
+}
+
+/// A peer in transport mode that has moved keeps the address that its SA was agreed with: the eroutes and sockets of this host know
+/// it by that, and what it sends from elsewhere is not to pass for somebody else's.
+pub(crate) fn keep_source<H: Home>(sa: &Sa<H>, header: &mut IpHeader, packet: &mut Packet<'_>) {
+    if sa.source.is_unspecified() || header.src == sa.source {
+        return;
+    }
+    header.src = sa.source;
+    emit_src(packet.bytes_mut(), sa.source);
 }
 
 /// Makes the checksum of a transport-mode packet right again, whose addresses a NAT has changed on the way (RFC 3948 section

@@ -16,7 +16,7 @@ use ipsec_types::Packet as Shown;
 use crate::device::DeviceId;
 use crate::home::Home;
 use crate::klips::Klips;
-use crate::outbound::{MAX_NESTING, group, is_ike, next_target};
+use crate::outbound::{MAX_NESTING, eroute_of, group, is_ike, next_target};
 use crate::packet::ip::protocol;
 use crate::packet::{IpHeader, MAX_TRANSFORMS};
 use crate::sadb::{Sa, Transform};
@@ -119,7 +119,7 @@ pub(crate) fn plan<'a, H: Home>(klips: &'a Klips<H>, id: DeviceId, packet: &[u8]
         return plan;
     };
     let mut shown = header.selector(packet);
-    let found = klips.eroutes.lookup(&shown).map(|e| e.target);
+    let found = eroute_of(klips, &header, &shown, packet).map(|e| e.target);
     if is_ike(physical, &shown, found.as_ref()) {
         return plan;
     }

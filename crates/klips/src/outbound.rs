@@ -10,16 +10,16 @@ use crate::device::{Device, DeviceId, Physical, Stats};
 use crate::eroute::{Eroute, Held};
 use crate::home::{Context, Home};
 use crate::klips::Klips;
+use crate::natt::IKE_PORTS;
 use crate::numbers::Numbers;
 use crate::packet::icmp::Problem;
 use crate::packet::ip::{protocol, rechecksum_v4};
-use crate::packet::{FRAGMENT_HEADER, IpHeader, MAX_TRANSFORMS, Packet};
+use crate::packet::{FRAGMENT_HEADER, Hidden, IpHeader, MAX_TRANSFORMS, Packet};
 use crate::sadb::{Sa, Sadb, Transform};
+use crate::stat;
 use crate::verdict::{DropReason, Outbound};
 use crate::{ah, answer, esp, ipcomp, ipip, natt, notify, path_mtu};
 
-/// IKE's ports (RFC 2408 section 2.5.1, RFC 3947 section 4).
-const IKE_PORTS: [u16; 2] = [500, 4500];
 /// How often the outer packet of one group may meet the eroute of another.
 pub(crate) const MAX_NESTING: usize = 3;
 /// Nothing smaller is told to a sender: IPv6's least MTU, and less than any IPv4 stack sends TCP with.
@@ -37,6 +37,9 @@ pub(crate) fn outbound<H: Home>(
     let device = klips.device(id);
     let verdict = decide(klips, cx, id, packet, numbers).unwrap_or_else(Outbound::Drop);
     count(device, &verdict, packet.len());
+    if let Outbound::Drop(reason) = verdict {
+        klips.count_drop(stat::Way::Out, reason);
+    }
     verdict
 }
 
@@ -83,7 +86,8 @@ fn decide<H: Home>(
         .ok_or_else(|| unless_local(DropReason::NotAttached))?;
     packet.truncate(header.total);
     let shown = header.selector(packet.bytes());
-    let found = klips.eroutes.lookup(&shown);
+    let hidden = header.hidden(packet.bytes());
+    let found = eroute_of(klips, &header, &shown, packet.bytes());
     let pass = Outbound::Pass {
         physical: physical.index,
         mtu: physical.mtu,
@@ -109,6 +113,10 @@ fn decide<H: Home>(
         Some(MagicSpi::Drop) => Err(DropReason::Shunt),
         Some(MagicSpi::Reject) => reject(klips, cx.now, &way, &header, packet),
         Some(MagicSpi::Hold) => hold(eroute, id, packet),
+        // The packet whose ports are known asks; a hold for this one would hold what the trap is not for.
+        Some(MagicSpi::Trap | MagicSpi::TrapSubnet) if is_narrower(&eroute.selector, hidden) => {
+            Err(DropReason::Shunt)
+        }
         Some(MagicSpi::Trap | MagicSpi::TrapSubnet) => Ok(Outbound::Trap),
     };
     if !matches!(verdict, Ok(Outbound::Trap | Outbound::Room { .. })) {
@@ -123,6 +131,36 @@ fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.octets().starts_with(&[224, 0, 0]),
         IpAddr::V6(v6) => matches!(v6.segments()[0] & 0xff0f, 0xff01 | 0xff02),
+    }
+}
+
+/// The eroute of a packet: by what it shows, and of what it hides the most protective.
+///
+/// An ICMP error quotes what came through an SA: it goes back through the SA of that traffic, where its own addresses have none (RFC
+/// 4301 section 6.2). In the clear it would show what was protected.
+pub(crate) fn eroute_of<'a, H: Home>(
+    klips: &'a Klips<H>,
+    header: &IpHeader,
+    shown: &ipsec_types::Packet,
+    packet: &[u8],
+) -> Option<&'a Eroute<H>> {
+    let found = klips.eroutes.lookup_hidden(shown, header.hidden(packet));
+    if found.is_some_and(|e| e.target.as_magic() != Some(MagicSpi::Pass)) {
+        return found;
+    }
+    let Some((_, quoted, hidden)) = header.quoted_by_error(packet) else {
+        return found;
+    };
+    let back = klips.eroutes.lookup_hidden(&quoted.reversed(), hidden);
+    back.filter(|e| e.target.as_magic().is_none()).or(found)
+}
+
+/// Whether the selector speaks of what the packet hides.
+pub(crate) fn is_narrower(selector: &Selector, hidden: Hidden) -> bool {
+    match hidden {
+        Hidden::Nothing => false,
+        Hidden::Ports => selector.sport != 0 || selector.dport != 0,
+        Hidden::Protocol => selector.proto != 0,
     }
 }
 
@@ -279,6 +317,7 @@ fn usable<H: Home>(
     sadb: &Sadb<H>,
     first: &Sa<H>,
 ) -> Result<(), DropReason> {
+    let mut bare = false;
     for sa in group(sadb, first) {
         if !sa.is_usable() {
             return Err(DropReason::SaNotReady);
@@ -286,6 +325,11 @@ fn usable<H: Home>(
         if !notify::age(cx, sa) {
             return Err(DropReason::Expired);
         }
+        bare = sa.needs_ah() || bare && !matches!(sa.transform, Transform::Ah(_));
+    }
+    // What is encrypted alone does not leave (RFC 8221 section 4).
+    if bare {
+        return Err(DropReason::WrongGroup);
     }
     Ok(())
 }

@@ -42,6 +42,7 @@ pub(crate) fn write<H: Home>(
         ProcFile::KlipsDebug => debug(klips, out).map(|()| false),
         ProcFile::TrapCount => number(out, &klips.traps.met),
         ProcFile::TrapSendCount => number(out, &klips.traps.asked),
+        ProcFile::Stat => klips.drops().write(out).map(|()| false),
     }
 }
 

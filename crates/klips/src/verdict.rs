@@ -116,9 +116,50 @@ pub enum DropReason {
     Home,
     /// The time to live ended.
     HopLimit,
+    /// A dummy packet, "next header" 59 (RFC 4303 section 2.6): nothing is inside.
+    Dummy,
+    /// The outer header says that there is congestion, the inner one that its sender does not want to hear of it (RFC 6040
+    /// section 4.2): a router would have dropped the packet.
+    Congestion,
+    /// Came in the clear, though what it is a part of goes through an SA or nowhere (RFC 4301 section 5.2).
+    Clear,
 }
 
 impl DropReason {
+    /// All of them, as `/proc/net/klips_stat` lists them.
+    pub const ALL: [Self; 30] = [
+        Self::NotAttached,
+        Self::LinkLocal,
+        Self::Malformed,
+        Self::Fragment,
+        Self::NoEroute,
+        Self::Shunt,
+        Self::Reject,
+        Self::TooBig,
+        Self::NoSa,
+        Self::Unprotected,
+        Self::SaNotReady,
+        Self::Expired,
+        Self::SequenceWrapped,
+        Self::Replay,
+        Self::BadAuthenticator,
+        Self::BadCiphertext,
+        Self::BadPadding,
+        Self::BadCompression,
+        Self::WrongSource,
+        Self::WrongGroup,
+        Self::PolicyMismatch,
+        Self::WrongEncapsulation,
+        Self::WrongProtocol,
+        Self::TooDeep,
+        Self::NoRoom,
+        Self::Home,
+        Self::HopLimit,
+        Self::Dummy,
+        Self::Congestion,
+        Self::Clear,
+    ];
+
     /// A short text for logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -149,6 +190,9 @@ impl DropReason {
             Self::NoRoom => "no room for headers",
             Self::Home => "cipher or memory failure",
             Self::HopLimit => "time to live ended",
+            Self::Dummy => "dummy packet",
+            Self::Congestion => "congestion, and not ECN-capable inside",
+            Self::Clear => "in the clear where an eroute wants it protected",
         }
     }
 }
@@ -156,5 +200,22 @@ impl DropReason {
 impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_listed_at_its_number() {
+        for (number, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number, "{reason:?}");
+        }
+        assert_eq!(
+            DropReason::Clear as usize + 1,
+            DropReason::ALL.len(),
+            "the last one"
+        );
     }
 }

@@ -445,6 +445,94 @@ fn long_texts_resume() {
     assert_eq!((text.lines().count(), lines.len()), (500, 500));
 }
 
+/// Encryption without authentication (RFC 8221 section 4): every cipher that does not authenticate itself. An ESP SA that is to
+/// have an AH SA around it is taken, and carries nothing, either way, until it is there.
+#[test]
+fn c6_encryption_without_authentication_is_refused() {
+    let mut host = Host::new(&[DST]);
+    let id = said(SaProto::Esp, 0x300, DST);
+    let ciphers: [(EncAlg, &[u8]); 5] = [
+        (EncAlg::TRIPLE_DES_CBC, &DES3_KEY),
+        (EncAlg::AES_CBC, &AES_KEY),
+        (EncAlg::CAMELLIA_CBC, &AES_KEY),
+        (EncAlg::AES_CTR, &LONG_KEY[..20]),
+        (EncAlg::NULL, &[]),
+    ];
+    for (cipher, key) in ciphers {
+        for replay in [0, 64] {
+            for said in [id, said(SaProto::Esp, 0x300, "192.0.2.77")] {
+                let bare = SaParams {
+                    replay,
+                    ..esp(said, SRC, cipher, key, AuthAlg::NONE, &[])
+                };
+                assert_eq!(add_raw(&mut host, &bare), errno::EINVAL, "{cipher:?}");
+            }
+        }
+    }
+    let bare = SaParams {
+        flags: SaFlags::AH_OUTSIDE,
+        ..esp(id, SRC, EncAlg::AES_CBC, &AES_KEY, AuthAlg::NONE, &[])
+    };
+    let mut null = bare;
+    (null.encrypt, null.enc_key) = (EncAlg::NULL, &[]);
+    assert_eq!(add_raw(&mut host, &null), errno::EINVAL);
+    let (mut east, mut west) = (Host::new(&[SRC]), Host::new(&[DST]));
+    let around = ah(
+        said(SaProto::Ah, 0x301, DST),
+        SRC,
+        AuthAlg::SHA1_HMAC,
+        &SHA1_KEY,
+    );
+    for host in [&mut east, &mut west] {
+        host.add(&bare);
+        host.with(|klips, _| klips.sysctl_set("inbound_policy_check", 0))
+            .expect("a switch");
+    }
+    east.eroute(&flow(&format!("{SRC}/32"), &format!("{DST}/32")), id);
+    let packet = udp(SRC, DST, (1, 2), 100);
+    assert_eq!(
+        east.send(&packet).0,
+        klips::Outbound::Drop(klips::DropReason::WrongGroup)
+    );
+    for host in [&mut east, &mut west] {
+        host.add(&around);
+        host.ok(|b| request::group(b, IDS, &id, Some(&around.said)));
+    }
+    let sealed = east.sealed(&packet);
+    // The ESP packet by itself, taken out of its AH.
+    let mut alone = sealed.clone();
+    alone.drain(20..44);
+    klips::packet::ip::patch(&mut alone, 9, 50);
+    assert_eq!(
+        west.receive(&alone).0,
+        klips::Inbound::Drop(klips::DropReason::WrongGroup)
+    );
+    assert_eq!(west.opened(&sealed), packet);
+}
+
+/// An ADD as another program may write it, past what `request` checks.
+fn add_raw(host: &mut Host, params: &SaParams<'_>) -> u8 {
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let lawful = SaParams {
+        flags: SaFlags::AH_OUTSIDE,
+        ..*params
+    };
+    let bytes = match request::add(&mut buffer, IDS, params) {
+        Ok(bytes) => bytes,
+        Err(_) => match request::add(&mut buffer, IDS, &lawful) {
+            Ok(bytes) => {
+                // The flags of the SA extension, behind header and SPI.
+                let mut bytes = bytes.to_vec();
+                bytes[28..32].fill(0);
+                return host.errno(&bytes);
+            }
+            Err(_) => return errno::EINVAL,
+        },
+    };
+    let bytes = bytes.to_vec();
+    host.errno(&bytes)
+}
+
 /// What does not go together is refused: by its errno, and without an SA left behind.
 #[test]
 fn algorithms_that_do_not_fit_are_refused() {
@@ -543,7 +631,7 @@ fn algorithms_that_do_not_fit_are_refused() {
         (
             "a flag nobody knows",
             SaParams {
-                flags: SaFlags(0x800),
+                flags: SaFlags(0x8000),
                 ..good
             },
             errno::EINVAL,

@@ -87,14 +87,22 @@ fn groups<'k>(src: &str, dst: &str) -> Vec<Vec<SaParams<'k>>> {
         group.iter().map(wide).collect()
     };
     all.extend(all.iter().map(esn).collect::<Vec<_>>());
-    all.push(vec![esp(
-        id(SaProto::Esp, 0x305),
-        src,
-        EncAlg::AES_CBC,
-        &AES_KEY,
-        AuthAlg::NONE,
-        &[],
-    )]);
+    // `auth=ah`: the AH around it authenticates.
+    let bare = SaParams {
+        flags: SaFlags::AH_OUTSIDE,
+        ..esp(
+            id(SaProto::Esp, 0x305),
+            src,
+            EncAlg::AES_CBC,
+            &AES_KEY,
+            AuthAlg::NONE,
+            &[],
+        )
+    };
+    all.push(vec![
+        bare,
+        ah(id(SaProto::Ah, 0x306), src, AuthAlg::SHA1_HMAC, &SHA1_KEY),
+    ]);
     all
 }
 

@@ -109,6 +109,8 @@ pub enum ErrorKind {
     },
     /// AH needs authentication and no encryption, ESP encryption, IPCOMP a compression and no authentication.
     Algorithms,
+    /// ESP that encrypts and does not authenticate.
+    Unauthenticated,
     /// An identity of unknown kind.
     IdentType(u16),
     /// An identity's text has no zero octet at its end, or more after it than padding, or is not UTF-8.
@@ -182,6 +184,9 @@ impl fmt::Display for ErrorKind {
             }
             Self::Algorithms => f.write_str(
                 "algorithms do not fit the SA type: AH needs authentication only, ESP a cipher (with authentication if it is null or in counter mode, without if it authenticates itself), IPCOMP a compression only",
+            ),
+            Self::Unauthenticated => f.write_str(
+                "encryption without authentication (RFC 8221 section 4): give the SA an authenticator, or a cipher that authenticates",
             ),
             Self::IdentType(n) => write!(f, "identity type {n} is unknown, 0 to 4 are"),
             Self::IdentString => f.write_str("an identity's text must be UTF-8, ended and padded by zero octets"),

@@ -186,6 +186,16 @@ impl<'a> Message<'a> {
         let fits = match self.satype() {
             SaType::Ah => auth && !enc,
             SaType::Esp if auth => enc && !sa.encrypt.is_aead(),
+            // Whoever alters packets learns what is in them (RFC 8221 section 4). What is no cipher at all KLIPS says by itself.
+            SaType::Esp
+                if enc
+                    && !sa.encrypt.is_aead()
+                    && !sa.encrypt.needs_auth()
+                    && !sa.encrypt.key_bits().is_empty()
+                    && !sa.flags.contains(SaFlags::AH_OUTSIDE) =>
+            {
+                return Err((ExtType::Sa, ErrorKind::Unauthenticated));
+            }
             SaType::Esp => enc && !sa.encrypt.needs_auth(),
             SaType::Comp => enc && !auth,
             SaType::IpIp | SaType::Int | SaType::Unspec => !auth && !enc,

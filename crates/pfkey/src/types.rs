@@ -243,8 +243,15 @@ impl SaFlags {
     pub const INFLOW: Self = Self(8);
     /// Sequence numbers of 64 bits (RFC 4303 section 2.2.1): `SADB_X_SAFLAGS_ESN`, the bit that the BSDs use.
     pub const ESN: Self = Self(0x400);
+    /// ADD of an ESP SA without an authenticator: the AH SA around it in its group authenticates it (`auth=ah`). No packet uses
+    /// it without that AH. Openswan and the BSDs use no such bit.
+    pub const AH_OUTSIDE: Self = Self(0x800);
+    /// ADDFLOW: what comes back may also come in the clear, because the policy lets packets go in the clear where there is no
+    /// tunnel. Without it, packets whose way back is this eroute must come through an SA (RFC 4301 section 5.2). An eroute to
+    /// `%pass` needs no such bit.
+    pub const CLEAR_TOO: Self = Self(0x1000);
 
-    const KNOWN: u32 = 15 | Self::ESN.0;
+    const KNOWN: u32 = 15 | Self::ESN.0 | Self::AH_OUTSIDE.0 | Self::CLEAR_TOO.0;
 
     /// Whether all of `other` is set.
     pub const fn contains(self, other: Self) -> bool {

@@ -33,6 +33,8 @@ fn act() -> Result<(), Failure> {
     let (lines, devices) = attached(&tncfg);
     out.push_str(&lines);
     spis.iter().for_each(|line| out.extend([line, "\n"]));
+    // A module of before has no such file.
+    out.push_str(&drops(&table(Table::Stat).unwrap_or_default()));
     out.push_str(&routes::table(
         &read("/proc/net/route"),
         &read("/proc/net/ipv6_route"),
@@ -40,6 +42,15 @@ fn act() -> Result<(), Failure> {
     ));
     crate::print(&out);
     Ok(())
+}
+
+/// Why packets were dropped, what has happened at least once.
+fn drops(stat: &str) -> String {
+    let happened = |line: &&str| line.split_whitespace().nth(1).is_some_and(|n| n != "0");
+    stat.lines()
+        .filter(happened)
+        .flat_map(|line| [line, "\n"])
+        .collect()
 }
 
 fn date() -> String {

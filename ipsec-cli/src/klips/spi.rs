@@ -46,6 +46,9 @@ struct Options {
     /// Encryption key: 0x hexadecimal, 0s base64 or 0t text
     #[arg(long, value_name = "key")]
     enckey: Option<String>,
+    /// The ESP SA has no authenticator of its own: an AH SA goes around it in its group, and authenticates it
+    #[arg(long)]
+    ahoutside: bool,
     /// Replay window in packets
     #[arg(long = "replay_window", alias = "replay-window", value_name = "packets", value_parser = clap::value_parser!(u8).range(1..))]
     replay_window: Option<u8>,
@@ -217,6 +220,16 @@ fn params<'k>(
         .esp
         .as_deref()
         .and_then(|name| EspSuite::from_name(name).ok());
+    let bare = esp.is_some_and(|suite| !suite.authenticates());
+    if let (Some(name), true, false) = (&options.esp, bare, options.ahoutside) {
+        return Err(format!(
+            "--esp {name}: encryption without authentication lets anyone alter packets (RFC 8221 section 4). Write \
+             {name}-sha2-256-128 with --authkey; or say with --ahoutside that an AH SA goes around it in its group"
+        ));
+    }
+    if options.ahoutside && !bare {
+        return Err("--ahoutside has no use here: it is for --esp with a cipher alone".into());
+    }
     check_key(
         "--authkey",
         auth.name().unwrap_or_default(),
@@ -257,11 +270,13 @@ fn params<'k>(
         enc_key: &keys.enc,
         hard: limits.hard,
         soft: limits.soft,
-        flags: if options.esn {
-            SaFlags::ESN
-        } else {
-            SaFlags::NONE
-        },
+        flags: [
+            (options.esn, SaFlags::ESN),
+            (options.ahoutside, SaFlags::AH_OUTSIDE),
+        ]
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .fold(SaFlags::NONE, |all, (_, flag)| all | flag),
         ..SaParams::new(said, src)
     })
 }
@@ -405,7 +420,9 @@ mod tests {
                 "--authkey is missing: hmac-md5-96 needs a key of 128 bits",
             ),
             (
-                format!("--said esp.125@192.0.2.1 --esp 3des --enckey {DES3} --authkey {MD5}"),
+                format!(
+                    "--said esp.125@192.0.2.1 --esp 3des --ahoutside --enckey {DES3} --authkey {MD5}"
+                ),
                 "--authkey has no use here",
             ),
             (
@@ -457,6 +474,18 @@ mod tests {
                 "has no sequence numbers",
             ),
             ("--said esp.99@192.0.2.1 --esp 3des".into(), "reserved"),
+            (
+                format!("--said esp.125@192.0.2.1 --esp 3des --enckey {DES3}"),
+                "--esp 3des: encryption without authentication lets anyone alter packets (RFC 8221 section 4). Write 3des-sha2-256-128",
+            ),
+            (
+                format!("--said esp.125@192.0.2.1 --esp aes --enckey {MD5} --replay_window 64"),
+                "aes-sha2-256-128",
+            ),
+            (
+                format!("--said ah.125@192.0.2.1 --ah hmac-md5-96 --authkey {MD5} --ahoutside"),
+                "--ahoutside has no use here",
+            ),
             ("--said tun.125@192.0.2.1 --ip4".into(), "--src is missing"),
             (
                 "--said tun.125@192.0.2.1 --ip6 --src 192.0.2.2".into(),

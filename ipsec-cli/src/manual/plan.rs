@@ -338,6 +338,19 @@ impl<'c> Keys<'c> {
                 ));
             }
             let mut words = vec!["--esp", esp, "--src", &src];
+            if EspSuite::from_name(esp).is_ok_and(|suite| !suite.authenticates()) {
+                if self.text("ah").is_none() {
+                    return Err(complain(
+                        self.conn,
+                        "esp",
+                        format!(
+                            "esp={esp} encrypts and does not authenticate, so anyone can alter packets (RFC 8221 section 4)"
+                        ),
+                        "add an authenticator with its key, such as esp=3des-md5-96 with espauthkey=, or AH around it: ah= with ahkey=",
+                    ));
+                }
+                words.push("--ahoutside");
+            }
             self.window("espreplay_window", &mut words);
             for (option, key) in [("--enckey", "espenckey"), ("--authkey", "espauthkey")] {
                 words.extend(
@@ -455,7 +468,7 @@ mod tests {
 
     #[test]
     fn keys_of_their_own_directions() {
-        let body = "\tspi=0x300\n\tesp=3des\n\tleftespenckey=0xaa\n\trightespenckey=0xbb\n";
+        let body = "\tspi=0x300\n\tesp=3des-md5-96\n\tespauthkey=0x2\n\tleftespenckey=0xaa\n\trightespenckey=0xbb\n";
         let left = plan(body, "192.0.2.1").unwrap();
         assert!(left.out[1].words.contains(&"0xbb".to_owned()), "{left:?}");
         assert!(
@@ -480,8 +493,13 @@ mod tests {
                 "AH needs a key",
             ),
             (
-                "\tspi=0x300\n\tesp=3des\n\tleftespenckey=0x1\n".to_owned(),
+                "\tspi=0x300\n\tesp=3des-md5-96\n\tespauthkey=0x2\n\tleftespenckey=0x1\n"
+                    .to_owned(),
                 "rightespenckey= is not",
+            ),
+            (
+                "\tspi=0x300\n\tesp=3des\n\tespenckey=0x1\n".to_owned(),
+                "esp=3des encrypts and does not authenticate",
             ),
             (
                 "\ttype=passthrough\n\tesp=3des\n".to_owned(),

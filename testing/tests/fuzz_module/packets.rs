@@ -51,7 +51,7 @@ use Layer::{Ah, AhEsn, Deflate, Tunnel};
 
 const AES_SHA1: Esp = esp(Aes, Some(SHA1));
 const DES_MD5: Esp = esp(TripleDes, Some(MD5));
-/// Not authenticated, so that everything that is changed is decrypted.
+/// For AH around it alone.
 const AES: Esp = esp(Aes, None);
 const AES_CTR: Esp = esp(AesCtr, Some(SHA1));
 const GCM_16: Esp = esp(AesGcm(16), None);
@@ -62,8 +62,8 @@ pub const GROUPS: [&[Layer]; 24] = [
     &[Tunnel, AES_SHA1.layer()],
     &[AES_SHA1.layer()],
     &[DES_MD5.layer()],
-    &[Tunnel, AES.layer()],
-    &[AES.layer()],
+    &[Tunnel, AES.layer(), Ah(SHA1)],
+    &[AES.layer(), Ah(SHA1)],
     &[Ah(SHA1)],
     &[Tunnel, Ah(MD5)],
     &[Deflate, AES_SHA1.layer()],
@@ -129,7 +129,11 @@ impl Layer {
                     auth_key,
                     encrypt,
                     enc_key,
-                    flags: esp.flags(),
+                    flags: if esp == AES {
+                        SaFlags::AH_OUTSIDE
+                    } else {
+                        esp.flags()
+                    },
                     nat_t: esp.nat_t(src),
                     ..plain
                 }

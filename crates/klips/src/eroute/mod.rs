@@ -2,6 +2,7 @@
 //!
 //! Not here: what happens then (`outbound`), or the text of `/proc/net/ipsec_eroute` (`proc`).
 
+mod guards;
 mod table;
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +45,7 @@ impl<H: Home> Held<H> {
 /// What of an eroute no lookup reads.
 struct Rare<H: Home> {
     own_hold: bool,
+    clear_too: bool,
     idents: [Ident<H>; 2],
     /// Always the last one that came.
     held: H::Lock<Option<Held<H>>>,
@@ -72,6 +74,7 @@ impl<H: Home> Eroute<H> {
         let mut rare = H::Vec::new();
         rare.try_push(Rare {
             own_hold: false,
+            clear_too: false,
             idents: [Ident::none(), Ident::none()],
             held,
         })?;
@@ -97,6 +100,18 @@ impl<H: Home> Eroute<H> {
     /// Whether KLIPS made it itself, to hold packets that met a trap.
     pub fn is_own_hold(&self) -> bool {
         self.rare.first().is_some_and(|rare| rare.own_hold)
+    }
+
+    /// Whether what comes back may come in the clear too (`SADB_X_SAFLAGS_CLEAR_TOO`).
+    pub fn is_clear_too(&self) -> bool {
+        self.rare.first().is_some_and(|rare| rare.clear_too)
+    }
+
+    /// Sets whether what comes back may come in the clear too.
+    pub fn set_clear_too(&mut self, clear_too: bool) {
+        if let Some(rare) = self.rare.first_mut() {
+            rare.clear_too = clear_too;
+        }
     }
 
     /// Whose traffic it is, source and destination, by the key daemon; goes into ACQUIRE.

@@ -10,7 +10,9 @@ use core::net::IpAddr;
 use ipsec_types::{Packet, Selector, Subnet};
 
 use super::Eroute;
+use super::guards::Guards;
 use crate::home::{Home, NoMemory, Vector};
+use crate::packet::Hidden;
 use crate::table::{HashKey, Index, Slab};
 
 /// What selectors of one kind have in common. The order is that of lookup, most specific last.
@@ -36,6 +38,7 @@ pub struct Eroutes<H: Home> {
     shapes: H::Vec<Counted>,
     key: HashKey,
     own_holds: H::Vec<Selector>,
+    guards: Guards<H>,
 }
 
 /// Why an eroute was not put in.
@@ -80,7 +83,7 @@ impl Shape {
     }
 }
 
-fn hash(key: HashKey, selector: &Selector) -> u32 {
+pub(super) fn hash(key: HashKey, selector: &Selector) -> u32 {
     let finer = u64::from(selector.src.prefix()) << 48
         | u64::from(selector.dst.prefix()) << 40
         | u64::from(selector.proto) << 32
@@ -115,6 +118,7 @@ impl<H: Home> Eroutes<H> {
             shapes: H::Vec::new(),
             key: HashKey::random(home),
             own_holds: H::Vec::new(),
+            guards: Guards::new(),
         }
     }
 
@@ -141,6 +145,27 @@ impl<H: Home> Eroutes<H> {
             .filter_map(|c| c.shape.cut(packet))
             .find_map(|selector| self.number(&selector));
         number.and_then(|n| self.slab.get(n))
+    }
+
+    /// The eroute for a packet of which something is hidden: the most specific one that could be meant and does not let pass; one
+    /// that lets pass only if all that could be meant do (RFC 4301 section 7: a later fragment is never less protected than its
+    /// first).
+    pub fn lookup_hidden(&self, packet: &Packet, hidden: Hidden) -> Option<&Eroute<H>> {
+        if hidden == Hidden::Nothing {
+            return self.lookup(packet);
+        }
+        let v6 = packet.src.is_ipv6();
+        let shapes = self.shapes.iter().rev().filter(|c| c.shape.v6 == v6);
+        let found = shapes.map(|c| c.shape).find_map(|shape| {
+            let cut = shape.cut(packet)?;
+            let ports = shape.sport || shape.dport;
+            match (hidden, shape.proto) {
+                (Hidden::Protocol, true) => self.guards.any(self.key, &cut, 0),
+                (Hidden::Ports, true) if ports => self.guards.any(self.key, &cut, packet.proto),
+                _ => self.number(&cut),
+            }
+        });
+        found.and_then(|n| self.slab.get(n))
     }
 
     fn number(&self, selector: &Selector) -> Option<u32> {
@@ -185,10 +210,17 @@ impl<H: Home> Eroutes<H> {
     }
 
     fn put(&mut self, eroute: Eroute<H>) -> Result<(), NoMemory> {
-        let hash = hash(self.key, &eroute.selector);
+        let (selector, target) = (eroute.selector, eroute.target);
+        let hash = hash(self.key, &selector);
         let n = self.slab.insert(eroute)?;
         let (key, slab) = (self.key, &self.slab);
-        let indexed = self.index.insert(hash, n, |n| hash_at(key, slab, n));
+        let indexed = self
+            .guards
+            .insert(key, &selector, &target, n)
+            .and_then(|()| {
+                let indexed = self.index.insert(hash, n, |n| hash_at(key, slab, n));
+                indexed.inspect_err(|_| self.guards.remove(key, &selector, &target, n))
+            });
         indexed.inspect_err(|_| drop(self.slab.remove(n)))
     }
 
@@ -200,6 +232,7 @@ impl<H: Home> Eroutes<H> {
             .remove(hash(key, selector), n, |n| hash_at(key, slab, n));
         self.uncount_shape(Shape::of(selector));
         let eroute = self.slab.remove(n)?;
+        self.guards.remove(self.key, selector, &eroute.target, n);
         if eroute.is_own_hold()
             && let Some(at) = self.own_holds.iter().position(|s| s == selector)
         {
@@ -216,6 +249,7 @@ impl<H: Home> Eroutes<H> {
         self.index = Index::new();
         self.shapes.clear();
         self.own_holds.clear();
+        self.guards = Guards::new();
     }
 
     /// The eroute in a slot.

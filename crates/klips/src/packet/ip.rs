@@ -29,6 +29,8 @@ pub mod protocol {
     pub const AH: u8 = 51;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
+    /// No next header (RFC 8200 section 4.7), and in ESP a dummy packet.
+    pub const NO_NEXT: u8 = 59;
     /// IPv6 destination options.
     pub const DESTINATION: u8 = 60;
     /// IPCOMP.
@@ -232,6 +234,12 @@ impl IpHeader {
         Some((header, spi))
     }
 
+    /// Whether ports are the first thing in its payload.
+    pub(super) fn has_ports(&self) -> bool {
+        use protocol::{SCTP, TCP, UDP, UDPLITE};
+        matches!(self.protocol, TCP | UDP | SCTP | UDPLITE)
+    }
+
     /// Whether the packet is IPv4.
     pub fn is_v4(&self) -> bool {
         self.src.is_ipv4()
@@ -239,8 +247,7 @@ impl IpHeader {
 
     /// What the packet shows to an eroute or a policy: ports where it has them.
     pub fn selector(&self, packet: &[u8]) -> ipsec_types::Packet {
-        use protocol::{SCTP, TCP, UDP, UDPLITE};
-        let ported = matches!(self.protocol, TCP | UDP | SCTP | UDPLITE) && !self.later_fragment;
+        let ported = self.has_ports() && !self.later_fragment;
         let ports = if ported {
             packet.get(self.payload..self.total)
         } else {
@@ -312,6 +319,35 @@ pub fn emit(packet: &mut [u8], src: IpAddr, dst: IpAddr, protocol: u8, tos: u8, 
             set(packet, 24, &dst.octets());
         }
         // An SA with addresses of two families is refused when it is added.
+        _ => {}
+    }
+}
+
+/// Writes TOS, or traffic class, and makes the IPv4 checksum right again.
+pub(crate) fn set_tos(packet: &mut [u8], tos: u8) {
+    match packet {
+        [version, second, ..] if *version >> 4 == 6 => {
+            *version = 0x60 | tos >> 4;
+            *second = *second & 0x0f | tos << 4;
+        }
+        [_, second, ..] => {
+            *second = tos;
+            rechecksum_v4(packet);
+        }
+        _ => {}
+    }
+}
+
+/// Writes the source into the packet's header, if it is of the header's family, and makes the IPv4 checksum right again. Checksums of
+/// what is inside are the caller's.
+pub(crate) fn emit_src(packet: &mut [u8], src: IpAddr) {
+    let v4 = packet.first().is_some_and(|b| b >> 4 == 4);
+    match src {
+        IpAddr::V4(src) if v4 => {
+            set(packet, 12, &src.octets());
+            rechecksum_v4(packet);
+        }
+        IpAddr::V6(src) if !v4 => set(packet, 8, &src.octets()),
         _ => {}
     }
 }

@@ -6,10 +6,12 @@ mod buffer;
 mod fragment;
 pub mod icmp;
 pub mod ip;
+mod shown;
 
 pub use buffer::{HEADROOM, MAX_PACKET, MAX_TRANSFORMS, NoRoom, Packet, TAILROOM, Tag};
 pub use fragment::{FRAGMENT_HEADER, transmit};
 pub use ip::{IpHeader, Malformed};
+pub use shown::{Hidden, SHOWING};
 
 /// The Internet checksum (RFC 1071) of `parts`, each of even length except the last.
 pub fn checksum(parts: &[&[u8]]) -> u16 {

@@ -5,7 +5,7 @@ use pfkey::{Message, SaFlags, errno};
 
 use super::{Errno, echo, sa, tables};
 use crate::eroute::{AddError, Eroute};
-use crate::home::{Context, Home};
+use crate::home::{Context, Eroutes, Home};
 use crate::klips::Klips;
 use crate::pfkey_seam::{Audience, Socket};
 use crate::sadb::{Sa, Transform};
@@ -36,8 +36,7 @@ pub(super) fn add<H: Home>(
     if flags.contains(SaFlags::INFLOW) {
         set_policy(klips, &id, selector)?;
     } else {
-        let replace = flags.contains(SaFlags::REPLACEFLOW);
-        make(klips, cx, message, id, selector, replace)?;
+        make(klips, cx, message, id, selector, flags)?;
     }
     echo(cx, Audience::All, message)
 }
@@ -48,7 +47,7 @@ fn make<H: Home>(
     message: &Message<'_>,
     id: SaId,
     selector: Selector,
-    replace: bool,
+    flags: SaFlags,
 ) -> Result<(), Errno> {
     // A shunt of a number that means nothing would be a hole in the policy.
     if id.proto == SaProto::Int && id.as_magic().is_none() {
@@ -64,14 +63,19 @@ fn make<H: Home>(
         sa::ident(message.ident_src())?,
         sa::ident(message.ident_dst())?,
     ]);
-    let gone = if replace {
+    eroute.set_clear_too(flags.contains(SaFlags::CLEAR_TOO));
+    let gone = if flags.contains(SaFlags::REPLACEFLOW) {
         klips.eroutes.remove(&selector)
     } else {
         None
     };
     klips.eroutes.add(eroute)?;
+    let known = gone.as_ref().is_some_and(|gone| !gone.is_own_hold());
     if let Some(gone) = gone {
         hold::let_go(klips, cx, &gone);
+    }
+    if !known {
+        cx.out.eroutes(Eroutes::Added(&selector));
     }
     let is_answer = !matches!(
         id.as_magic(),
@@ -119,5 +123,6 @@ pub(super) fn delete<H: Home>(
         .remove(&selector)
         .ok_or(Errno(errno::ENOENT))?;
     hold::let_go(klips, cx, &gone);
+    cx.out.eroutes(Eroutes::Removed(&selector));
     echo(cx, Audience::All, message)
 }

@@ -294,7 +294,10 @@ fn transform_of<H: Home>(
             };
             let fits = match (row, asked.auth.0 != 0) {
                 (None, authentic) => authentic,
-                (Some(row), false) => !row.needs_mac(),
+                (Some(row), false) => {
+                    row.mode == Mode::Aead
+                        || !row.needs_mac() && asked.flags.contains(SaFlags::AH_OUTSIDE)
+                }
                 (Some(row), true) => row.mode != Mode::Aead,
             };
             if !fits {

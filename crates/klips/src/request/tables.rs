@@ -7,7 +7,7 @@ use ipsec_types::SaProto;
 use pfkey::{Builder, Header, MAX_MESSAGE_LEN, Message, errno};
 
 use super::{Errno, echo, sa, say};
-use crate::home::{Context, Home};
+use crate::home::{Context, Eroutes, Home};
 use crate::klips::Klips;
 use crate::pfkey_seam::{Audience, Socket};
 
@@ -163,6 +163,7 @@ pub(super) fn clear_flows<H: Home>(
         }
         if let Some(selector) = klips.eroutes.at(at as u32).map(|eroute| eroute.selector) {
             taken += usize::from(klips.eroutes.remove(&selector).is_some());
+            cx.out.eroutes(Eroutes::Removed(&selector));
         }
         (at, looked) = (at + 1, looked + 1);
     }

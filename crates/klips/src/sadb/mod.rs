@@ -17,7 +17,9 @@ use crate::lifetime::{Lifetime, Standing};
 use crate::natt::{Encap, UDP_HEADER};
 use crate::path_mtu::PathMtu;
 use crate::replay::Replay;
-use crate::transform::{Authentication, COUNTER_IV, Compression, Encryption, MAX_IV, SALT, padded};
+use crate::transform::{
+    Authentication, COUNTER_IV, Compression, Encryption, MAX_IV, Mode, SALT, padded,
+};
 
 pub use table::{DeleteError, GroupError, Sadb};
 
@@ -235,6 +237,14 @@ impl<H: Home> Sa<H> {
     pub(crate) fn unsent(&self, sequence: u64) -> Option<[u8; 4]> {
         self.is_esn()
             .then(|| ((sequence >> 32) as u32).to_be_bytes())
+    }
+
+    /// Whether it encrypts and does not authenticate, so that an AH SA around it has to (`auth=ah`).
+    pub(crate) fn needs_ah(&self) -> bool {
+        matches!(
+            &self.transform,
+            Transform::Esp { crypt: Some(crypt), auth: None } if crypt.row.mode != Mode::Aead
+        )
     }
 
     /// The next outgoing sequence number; `None` when all 2^32 - 1 are used up (RFC 4303 section 3.3.3). 2^64 never are.

@@ -27,17 +27,20 @@ pub enum Table {
     Version,
     /// Debugging, ipsec_klipsdebug(5).
     KlipsDebug,
+    /// Packets that were dropped, by reason, ipsec_look(8).
+    Stat,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Eroute,
         Self::Spi,
         Self::SpiGrp,
         Self::TnCfg,
         Self::Version,
         Self::KlipsDebug,
+        Self::Stat,
     ];
 
     /// The file's name under `/proc/net`.
@@ -49,6 +52,7 @@ impl Table {
             Self::TnCfg => "ipsec_tncfg",
             Self::Version => "ipsec_version",
             Self::KlipsDebug => "ipsec_klipsdebug",
+            Self::Stat => "klips_stat",
         }
     }
 }

@@ -76,6 +76,15 @@ impl Policy {
         !self.psk && !self.rsasig
     }
 
+    /// Whether packets go in the clear where there is no tunnel and will be none.
+    pub const fn goes_in_the_clear(&self) -> bool {
+        match (self.shunt, self.failure) {
+            (Shunt::Pass, _) | (Shunt::Trap, FailureShunt::Pass) => true,
+            (Shunt::Trap, FailureShunt::None) => self.opportunistic,
+            (Shunt::Trap | Shunt::Drop | Shunt::Reject, _) => false,
+        }
+    }
+
     /// Whether anything of IPsec is asked for, or only an ISAKMP SA.
     pub const fn has_ipsec(&self) -> bool {
         self.encrypt

@@ -42,10 +42,12 @@ impl Engine {
             pfs: agreed.pfs,
         });
         state.peer_oa = agreed.peer_oa;
+        // Where no NAT is in front of it, its own address is the one that we see: KLIPS takes packets from there only.
+        let seen = (!state.nat.peer).then(|| state.remote.ip());
         let udp = state.nat.used().map(|_| UdpEncap {
             local: state.local,
             remote: state.remote,
-            original: agreed.peer_oa,
+            original: seen.or(agreed.peer_oa),
         });
         let (conn, initiator) = (state.conn, state.name.initiator());
         let (local, remote) = (state.local, state.remote);

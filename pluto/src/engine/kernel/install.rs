@@ -133,11 +133,12 @@ impl Record {
                 Some(undo),
             ));
         }
-        if half == Half::In && self.params.tunnel && self.path.check_arrivals {
-            let policy = Request::Inflow(
-                self.path.flow.reversed(),
-                SaId::new(SaProto::IpIp, self.tun_in, self.path.local),
-            );
+        // Of tunnels and of transport mode (RFC 4301 section 5.2); on the innermost SA.
+        if half == Half::In
+            && self.path.check_arrivals
+            && let Some(innermost) = saids.first()
+        {
+            let policy = Request::Inflow(self.path.flow.reversed(), *innermost);
             steps.push(Step::must(Act::Kernel(policy), None));
         }
         for pair in saids.windows(2) {

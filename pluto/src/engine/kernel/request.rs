@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, Selector};
+use ipsec_types::{AuthAlg, EncAlg, MagicSpi, SaId, SaProto, Selector};
 use pfkey::request::{self as message, Ids};
 use pfkey::{MAX_MESSAGE_LEN, NatT, SaFlags, SaType};
 
@@ -41,6 +41,8 @@ pub(crate) enum Request {
     /// Send what is meant into an SA, or do with it as a shunt says. An eroute of the same clients is replaced,
     /// even one that a daemon before us left behind.
     AddFlow(Selector, SaId),
+    /// The same, and what comes back may come in the clear as well.
+    AddFlowClearToo(Selector, SaId),
     /// Remove an eroute.
     DelFlow(Selector),
     /// The peer of an outbound SA in UDP is at the second place now, no more at the first.
@@ -65,6 +67,11 @@ impl Request {
                 if spec.esn {
                     params.flags = SaFlags::ESN;
                 }
+                // `auth=ah`: KLIPS lets it carry nothing but within AH.
+                let cipher = EncAlg(spec.ealg);
+                if spec.said.proto == SaProto::Esp && spec.aalg == 0 && !cipher.is_aead() {
+                    params.flags = params.flags | SaFlags::AH_OUTSIDE;
+                }
                 params.auth = AuthAlg(spec.aalg);
                 params.encrypt = EncAlg(spec.ealg);
                 params.auth_key = &spec.keys.auth.0;
@@ -79,6 +86,10 @@ impl Request {
             Self::Inflow(flow, said) => message::set_inflow(buf, ids, flow, *said),
             Self::AddFlow(flow, said) => {
                 message::add_flow(buf, ids, flow, *said, SaFlags::REPLACEFLOW)
+            }
+            Self::AddFlowClearToo(flow, said) => {
+                let flags = SaFlags::REPLACEFLOW | SaFlags::CLEAR_TOO;
+                message::add_flow(buf, ids, flow, *said, flags)
             }
             Self::DelFlow(flow) => message::del_flow(buf, ids, flow),
             Self::Remap(said, old, new) => message::nat_t_new_mapping(buf, ids, said, *old, *new),
@@ -97,6 +108,12 @@ impl fmt::Display for Request {
             Self::Group(first, second) => write!(f, "group {first} and {second}"),
             Self::Inflow(flow, said) => write!(f, "set the inbound policy of {said} to {flow}"),
             Self::AddFlow(flow, said) => write!(f, "set eroute {flow} => {said}"),
+            Self::AddFlowClearToo(flow, said) => {
+                write!(
+                    f,
+                    "set eroute {flow} => {said}, also open to what comes in the clear"
+                )
+            }
             Self::DelFlow(flow) => write!(f, "delete eroute {flow}"),
             Self::Remap(said, old, new) => write!(f, "send {said} to {new} instead of {old}"),
         }

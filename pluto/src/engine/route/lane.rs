@@ -201,7 +201,10 @@ impl Engine {
     /// Starts a step; those that only write something down are over at once.
     fn start(&mut self, now: Time, key: LaneKey, act: Act) {
         let result = match act {
-            Act::Kernel(request) => self.ask_kernel(now, key, request),
+            Act::Kernel(request) => {
+                let request = self.with_arrivals(&key, request);
+                self.ask_kernel(now, key, request)
+            }
             Act::Updown(conn, verb) => self.run_updown(key, conn, verb),
             other => {
                 self.write_down(other);
@@ -214,6 +217,34 @@ impl Engine {
             && let Some(step) = running.busy.take()
         {
             running.settle(step, result);
+        }
+    }
+
+    /// Adds to an eroute whether what comes back may come in the clear too: where the policy lets packets go in the clear when there is
+    /// no tunnel, until there is one; and always with `disablearrivalcheck=yes`.
+    fn with_arrivals(&self, key: &LaneKey, request: Request) -> Request {
+        let Request::AddFlow(flow, said) = request else {
+            return request;
+        };
+        let running = self.lanes.0.get(key).and_then(|lane| lane.current.as_ref());
+        let conn = running.and_then(|running| match running.op {
+            Op::Install(state, _) | Op::DeleteSas(state) => {
+                Some(self.kernel.record(state)?.params.conn)
+            }
+            Op::Trap(conn, _) | Op::Unroute(conn, _) | Op::Hold(conn, _) | Op::Failed(conn) => {
+                Some(conn)
+            }
+            _ => None,
+        });
+        let policy = conn.and_then(|conn| Some(&self.conns.get(conn)?.policy));
+        let waits = matches!(
+            said.as_magic(),
+            Some(MagicSpi::Trap | MagicSpi::TrapSubnet | MagicSpi::Hold)
+        );
+        if policy.is_some_and(|p| p.disable_arrival_check || waits && p.goes_in_the_clear()) {
+            Request::AddFlowClearToo(flow, said)
+        } else {
+            request
         }
     }
 

@@ -7,7 +7,7 @@ use whack::{DebugClass, Rc};
 
 use super::lane::LaneKey;
 use crate::engine::Engine;
-use crate::engine::connection::{ConnId, Connection, End, FailureShunt, Shunt};
+use crate::engine::connection::{ConnId, Connection, End};
 use crate::engine::event::{Action, UpdownId, UpdownStatus};
 use crate::engine::kernel::InstallError;
 use crate::engine::log::About;
@@ -67,12 +67,10 @@ pub(super) fn without_tunnel(conn: &Connection) -> &'static str {
     if conn.policy.opportunistic && conn.instance_serial != 0 {
         return "policy";
     }
-    match (conn.policy.shunt, conn.policy.failure) {
-        (Shunt::Pass, _) => "pass",
-        (Shunt::Drop | Shunt::Reject, _) => "drop",
-        (Shunt::Trap, FailureShunt::Pass) => "pass",
-        (Shunt::Trap, FailureShunt::None) if conn.policy.opportunistic => "pass",
-        (Shunt::Trap, _) => "drop",
+    if conn.policy.goes_in_the_clear() {
+        "pass"
+    } else {
+        "drop"
     }
 }
 
