@@ -14,6 +14,7 @@ use klips::{Context, DeviceId, Klips};
 use crate::home::{self, KernelHome, Said};
 use crate::pfkey::{SocketId, Sockets};
 use crate::proc::Births;
+use crate::sys::clear::Watch;
 use crate::sys::device::Devices;
 use crate::sys::gate::Gate;
 use crate::sys::icmp::Listener;
@@ -51,6 +52,7 @@ pub(crate) struct Host {
     /// Its `/proc/sys/net/ipsec`.
     switches: Switches,
     icmp: Listener,
+    clear: Watch,
     tables: Gate<Klips<KernelHome>>,
     trapped: Queue,
     trap: Work,
@@ -89,6 +91,7 @@ impl Host {
             births: Births::new(),
             switches: Switches::new(),
             icmp: Listener::new(),
+            clear: Watch::new(),
             tables: Gate::new(Klips::new).map_err(|_| ENOMEM)?,
             trapped: Queue::new(),
             trap: Work::new(Self::do_trapped),
@@ -109,12 +112,14 @@ impl Host {
         proc::start(self)?;
         self.switches.start(self)?;
         self.icmp.start(self)?;
+        self.clear.start(self)?;
         self.tick.after(TICK_MS);
         Ok(())
     }
 
     /// Takes all of that down again; afterwards nothing refers to the host. May sleep.
     pub(crate) fn stop(&self) {
+        self.clear.stop(self);
         self.icmp.stop(self);
         self.switches.stop();
         proc::stop(self);

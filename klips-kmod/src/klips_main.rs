@@ -9,6 +9,7 @@
 
 #![deny(unsafe_code)]
 
+mod clear;
 mod device;
 mod home;
 mod host;

@@ -33,22 +33,24 @@ pub(crate) enum Text {
     Birth(usize),
 }
 
-/// A file: its directory in [`DIRECTORIES`], its name, and what it shows.
-type File = (usize, &'static CStr, Text);
+/// A file: its directory in [`DIRECTORIES`], `None` for `/proc/net` itself; its name, and what it
+/// shows.
+type File = (Option<usize>, &'static CStr, Text);
 
 /// All files. Each is for the owner of the namespace alone, as FreeS/WAN has it: who talks to whom
 /// is not for everybody to know.
-pub(crate) const FILES: [File; 10] = [
-    (0, c"klipsdebug", Text::Core(ProcFile::KlipsDebug)),
-    (0, c"tncfg", Text::Core(ProcFile::TnCfg)),
-    (0, c"version", Text::Core(ProcFile::Version)),
-    (1, c"all", Text::Core(ProcFile::Eroute)),
-    (2, c"all", Text::Core(ProcFile::Spi)),
-    (3, c"all", Text::Core(ProcFile::SpiGrp)),
-    (4, c"ipv4", Text::Birth(0)),
-    (4, c"ipv6", Text::Birth(1)),
-    (5, c"trap_count", Text::Core(ProcFile::TrapCount)),
-    (5, c"trap_sendcount", Text::Core(ProcFile::TrapSendCount)),
+pub(crate) const FILES: [File; 11] = [
+    (Some(0), c"klipsdebug", Text::Core(ProcFile::KlipsDebug)),
+    (Some(0), c"tncfg", Text::Core(ProcFile::TnCfg)),
+    (Some(0), c"version", Text::Core(ProcFile::Version)),
+    (Some(1), c"all", Text::Core(ProcFile::Eroute)),
+    (Some(2), c"all", Text::Core(ProcFile::Spi)),
+    (Some(3), c"all", Text::Core(ProcFile::SpiGrp)),
+    (Some(4), c"ipv4", Text::Birth(0)),
+    (Some(4), c"ipv6", Text::Birth(1)),
+    (Some(5), c"trap_count", Text::Core(ProcFile::TrapCount)),
+    (Some(5), c"trap_sendcount", Text::Core(ProcFile::TrapSendCount)),
+    (None, c"klips_stat", Text::Core(ProcFile::Stat)),
 ];
 
 /// The mode of each.

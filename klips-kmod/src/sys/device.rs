@@ -84,6 +84,15 @@ unsafe extern "C" fn get_stats(device: *mut c::net_device, to: *mut c::rtnl_link
     unsafe { to.write_unaligned(all) };
 }
 
+/// Whether a device is an ipsecN.
+///
+/// # Safety
+/// `device` is alive.
+pub(super) unsafe fn is_ours(device: *const c::net_device) -> bool {
+    // SAFETY: by this function's condition.
+    unsafe { c::klips_h_device_is_ours(device, &OPERATIONS.0) }
+}
+
 /// How many a new namespace gets: the module's parameter.
 pub(crate) fn usual_count() -> usize {
     // SAFETY: reads a parameter.

@@ -47,6 +47,7 @@
 //! reader-writer lock that readers may not enter twice.
 
 pub(crate) mod alloc;
+pub(crate) mod clear;
 pub(crate) mod crypto;
 pub(crate) mod device;
 pub(crate) mod errno;

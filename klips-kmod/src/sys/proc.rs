@@ -93,10 +93,11 @@ fn make(host: &'static Host) -> Option<()> {
             *directories.get_mut(n)? = present(c::klips_h_proc_dir(net, name.as_ptr(), *parent))?;
         }
         for (number, (directory, name, text)) in proc::FILES.iter().enumerate() {
+            let parent = directory.map_or(Some(&root), |parent| directories.get(parent))?;
             present(c::proc_create_net_data_write(
                 name.as_ptr(),
                 proc::MODE,
-                *directories.get(*directory)?,
+                *parent,
                 OPERATIONS.0.get(),
                 matches!(text, proc::Text::Birth(_)).then_some(write),
                 size_of::<Reading>() as c_uint,
@@ -121,6 +122,8 @@ pub(crate) fn stop(host: &Host) {
         unsafe { c::remove_proc_subtree(name.as_ptr(), (*host.net.as_ptr()).proc_net) };
     };
     proc::LINKS.iter().for_each(|(name, _)| remove(name));
+    let beside = proc::FILES.iter().filter(|(directory, ..)| directory.is_none());
+    beside.for_each(|(_, name, _)| remove(name));
     remove(proc::DIRECTORIES[0].0);
 }
 
