@@ -6,9 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use klips::packet::Tag;
 use klips::transform::{Authentication, Encryption};
-use klips::{Audience, CryptoError, DeviceId, Home, NoMemory};
+use klips::{Audience, CryptoError, DeviceId, Eroutes, Home, NoMemory};
 use rand::Rng as _;
 
+use crate::clear::Change;
 use crate::crypto::{KeyedAead, KeyedCipher, KeyedMac, deflate};
 use crate::sys::huge;
 
@@ -126,13 +127,15 @@ pub struct Pending {
     pub messages: Vec<(Audience, Vec<u8>)>,
     /// Held packets that are free now.
     pub released: Vec<(DeviceId, Vec<u8>)>,
+    /// How the eroutes have changed.
+    pub eroutes: Vec<Change>,
 }
 
 impl Pending {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.released.is_empty()
+        self.messages.is_empty() && self.released.is_empty() && self.eroutes.is_empty()
     }
 }
 
@@ -144,6 +147,14 @@ impl klips::Output for Pending {
 
     fn release(&mut self, device: DeviceId, packet: &[u8], _: Tag) {
         self.released.push((device, packet.to_vec()));
+    }
+
+    fn eroutes(&mut self, change: Eroutes<'_>) {
+        self.eroutes.push(match change {
+            Eroutes::Added(eroute) => Change::Added(*eroute),
+            Eroutes::Removed(eroute) => Change::Removed(*eroute),
+            Eroutes::Cleared => Change::Cleared,
+        });
     }
 }
 

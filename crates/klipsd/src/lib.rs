@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod clear;
 pub mod control;
 pub mod crypto;
 pub mod daemon;

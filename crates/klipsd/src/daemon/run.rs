@@ -12,6 +12,7 @@ use ipsec_daemon::{Changes, ConfineError, LockError, Needs, PidFile};
 use nix::sys::signal::{SigSet, Signal};
 use socket2::Type;
 
+use crate::clear::{Clear, Nets};
 use crate::control::listeners::Listeners;
 use crate::control::{ctl, peer, pfkey};
 use crate::host::Host;
@@ -65,6 +66,7 @@ pub struct Started {
     stop: Arc<Stop>,
     signals: SigSet,
     sockets: [PathBuf; 2],
+    nets: Option<Nets>,
     _pid: PidFile,
 }
 
@@ -100,6 +102,13 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
     })?;
     let stop = Arc::new(Stop::new().map_err(system("eventfd"))?);
     let watch = Changes::of_devices().map_err(system("netlink socket"))?;
+    let clear = Clear::open()
+        .inspect_err(|error| {
+            tracing::warn!(
+                "packets that come in the clear are not checked: nf_tables with queues (nft_queue or xt_NFQUEUE, and nfnetlink_queue) are not to be had: {error}"
+            );
+        })
+        .ok();
     // Before the first thread, and before anything is read from the network.
     let lacking = ipsec_daemon::confine(&needs(rundir))?;
     if !lacking.is_empty() {
@@ -112,6 +121,14 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
     spawn("klips.ctl", move || ctl::serve(&served, &ctl))?;
     let (followed, stopped) = (host.clone(), stop.clone());
     spawn("link", move || followed.follow(&watch, &stopped))?;
+    let nets = clear.as_ref().map(Clear::table);
+    if let (Some(clear), Some(nets)) = (clear, nets.clone()) {
+        let (changes, changed) = std::sync::mpsc::channel();
+        let _ = host.eroutes.set(changes);
+        spawn("clear-nets", move || nets.follow(&changed))?;
+        let (asked, stopped) = (host.clone(), stop.clone());
+        spawn("clear", move || clear.run(&asked, &stopped))?;
+    }
     let ticked = host.clone();
     spawn("tick", move || {
         loop {
@@ -124,6 +141,7 @@ pub fn start(rundir: &Path, workers: usize) -> Result<Started, StartError> {
         stop,
         signals,
         sockets,
+        nets,
         _pid: pid,
     })
 }
@@ -185,6 +203,9 @@ impl Started {
         }
         self.stop.stop();
         self.host.clear();
+        if let Some(nets) = &self.nets {
+            nets.close();
+        }
         for path in &self.sockets {
             let _ = std::fs::remove_file(path);
         }

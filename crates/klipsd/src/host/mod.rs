@@ -6,11 +6,12 @@ mod follow;
 
 pub use attach::{AttachError, Writers};
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use klips::device::MAX_DEVICES;
 use klips::{Context, Klips, NoMemory};
 
+use crate::clear::Changes;
 use crate::control::listeners::{ClientId, Listeners};
 use crate::home::{Pending, UserHome};
 use crate::path::inbound::Receivers;
@@ -38,6 +39,8 @@ pub struct Host {
     /// For packets by devices that nothing is attached to; none while nothing is attached at all.
     elsewhere: Mutex<Option<Receivers>>,
     workers: usize,
+    /// Who is told how the eroutes change.
+    pub eroutes: OnceLock<Changes>,
 }
 
 impl Host {
@@ -56,6 +59,7 @@ impl Host {
             attached: Mutex::default(),
             elsewhere: Mutex::default(),
             workers: workers.max(1),
+            eroutes: OnceLock::new(),
         }))
     }
 
@@ -92,6 +96,12 @@ impl Host {
                 return;
             }
             let now = std::mem::take(pending);
+            if let Some(changes) = self.eroutes.get() {
+                // Nobody listens any more where it ends.
+                for change in &now.eroutes {
+                    let _ = changes.send(*change);
+                }
+            }
             for acquire in self.listeners.deliver(&now.messages, sender) {
                 self.write().acquire_lost(acquire);
             }

@@ -1,0 +1,105 @@
+//! What may come in: packets that should have come through an SA are dropped when they come in the clear, counted and shown; and
+//! what should leave through one does so in pieces too.
+
+use testing::{Gateways, Host, Keys, NET_TO_NET, Testbed};
+
+testing::on_both_data_paths!(
+    c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear,
+    c3_fragments_leave_as_their_first_one_does,
+);
+
+/// How many packets were dropped because they came in the clear.
+fn dropped(host: &Host) -> u64 {
+    let look = host.run("ipsec look").ok();
+    let line = look
+        .lines()
+        .find_map(|line| line.strip_prefix("KlipsInClear"));
+    line.map_or(0, |rest| rest.trim().parse().expect("a number"))
+}
+
+/// Somebody between the gateways sends as sunrise, in both families, to sunset and to west itself.
+fn c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.add_ipv6().configure("", NET_TO_NET).start();
+    let eve = testbed.host("eve");
+    eve.attach(&net.public, "eth0", "192.1.2.99/24");
+    eve.run(
+        "ip addr add 2001:db8:0:2::99/64 dev eth0 nodad
+         for a in 192.0.2.1 192.0.3.1 2001:db8:0:3::1 2001:db8:0:4::1; do ip addr add $a dev lo; done
+         ip route add 192.0.1.0/24 via 192.1.2.45
+         ip -6 route add 2001:db8:0:1::/64 via 2001:db8:0:2::45",
+    )
+    .ok();
+    let send = |from: &str, to: &str| {
+        eve.run(&format!("ping -c 3 -i 0.01 -w 1 -I {from} {to}"));
+    };
+    net.up("net-to-net");
+    net.west
+        .run(
+            "ipsec eroute --add --eraf inet6 --src 2001:db8:0:1::/64 --dst 2001:db8:0:3::/64 --said %drop
+             ip -6 route replace 2001:db8:0:3::/64 dev ipsec0",
+        )
+        .ok();
+    let seen = net.behind_west.capture("icmp or icmp6");
+    assert_eq!(dropped(&net.west), 0);
+    send("192.0.2.1", "192.0.1.1");
+    assert_eq!(dropped(&net.west), 3, "forwarded");
+    send("192.0.2.1", "192.0.1.254");
+    assert_eq!(dropped(&net.west), 6, "for the gateway itself");
+    send("2001:db8:0:3::1", "2001:db8:0:1::1");
+    assert_eq!(dropped(&net.west), 9, "IPv6");
+    // Of whom no eroute speaks, and what came through the tunnel, passes.
+    send("192.0.3.1", "192.0.1.1");
+    send("2001:db8:0:4::1", "2001:db8:0:1::1");
+    assert_eq!(net.pings(3, "0.05", "ff"), 3);
+    assert_eq!(dropped(&net.west), 9);
+    let link = net.west.run("ip -s link show ipsec0").ok();
+    let seen = seen.stop();
+    assert_eq!(
+        seen.packets("src 192.0.2.1 and icmp[icmptype] == icmp-echo")
+            .len(),
+        0
+    );
+    assert_eq!(
+        seen.packets("src 192.0.3.1 and icmp[icmptype] == icmp-echo")
+            .len(),
+        3
+    );
+    assert_eq!(seen.packets("icmp6 and src 2001:db8:0:3::1").len(), 0);
+    assert_eq!(
+        seen.packets("icmp6 and src 2001:db8:0:4::1").len(),
+        3,
+        "{link}"
+    );
+}
+
+/// With an eroute for UDP port 5000 and %pass for all else between the same nets.
+fn c3_fragments_leave_as_their_first_one_does() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure(
+        "",
+        &format!("{NET_TO_NET}\tleftprotoport=17/0\n\trightprotoport=17/5000\n"),
+    )
+    .start();
+    net.up("net-to-net");
+    net.west
+        .run("ipsec eroute --add --eraf inet --src 192.0.1.0/24 --dst 192.0.2.0/24 --said %pass")
+        .ok();
+    let wire = net.public.capture("src net 192.0.1.0/24 or esp");
+    net.sunset
+        .run("head -c 4000 /dev/zero | nc -u -w 1 -q 0 192.0.2.1 5000; head -c 4000 /dev/zero | nc -u -w 1 -q 0 192.0.2.1 5001; true");
+    let wire = wire.stop();
+    assert!(
+        wire.packets("esp").len() >= 3,
+        "{}",
+        net.west.run("ipsec look")
+    );
+    // Fragments of what goes to port 5001 hide as well what they are of.
+    assert_eq!(
+        wire.packets("src net 192.0.1.0/24 and ip[6:2] & 0x1fff != 0")
+            .len(),
+        0
+    );
+}
