@@ -153,10 +153,10 @@ fn unwrap<H: Home>(
         let sa = klips.sadb.get(&id).ok_or(DropReason::NoSa)?;
         // A peer behind a NAT may come from anywhere, and proves itself below. Not so one that no NAT is in front of.
         let may_move = udp.is_some()
-            && !sa
+            && sa
                 .encap
                 .as_ref()
-                .is_some_and(|e| e.original == Some(sa.source));
+                .is_none_or(|encap| encap.original != Some(sa.source));
         check_place(klips, last, sa, (!may_move).then_some(header.src))?;
         if last.is_none() && sa.encap.is_some() != udp.is_some() {
             return Err(DropReason::WrongEncapsulation);
