@@ -25,9 +25,21 @@ fn shunt(kind: MagicSpi) -> SaId {
 fn gateway(family: usize) -> Host {
     let mut host = Host::new(&[GATEWAYS[family][0]]);
     let tunnel = said(SaProto::IpIp, 0x1000, GATEWAYS[family][1]);
-    host.add(&tun(tunnel, GATEWAYS[family][0]));
+    host.add_group(&[tun(tunnel, GATEWAYS[family][0]), sealed(family)]);
     host.eroute(&nets(family), tunnel);
     host
+}
+
+/// The ESP SA of the tunnel.
+fn sealed(family: usize) -> pfkey::request::SaParams<'static> {
+    esp(
+        said(SaProto::Esp, 0x1001, GATEWAYS[family][1]),
+        GATEWAYS[family][0],
+        ipsec_types::EncAlg::AES_CBC,
+        &AES_KEY,
+        ipsec_types::AuthAlg::SHA1_HMAC,
+        &SHA1_KEY,
+    )
 }
 
 fn nets(family: usize) -> Selector {
@@ -152,7 +164,8 @@ fn c2_ipsec_and_the_link_come_in() {
         let mut host = Host::new(&[GATEWAYS[family][0]]);
         let [here, there] = GATEWAYS[family];
         let bits = if family == 0 { 32 } else { 128 };
-        let esp = said(SaProto::Esp, 0x1000, there);
+        host.add(&sealed(family));
+        let esp = sealed(family).said;
         host.eroute(
             &flow(&format!("{here}/{bits}"), &format!("{there}/{bits}")),
             esp,
@@ -235,16 +248,6 @@ fn fragments(family: usize) -> Vec<Vec<u8>> {
 fn c3_fragments_are_as_protected_as_their_first() {
     for family in 0..2 {
         let tunnel = said(SaProto::IpIp, 0x1000, GATEWAYS[family][1]);
-        let esp = |id| {
-            esp(
-                id,
-                GATEWAYS[family][0],
-                ipsec_types::EncAlg::AES_CBC,
-                &AES_KEY,
-                ipsec_types::AuthAlg::SHA1_HMAC,
-                &SHA1_KEY,
-            )
-        };
         let port = |sport, dport| Selector {
             proto: 17,
             sport,
@@ -261,10 +264,7 @@ fn c3_fragments_are_as_protected_as_their_first() {
         ] {
             for selector in [port(0, 5000), port(4000, 0), port(4000, 5000)] {
                 let mut host = Host::new(&[GATEWAYS[family][0]]);
-                host.add_group(&[
-                    tun(tunnel, GATEWAYS[family][0]),
-                    esp(said(SaProto::Esp, 0x1001, GATEWAYS[family][1])),
-                ]);
+                host.add_group(&[tun(tunnel, GATEWAYS[family][0]), sealed(family)]);
                 host.eroute(&nets(family), shunt(MagicSpi::Pass));
                 // Of ports that let pass there may be any number.
                 host.eroute(&port(0, 53), shunt(MagicSpi::Pass));
