@@ -5,6 +5,7 @@ use testing::{Gateways, Host, Keys, NET_TO_NET, Testbed};
 
 testing::on_both_data_paths!(
     c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear,
+    c2_what_may_go_out_in_the_clear_may_come_in_so,
     c3_fragments_leave_as_their_first_one_does,
 );
 
@@ -17,11 +18,8 @@ fn dropped(host: &Host) -> u64 {
     line.map_or(0, |rest| rest.trim().parse().expect("a number"))
 }
 
-/// Somebody between the gateways sends as sunrise, in both families, to sunset and to west itself.
-fn c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear() {
-    let testbed = Testbed::new();
-    let net = Gateways::new(&testbed, Keys::Psk);
-    net.add_ipv6().configure("", NET_TO_NET).start();
+/// A host between the gateways that sends as hosts behind east, in both families, to what is behind west.
+fn eve(testbed: &Testbed, net: &Gateways) -> Host {
     let eve = testbed.host("eve");
     eve.attach(&net.public, "eth0", "192.1.2.99/24");
     eve.run(
@@ -31,9 +29,24 @@ fn c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear() {
          ip -6 route add 2001:db8:0:1::/64 via 2001:db8:0:2::45",
     )
     .ok();
-    let send = |from: &str, to: &str| {
-        eve.run(&format!("ping -c 3 -i 0.01 -w 1 -I {from} {to}"));
-    };
+    eve
+}
+
+/// Sends three pings, and answers how many west has dropped of them.
+fn sends(eve: &Host, net: &Gateways, from: &str, to: &str) -> u64 {
+    let before = dropped(&net.west);
+    net.watch.in_the_clear("it is eve who sends", || {
+        eve.run(&format!("ping -c 3 -i 0.05 -W 0.3 -I {from} {to}"))
+    });
+    dropped(&net.west) - before
+}
+
+/// What has an eroute back, of an SA or of %drop, is dropped, forwarded or not, in both families; nothing else is.
+fn c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.add_ipv6().configure("", NET_TO_NET).start();
+    let eve = eve(&testbed, &net);
     net.up("net-to-net");
     net.west
         .run(
@@ -43,35 +56,70 @@ fn c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear() {
         .ok();
     let seen = net.behind_west.capture("icmp or icmp6");
     assert_eq!(dropped(&net.west), 0);
-    send("192.0.2.1", "192.0.1.1");
-    assert_eq!(dropped(&net.west), 3, "forwarded");
-    send("192.0.2.1", "192.0.1.254");
-    assert_eq!(dropped(&net.west), 6, "for the gateway itself");
-    send("2001:db8:0:3::1", "2001:db8:0:1::1");
-    assert_eq!(dropped(&net.west), 9, "IPv6");
+    assert_eq!(sends(&eve, &net, "192.0.2.1", "192.0.1.1"), 3, "forwarded");
+    assert_eq!(
+        sends(&eve, &net, "192.0.2.1", "192.0.1.254"),
+        3,
+        "for the gateway itself"
+    );
+    assert_eq!(sends(&eve, &net, "2001:db8:0:3::1", "2001:db8:0:1::1"), 3);
     // Of whom no eroute speaks, and what came through the tunnel, passes.
-    send("192.0.3.1", "192.0.1.1");
-    send("2001:db8:0:4::1", "2001:db8:0:1::1");
+    assert_eq!(sends(&eve, &net, "192.0.3.1", "192.0.1.1"), 0);
+    assert_eq!(sends(&eve, &net, "2001:db8:0:4::1", "2001:db8:0:1::1"), 0);
     assert_eq!(net.pings(3, "0.05", "ff"), 3);
     assert_eq!(dropped(&net.west), 9);
-    let link = net.west.run("ip -s link show ipsec0").ok();
     let seen = seen.stop();
-    assert_eq!(
-        seen.packets("src 192.0.2.1 and icmp[icmptype] == icmp-echo")
-            .len(),
-        0
-    );
-    assert_eq!(
-        seen.packets("src 192.0.3.1 and icmp[icmptype] == icmp-echo")
-            .len(),
-        3
-    );
-    assert_eq!(seen.packets("icmp6 and src 2001:db8:0:3::1").len(), 0);
-    assert_eq!(
-        seen.packets("icmp6 and src 2001:db8:0:4::1").len(),
-        3,
-        "{link}"
-    );
+    for (filter, count) in [
+        ("src 192.0.2.1 and icmp[icmptype] == icmp-echo", 0),
+        ("src 192.0.3.1 and icmp[icmptype] == icmp-echo", 3),
+        ("icmp6 and src 2001:db8:0:3::1", 0),
+        ("icmp6 and src 2001:db8:0:4::1", 3),
+    ] {
+        assert_eq!(seen.packets(filter).len(), count, "{filter}");
+    }
+}
+
+/// A connection that is routed and has no tunnel lets in what it would let out; so does a tunnel with `disablearrivalcheck=yes`.
+fn c2_what_may_go_out_in_the_clear_may_come_in_so() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let also = |name: &str, options: &str| {
+        format!("{}\t{options}\n", NET_TO_NET.replace("net-to-net", name))
+    };
+    let conns = [
+        NET_TO_NET.to_owned(),
+        also("open", "failureshunt=passthrough"),
+        also("trusting", "disablearrivalcheck=yes"),
+    ];
+    net.configure("", &conns.concat()).start();
+    let eve = eve(&testbed, &net);
+    // An answer would ask for a tunnel.
+    net.west
+        .run("echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all")
+        .ok();
+    let comes_in = |eve: &Host| sends(eve, &net, "192.0.2.1", "192.0.1.254") == 0;
+    assert!(comes_in(&eve), "nothing is routed");
+    for (connection, way, open) in [
+        ("net-to-net", "route", false),
+        ("net-to-net", "up", false),
+        ("open", "route", true),
+        ("open", "up", false),
+        ("trusting", "route", true),
+        ("trusting", "up", true),
+    ] {
+        net.west
+            .run(&format!("ipsec auto --{way} {connection}"))
+            .ok();
+        assert_eq!(comes_in(&eve), open, "{connection}, {way}");
+        if way == "up" {
+            net.west
+                .run(&format!(
+                    "ipsec auto --down {connection}; ipsec auto --unroute {connection}"
+                ))
+                .ok();
+            assert!(comes_in(&eve), "{connection} is unrouted");
+        }
+    }
 }
 
 /// With an eroute for UDP port 5000 and %pass for all else between the same nets.
