@@ -66,6 +66,10 @@ fn c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear() {
     // Of whom no eroute speaks, and what came through the tunnel, passes.
     assert_eq!(sends(&eve, &net, "192.0.3.1", "192.0.1.1"), 0);
     assert_eq!(sends(&eve, &net, "2001:db8:0:4::1", "2001:db8:0:1::1"), 0);
+    // A host of the far net that is on the link, with a route of its own, answers on the link.
+    eve.run("ip addr add 192.0.2.99 dev lo").ok();
+    net.west.run("ip route add 192.0.2.99 via 192.1.2.99").ok();
+    assert_eq!(sends(&eve, &net, "192.0.2.99", "192.0.1.1"), 0);
     assert_eq!(net.pings(3, "0.05", "ff"), 3);
     assert_eq!(dropped(&net.west), 9);
     let seen = seen.stop();
@@ -120,6 +124,35 @@ fn c2_what_may_go_out_in_the_clear_may_come_in_so() {
             assert!(comes_in(&eve), "{connection} is unrouted");
         }
     }
+}
+
+/// A klipsd that is killed opens nothing. `ipsec setup stop` does, and a new start closes again.
+#[test]
+fn c2_what_klipsd_keeps_out_stays_out_when_it_is_killed() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("\tplutorestartoncrash=no\n", NET_TO_NET)
+        .start();
+    let eve = eve(&testbed, &net);
+    let comes_in = || {
+        let seen = net.behind_west.capture("icmp and src 192.0.2.1");
+        net.watch.in_the_clear("it is eve who sends", || {
+            eve.run("ping -c 3 -i 0.05 -W 0.3 -I 192.0.2.1 192.0.1.1")
+        });
+        seen.stop().packets("icmp").len()
+    };
+    let route = "ipsec auto --route net-to-net";
+    assert_eq!(comes_in(), 3);
+    net.west.run(route).ok();
+    assert_eq!(comes_in(), 0);
+    net.west.run("pkill -9 -x klipsd").ok();
+    assert_eq!(comes_in(), 0);
+    net.watch.end("a stop opens what was closed");
+    net.west.run("ipsec setup stop").ok();
+    assert_eq!(comes_in(), 3);
+    net.west.run("ipsec setup start").ok();
+    net.west.run(route).ok();
+    assert_eq!(comes_in(), 0);
 }
 
 /// With an eroute for UDP port 5000 and %pass for all else between the same nets.

@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use ipsec_types::{MagicSpi, Packet as Shown};
+use ipsec_types::Packet as Shown;
 
 use crate::device::{DeviceId, MAX_DEVICES, Stats};
 use crate::eroute::Eroute;
@@ -47,8 +47,7 @@ pub(crate) fn arrived<H: Home>(
     let Some((eroute, way)) = there.or_else(|| covering(klips, shown.reversed(), hidden)) else {
         return Ok(());
     };
-    let passes = eroute.target.as_magic() == Some(MagicSpi::Pass) || eroute.is_clear_too();
-    if passes || !back_by_ipsec(way.src, way.dst) {
+    if eroute.lets_in() || !back_by_ipsec(way.src, way.dst) {
         return Ok(());
     }
     count(klips, on);

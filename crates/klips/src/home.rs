@@ -166,15 +166,13 @@ pub trait Home: Sized + 'static {
     }
 }
 
-/// How the eroutes have changed, those of KLIPS' own making aside, which are within others.
+/// How the eroutes have changed, those of KLIPS' own making aside, which are within others and as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eroutes<'a> {
-    /// There is one with this selector now.
-    Added(&'a ipsec_types::Selector),
-    /// There is none any more.
-    Removed(&'a ipsec_types::Selector),
-    /// There are none at all.
-    Cleared,
+    /// What has its way back by this selector must not come in the clear.
+    Closed(&'a ipsec_types::Selector),
+    /// It may, for all that an eroute with this selector says: there is none, or it lets in.
+    Opened(&'a ipsec_types::Selector),
 }
 
 /// Where the core puts what is to be said or sent besides the packet at hand. Must only queue.

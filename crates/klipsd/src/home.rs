@@ -151,9 +151,8 @@ impl klips::Output for Pending {
 
     fn eroutes(&mut self, change: Eroutes<'_>) {
         self.eroutes.push(match change {
-            Eroutes::Added(eroute) => Change::Added(*eroute),
-            Eroutes::Removed(eroute) => Change::Removed(*eroute),
-            Eroutes::Cleared => Change::Cleared,
+            Eroutes::Closed(eroute) => Change::Closed(*eroute),
+            Eroutes::Opened(eroute) => Change::Opened(*eroute),
         });
     }
 }

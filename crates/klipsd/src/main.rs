@@ -3,11 +3,18 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use klipsd::clear;
 use klipsd::daemon::{Args, log, run};
 use klipsd::sys::fork::{Readiness, Side, daemonise, detach_stdio};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.open {
+        return match clear::open() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("nf_tables: {error}")),
+        };
+    }
     if args.nofork {
         return serve(&args, None);
     }

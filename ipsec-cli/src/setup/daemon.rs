@@ -153,7 +153,10 @@ impl Daemon {
         for name in self.leftovers() {
             let _ = std::fs::remove_file(paths.run(name));
         }
-        Ok(())
+        match self {
+            Daemon::Klipsd => open(paths),
+            Daemon::Pluto => Ok(()),
+        }
     }
 
     fn ends_within(self, paths: &Paths, time: Duration) -> bool {
@@ -168,6 +171,20 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Lets in again what a klipsd that was killed has left closed.
+fn open(paths: &Paths) -> Result<(), String> {
+    let program = paths.execdir.join(Daemon::Klipsd.name());
+    if !program.is_file() {
+        return Ok(());
+    }
+    let done = Command::new(&program).arg("--open").output();
+    let done = done.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&done.stderr).trim().to_owned())
 }
 
 /// How to start a daemon.

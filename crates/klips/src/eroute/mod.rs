@@ -107,6 +107,11 @@ impl<H: Home> Eroute<H> {
         self.rare.first().is_some_and(|rare| rare.clear_too)
     }
 
+    /// Whether what comes back may come in the clear: what goes out so may, and what the eroute's maker says so of.
+    pub fn lets_in(&self) -> bool {
+        self.is_clear_too() || self.target.as_magic() == Some(MagicSpi::Pass)
+    }
+
     /// Sets whether what comes back may come in the clear too.
     pub fn set_clear_too(&mut self, clear_too: bool) {
         if let Some(rare) = self.rare.first_mut() {

@@ -69,14 +69,16 @@ fn make<H: Home>(
     } else {
         None
     };
+    let lets_in = eroute.lets_in();
     klips.eroutes.add(eroute)?;
-    let known = gone.as_ref().is_some_and(|gone| !gone.is_own_hold());
     if let Some(gone) = gone {
         hold::let_go(klips, cx, &gone);
     }
-    if !known {
-        cx.out.eroutes(Eroutes::Added(&selector));
-    }
+    cx.out.eroutes(if lets_in {
+        Eroutes::Opened(&selector)
+    } else {
+        Eroutes::Closed(&selector)
+    });
     let is_answer = !matches!(
         id.as_magic(),
         Some(MagicSpi::Hold | MagicSpi::Trap | MagicSpi::TrapSubnet)
@@ -123,6 +125,6 @@ pub(super) fn delete<H: Home>(
         .remove(&selector)
         .ok_or(Errno(errno::ENOENT))?;
     hold::let_go(klips, cx, &gone);
-    cx.out.eroutes(Eroutes::Removed(&selector));
+    cx.out.eroutes(Eroutes::Opened(&selector));
     echo(cx, Audience::All, message)
 }

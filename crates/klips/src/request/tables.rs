@@ -163,7 +163,7 @@ pub(super) fn clear_flows<H: Home>(
         }
         if let Some(selector) = klips.eroutes.at(at as u32).map(|eroute| eroute.selector) {
             taken += usize::from(klips.eroutes.remove(&selector).is_some());
-            cx.out.eroutes(Eroutes::Removed(&selector));
+            cx.out.eroutes(Eroutes::Opened(&selector));
         }
         (at, looked) = (at + 1, looked + 1);
     }

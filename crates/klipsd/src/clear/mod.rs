@@ -1,7 +1,7 @@
 //! Packets that arrive in the clear: nf_tables asks klipsd about those whose way back is an eroute, and klipsd the core.
 //!
 //! The table stays when klipsd dies, and with nobody at the queue what it asks about is dropped; the next klipsd makes it anew. It goes
-//! when klipsd ends by itself.
+//! when klipsd ends by itself, and with `klipsd --open`.
 
 mod netlink;
 mod queue;
@@ -13,10 +13,12 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::sys::socket::SockProtocol;
 pub use table::Change;
 
 use crate::host::Host;
 use crate::sys::stop::Stop;
+use netlink::Netlink;
 use queue::{Queue, Waiting};
 use route::Routes;
 use table::Table;
@@ -89,6 +91,27 @@ impl Clear {
                 .arrived_clear(by, start, local, |_, _| true)
                 .is_ok(),
         }
+    }
+}
+
+/// Takes away the table that a klipsd has left which was killed. Where none is, or no nf_tables, all is open.
+///
+/// # Errors
+/// The system's.
+pub fn open() -> io::Result<()> {
+    let Ok(netlink) = Netlink::open(SockProtocol::NetlinkNetFilter) else {
+        return Ok(());
+    };
+    match table::remove(&netlink) {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::EINVAL | libc::EOPNOTSUPP)
+            ) =>
+        {
+            Ok(())
+        }
+        done => done,
     }
 }
 

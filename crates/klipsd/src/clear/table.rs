@@ -1,6 +1,6 @@
 //! The table `inet klips` of nf_tables: which packets that arrive in the clear klipsd is asked about.
 //!
-//! Those whose source is within the destination of an eroute: one set for each prefix length in use, so that a packet costs a look into
+//! Those whose source is within the destination of an eroute that does not let in: one set for each prefix length in use, so that a packet costs a look into
 //! each of these, however many eroutes there are; and ICMP errors, which count by what they quote. What becomes of them is not
 //! decided here, so that the sets may lag behind the eroutes for a moment, or hold more.
 
@@ -55,12 +55,10 @@ const BYPASS: u16 = 1;
 /// A change of the eroutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// There is one with this selector now.
-    Added(Selector),
-    /// There is none any more.
-    Removed(Selector),
-    /// There are none at all.
-    Cleared,
+    /// There is one with this selector now that does not let in.
+    Closed(Selector),
+    /// There is none any more, or it lets in.
+    Opened(Selector),
 }
 
 /// One set: family and prefix length.
@@ -299,19 +297,15 @@ impl Table {
     pub fn follow(&mut self, changes: impl Iterator<Item = Change>) -> io::Result<()> {
         for change in changes {
             match change {
-                Change::Added(eroute) => {
+                Change::Closed(eroute) => {
                     if self.eroutes.insert(eroute) {
                         *self.nets.entry(eroute.dst).or_default() += 1;
                     }
                 }
-                Change::Removed(eroute) => {
+                Change::Opened(eroute) => {
                     if self.eroutes.remove(&eroute) {
                         self.forget(&eroute.dst);
                     }
-                }
-                Change::Cleared => {
-                    self.eroutes.clear();
-                    self.nets.clear();
                 }
             }
         }
@@ -420,10 +414,18 @@ impl Table {
     /// # Errors
     /// The kernel's.
     pub fn close(&self) -> io::Result<()> {
-        let mut messages = Messages::default();
-        begin(&mut messages);
-        messages.put(DELETE_TABLE, ACK, &GENERAL, |a| a.text(1, NAME));
-        end(&mut messages);
-        self.netlink.ask(&messages)
+        remove(&self.netlink)
     }
+}
+
+/// Takes the table away, whoever has made it.
+///
+/// # Errors
+/// The kernel's; ENOENT where there is none.
+pub fn remove(netlink: &Netlink) -> io::Result<()> {
+    let mut messages = Messages::default();
+    begin(&mut messages);
+    messages.put(DELETE_TABLE, ACK, &GENERAL, |a| a.text(1, NAME));
+    end(&mut messages);
+    netlink.ask(&messages)
 }

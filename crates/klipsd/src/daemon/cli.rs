@@ -28,6 +28,10 @@ pub struct Args {
     #[arg(long)]
     pub nofork: bool,
 
+    /// Let in again what a klipsd that was killed has left closed to packets in the clear, and end
+    #[arg(long)]
+    pub open: bool,
+
     /// Log to this file instead of syslog
     #[arg(long, value_name = "FILE")]
     pub logfile: Option<PathBuf>,
