@@ -5,17 +5,78 @@ use testing::{Gateways, Host, Keys, NET_TO_NET, Testbed};
 
 testing::on_both_data_paths!(
     c2_what_should_have_come_through_the_tunnel_does_not_come_in_the_clear,
+    c1_an_sa_of_transport_mode_carries_what_was_agreed_on,
     c2_what_may_go_out_in_the_clear_may_come_in_so,
+    c2_a_strict_reverse_path_filter_becomes_loose,
     c3_fragments_leave_as_their_first_one_does,
 );
 
 /// How many packets were dropped because they came in the clear.
 fn dropped(host: &Host) -> u64 {
+    counted(host, "KlipsInClear")
+}
+
+/// What `ipsec look` counts by this name.
+fn counted(host: &Host, name: &str) -> u64 {
     let look = host.run("ipsec look").ok();
-    let line = look
-        .lines()
-        .find_map(|line| line.strip_prefix("KlipsInClear"));
+    let line = look.lines().find_map(|line| line.strip_prefix(name));
     line.map_or(0, |rest| rest.trim().parse().expect("a number"))
+}
+
+const HOST_TO_HOST: &str = "\
+conn host-to-host
+\tleft=192.1.2.45
+\tleftid=@west
+\tright=192.1.2.23
+\trightid=@east
+\ttype=transport
+\tleftprotoport=17/5000
+\trightprotoport=17/5000
+\tauto=add
+";
+
+/// East puts ICMP into an SA that was negotiated for UDP port 5000.
+fn c1_an_sa_of_transport_mode_carries_what_was_agreed_on() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.configure("", HOST_TO_HOST).start();
+    net.up("host-to-host");
+    let esp = net.public.capture("esp");
+    net.west
+        .run("head -c 100 /dev/zero | nc -u -w 1 -q 0 -p 5000 192.1.2.23 5000; true");
+    assert_eq!(counted(&net.east, "KlipsInPolicyMismatch"), 0);
+    net.east
+        .run(
+            "ipsec eroute --add --eraf inet --src 192.1.2.23/32 --dst 192.1.2.45/32 --transport-proto icmp \
+             --said $(ipsec eroute | grep -o 'esp0x[0-9a-f]*@192.1.2.45')
+             ping -c 3 -i 0.05 -W 0.3 192.1.2.45; true",
+        )
+        .ok();
+    assert_eq!(
+        counted(&net.west, "KlipsInPolicyMismatch"),
+        3,
+        "{}",
+        net.east.run("ipsec look")
+    );
+    assert!(esp.stop().packets("src 192.1.2.23").len() >= 3);
+    let echos = "grep ^Icmp: /proc/net/snmp | awk 'END { print $10 }'";
+    assert_eq!(net.west.run(echos).ok().stdout.trim(), "0");
+}
+
+/// East's own address is routed into the tunnel, so that its ESP comes from where the way back is not.
+fn c2_a_strict_reverse_path_filter_becomes_loose() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    let filter = "/proc/sys/net/ipv4/conf/eth1/rp_filter";
+    net.west.run(&format!("echo 1 >{filter}")).ok();
+    let to_east = NET_TO_NET.replace("\trightsubnet=192.0.2.0/24\n", "");
+    net.configure("", &to_east).start();
+    net.west.run(&format!("cat {filter}")).ok().says("2");
+    net.up("net-to-net");
+    let ping = "ping -n -q -c 2 -i 0.1 -W 1 192.1.2.23";
+    net.sunset.run(ping).ok();
+    net.west.run(&format!("echo 1 >{filter}")).ok();
+    net.sunset.run(ping).exits(1);
 }
 
 /// A host between the gateways that sends as hosts behind east, in both families, to what is behind west.

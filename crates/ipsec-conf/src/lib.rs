@@ -26,7 +26,7 @@ pub use conn::{Auto, Conn, ConnType, End, Esn, FailureShunt, Side};
 pub use diagnostic::{Diagnostic, Severity};
 pub use policy::PolicyGroup;
 pub use settings::{Setting, Settings};
-pub use setup::{Interface, Selection, Setup};
+pub use setup::{Interface, RpFilter, Selection, Setup};
 pub use source::{Place, Span};
 pub use value::{Host, NextHop, RsaKey};
 

@@ -30,6 +30,17 @@ pub enum Selection {
     Names(Vec<String>),
 }
 
+/// What becomes of a device's reverse path filter (`rp_filter` of the kernel's ip-sysctl).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RpFilter {
+    /// A strict one becomes loose; another stays.
+    Loose,
+    /// It becomes this.
+    Set(u8),
+    /// It stays.
+    Unchanged,
+}
+
 /// What `config setup` says.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -37,8 +48,8 @@ pub struct Setup {
     pub interfaces: Vec<Interface>,
     /// Switch forwarding on at start.
     pub forwardcontrol: bool,
-    /// None to leave it alone.
-    pub rp_filter: Option<u8>,
+    /// The reverse path filter of the physical devices.
+    pub rp_filter: RpFilter,
     /// Facility and priority.
     pub syslog: String,
     /// Classes, empty for none.
@@ -133,9 +144,11 @@ pub(crate) fn convert(settings: &Settings, version: Version) -> (Setup, Vec<Diag
         interfaces: Vec::new(),
         forwardcontrol: yes("forwardcontrol", false),
         rp_filter: match t.text("rp_filter") {
-            Some("%unchanged") => None,
-            Some(level) => level.parse().ok(),
-            None => Some(0),
+            Some("%unchanged") => RpFilter::Unchanged,
+            Some(level) if level != "%loose" => {
+                level.parse().map_or(RpFilter::Loose, RpFilter::Set)
+            }
+            _ => RpFilter::Loose,
         },
         syslog: text("syslog").unwrap_or_else(|| "daemon.error".into()),
         klipsdebug: words("klipsdebug"),

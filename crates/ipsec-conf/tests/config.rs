@@ -1,6 +1,8 @@
 //! Whole configurations: what they mean, and what is said about those that mean nothing.
 
-use ipsec_conf::{Auto, Config, ConnType, Host, Interface, NextHop, RsaKey, Selection, clashes};
+use ipsec_conf::{
+    Auto, Config, ConnType, Host, Interface, NextHop, RpFilter, RsaKey, Selection, clashes,
+};
 
 const GOOD: &str = "\
 version 2.0	# conforms to second version
@@ -114,7 +116,7 @@ fn setup_and_its_defaults() {
     let bare = Config::parse("f", "version 2\n").setup().value.unwrap();
     assert_eq!(bare.interfaces, [Interface::DefaultRoute]);
     assert!(bare.uniqueids && bare.hidetos && bare.fragicmp && bare.pluto && !bare.forwardcontrol);
-    assert_eq!(bare.rp_filter, Some(0));
+    assert_eq!(bare.rp_filter, RpFilter::Loose);
 }
 
 #[test]

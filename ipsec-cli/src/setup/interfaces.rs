@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::net::{self, DefaultRoute, NetError};
-use ipsec_conf::{Interface, Setup};
+use ipsec_conf::{Interface, RpFilter, Setup};
 use pfkey::client::{ClientError, Control, Table};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -232,7 +232,8 @@ fn follow_addresses(device: &str, wanted: &[&net::Address]) -> Result<(), String
     Ok(())
 }
 
-/// The reverse path filter of the physical device: packets out of a tunnel seem to come from the wrong side.
+/// The reverse path filter of the physical device: ESP comes from where the way back is ipsecN. What a loose filter looks for, any way back at
+/// all, it has.
 fn filter(context: &Context, setup: &Setup, physical: &str) {
     let path = format!(
         "/proc/sys/net/ipv4/conf/{}/rp_filter",
@@ -247,8 +248,14 @@ fn filter(context: &Context, setup: &Setup, physical: &str) {
         return;
     };
     let now = now.trim();
-    match setup.rp_filter {
-        None if now != "0" => {
+    let strict = now == "1";
+    let wanted = match setup.rp_filter {
+        RpFilter::Set(wanted) => Some(wanted),
+        RpFilter::Loose if strict => Some(2),
+        RpFilter::Loose | RpFilter::Unchanged => None,
+    };
+    match wanted {
+        None if strict => {
             context.messages.say(&format!("WARNING: {physical} has route filtering turned on; KLIPS may not work ({path} is {now})"));
         }
         Some(wanted) if wanted.to_string() != now => {

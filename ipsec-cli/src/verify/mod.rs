@@ -343,8 +343,8 @@ fn rp_filter() -> Finding {
         return Ok(None);
     }
     Err(format!(
-        "packets out of tunnels may be dropped: sysctl -w net.ipv4.conf.{}.rp_filter=0",
-        filtered.join(".rp_filter=0 net.ipv4.conf.")
+        "packets of tunnels may be dropped: sysctl -w net.ipv4.conf.{}.rp_filter=2",
+        filtered.join(".rp_filter=2 net.ipv4.conf.")
     ))
 }
 

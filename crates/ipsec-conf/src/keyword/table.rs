@@ -337,8 +337,8 @@ pub const KEYWORDS: &[Keyword] = &[
     ),
     setup(
         "rp_filter",
-        OneOf(&["%unchanged", "0", "1", "2"]),
-        "0",
+        OneOf(&["%loose", "%unchanged", "0", "1", "2"]),
+        "%loose",
         "reverse path filter of the physical devices",
     ),
     setup(
