@@ -102,7 +102,7 @@ fuzz:
 bench:
 	$(CARGO) bench --locked --workspace
 	$(CARGO) build --release --locked --workspace --bins
-	$(TARGET)/release/bench
+	$(TARGET)/release/bench $(ONLY)
 
 # With ROWS='strongswan they AH', only the rows that have these words, and their cells of the table; ROWS=untried for those left out.
 ROWS ?=

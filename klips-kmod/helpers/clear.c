@@ -54,12 +54,14 @@ static klips_arrived_fn *may_go_on;
 static unsigned int arrived(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	unsigned int at = skb_network_offset(skb), len;
-	u8 start[KLIPS_SHOWING];
+	u8 buffer[KLIPS_SHOWING];
+	const u8 *start;
 
 	if (!state->in || state->in->flags & IFF_LOOPBACK || skb->len < at)
 		return NF_ACCEPT;
-	len = min_t(unsigned int, skb->len - at, sizeof(start));
-	if (skb_copy_bits(skb, at, start, len))
+	len = min_t(unsigned int, skb->len - at, sizeof(buffer));
+	start = skb_header_pointer(skb, at, len, buffer);
+	if (!start)
 		return NF_ACCEPT;
 	return may_go_on(state->net, state->in, start, len, state->hook == NF_INET_LOCAL_IN) ?
 		       NF_ACCEPT : NF_DROP;

@@ -11,7 +11,7 @@ use crate::sys::clear::goes_by_ipsec;
 /// softirq context under RCU.
 pub(crate) fn may_go_on(host: &Host, by: u32, start: &[u8], local: bool) -> bool {
     let mut way = None;
-    let open = host.read(|klips, _| {
+    let open = host.look(|klips| {
         let note = |from, to| {
             way = Some((from, to));
             false
@@ -22,6 +22,6 @@ pub(crate) fn may_go_on(host: &Host, by: u32, start: &[u8], local: bool) -> bool
     match way {
         None => open,
         Some((from, to)) if !goes_by_ipsec(&host.net, from, to) => true,
-        Some(_) => host.read(|klips, _| klips.arrived_clear(by, start, local, |_, _| true).is_ok()),
+        Some(_) => host.look(|klips| klips.arrived_clear(by, start, local, |_, _| true).is_ok()),
     }
 }

@@ -145,7 +145,13 @@ impl Host {
         self.read_for(None, f)
     }
 
-    /// The same for a request of `sender`'s.
+    /// The same where nothing is said and no time is asked for: for each packet that the stack
+    /// handles.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&Klips<KernelHome>) -> R) -> R {
+        self.tables.read(|klips, _| f(klips))
+    }
+
+    /// Reads for a request of `sender`'s.
     pub(crate) fn read_for<R>(
         &self,
         sender: Option<SocketId>,

@@ -16,10 +16,19 @@ const CONNECTIONS: usize = 5000;
 const ROUNDS: usize = 10;
 
 fn main() {
+    let only = std::env::args().nth(1);
+    let all: [(&str, fn()); 4] = [
+        ("throughput", throughput),
+        ("clear", clear),
+        ("memory", memory),
+        ("loading", loading),
+    ];
     println!("| what | figure |\n|---|---|");
-    throughput();
-    memory();
-    loading();
+    for (name, measure) in all {
+        if only.as_deref().is_none_or(|only| only == name) {
+            measure();
+        }
+    }
 }
 
 /// iperf3 from sunset to sunrise, TCP, one flow: plainly routed, then through each tunnel.
@@ -54,9 +63,65 @@ fn throughput() {
     }
 }
 
+/// Small packets that are forwarded without IPsec, where klipsd looks whether they may come in the clear: those that nf_tables knows to be nobody's,
+/// and those that it asks klipsd about, since an eroute is there and a route beside it.
+fn clear() {
+    let testbed = Testbed::new();
+    let net = Gateways::new(&testbed, Keys::Psk);
+    net.watch.end("nothing is protected here");
+    let others = NET_TO_NET
+        .replace("192.0.1.0/24", "192.0.8.0/24")
+        .replace("192.0.2.0/24", "192.0.9.0/24");
+    let _server = net.sunrise.spawn("exec iperf3 -s >/dev/null 2>&1");
+    net.sunrise
+        .wait_for("ss -ltn | grep -q :5201", Duration::from_secs(5));
+    let rate = |conn: Option<&str>| {
+        if let Some(conn) = conn {
+            net.configure("", conn).start();
+            net.up("net-to-net");
+        }
+        for (gateway, far, via) in [
+            (&net.west, "192.0.2.0/24", "192.1.2.23"),
+            (&net.east, "192.0.1.0/24", "192.1.2.45"),
+        ] {
+            gateway
+                .run(&format!("ip route replace {far} via {via} dev eth1"))
+                .ok();
+        }
+        let rate = iperf_with(&net.sunset, "-u -b 0 -l 64");
+        for gateway in [&net.west, &net.east] {
+            gateway.run("ipsec setup stop");
+        }
+        rate
+    };
+    let rounds: Vec<[f64; 2]> = (0..ROUNDS)
+        .map(|_| {
+            let plain = rate(None);
+            [&others, NET_TO_NET].map(|conn| 100.0 * rate(Some(conn)) / plain)
+        })
+        .collect();
+    for (n, what) in ["of other nets", "of a net with an eroute"]
+        .iter()
+        .enumerate()
+    {
+        let mut shares: Vec<f64> = rounds.iter().map(|round| round[n]).collect();
+        shares.sort_by(f64::total_cmp);
+        println!(
+            "| UDP, 64 bytes, routed without IPsec beside klipsd, {what} | {:.0}% ({:.0} to {:.0}%) of without klipsd |",
+            shares[ROUNDS / 2],
+            shares[0],
+            shares[ROUNDS - 1]
+        );
+    }
+}
+
 fn iperf(client: &Host) -> f64 {
+    iperf_with(client, "")
+}
+
+fn iperf_with(client: &Host, options: &str) -> f64 {
     let run = client
-        .run(&format!("iperf3 -c 192.0.2.1 -t {SECONDS} -f m"))
+        .run(&format!("iperf3 -c 192.0.2.1 -t {SECONDS} -f m {options}"))
         .ok();
     let line = run
         .lines()

@@ -92,7 +92,8 @@ fn host(testbed: &Testbed, devices: &str) -> Host {
     host
 }
 
-fn load(count: usize) {
+/// Adds `%drop` eroutes, each to another host.
+pub fn load(count: usize) {
     let client = Client::connect().expect("PF_KEY");
     let mut buffer = [0; MAX_MESSAGE_LEN];
     for n in 0..count {

@@ -113,6 +113,16 @@ impl Line {
         }
     }
 
+    /// Those in the middle.
+    pub fn gateways(&self) -> [&Host; 2] {
+        [&self.west, &self.east]
+    }
+
+    /// The nets behind them.
+    pub fn nets() -> [ipsec_types::Subnet; 2] {
+        [WEST_NET, EAST_NET].map(net)
+    }
+
     /// Without IPsec.
     pub fn forward(&self) {
         for (gateway, net, via) in [(&self.west, EAST_NET, EAST), (&self.east, WEST_NET, WEST)] {

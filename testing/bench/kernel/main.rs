@@ -5,6 +5,7 @@
 //! receiver. Rates are by CPU time, so that what else the machine does counts little. Only ratios mean anything; each is the
 //! median of those of the rounds, in which all that is compared runs in turn, with the least and the most of them.
 
+mod clear;
 mod clock;
 mod eroutes;
 mod line;
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
                 });
             }
         }
+    }
+    if wanted("clear") {
+        clear::measure(&mut clock, &testbed);
     }
     if wanted("eroutes") {
         eroutes::measure(&mut clock, &testbed);
