@@ -208,6 +208,14 @@ impl Host {
         }
     }
 
+    /// Waits until pluto's log has a line with `text`: it is written a moment after what it tells of.
+    #[track_caller]
+    pub fn logs(&self, text: &str) -> &Self {
+        let script = format!("grep -qF -- '{text}' /run/pluto/pluto.log");
+        self.wait_for(&script, Duration::from_secs(10));
+        self
+    }
+
     /// The daemons' logs, for messages of failed assertions.
     pub fn log(&self) -> String {
         let script = "for f in /run/pluto/*.log /run/charon.log; do [ -f $f ] && echo \"--- $f\" && tail -n 60 $f; done; true";
