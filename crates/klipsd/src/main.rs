@@ -12,6 +12,9 @@ fn main() -> ExitCode {
     if args.open {
         return match clear::open() {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => fail(
+                "no permission to change nf_tables: CAP_NET_ADMIN in this network namespace is needed",
+            ),
             Err(error) => fail(&format!("nf_tables: {error}")),
         };
     }

@@ -80,7 +80,7 @@ pub const GROUPS: [&[Layer]; 24] = [
     &[Tunnel, AES_SHA1.esn().layer()],
     &[AhEsn(SHA1)],
     &[Tunnel, AES_SHA1.in_udp().layer()],
-    &[Tunnel, AES.in_udp().layer()],
+    &[Tunnel, DES_MD5.in_udp().layer()],
     &[GCM_16.esn().in_udp().layer()],
     &[Deflate, AES_CTR.esn().in_udp().layer()],
 ];
