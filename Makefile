@@ -9,10 +9,10 @@
 # make storm SEEDS=1-20 HOURS=24   random events for simulated hours, on both data paths: nothing in the clear, everything back
 # make install, make uninstall   with PREFIX=, DESTDIR= and, for what `cargo build' made, PROFILE=debug
 
-# Tests of one program that run at a time, since most of what they do is to wait; and programs of integration tests. ABREAST=2 THREADS=2
-# takes a fifth of the time less on two processors, and leaves less to tests whose pings wait for a tenth of a second.
-THREADS ?= $(shell echo $$(( 2 * $$(nproc) )))
-ABREAST ?= 1
+# Tests of one program that run at a time, and programs of integration tests. Where a program's last test goes on alone, the next
+# program's keep the processors busy.
+THREADS ?= $(shell nproc)
+ABREAST ?= 2
 
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
