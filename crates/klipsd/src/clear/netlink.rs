@@ -3,6 +3,7 @@
 //! Not here: what the messages of nf_tables, of packet queues and of routes say (`table`, `queue`, `route`).
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -85,6 +86,15 @@ impl Attributes<'_> {
         body(&mut Attributes(self.0));
         let len = (self.0.len() - start) as u16;
         self.0[start..start + 2].copy_from_slice(&len.to_ne_bytes());
+    }
+}
+
+/// An address as attributes have it.
+#[must_use]
+pub fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }
 

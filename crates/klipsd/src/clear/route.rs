@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use nix::sys::socket::SockProtocol;
 
-use super::netlink::{Messages, Netlink, attribute, message};
+use super::netlink::{Messages, Netlink, attribute, message, octets};
 use crate::{link, tun::device};
 
 /// `RTM_NEWROUTE`, `RTM_GETROUTE`.
@@ -36,10 +36,12 @@ impl Routes {
     /// Whether a packet to this address goes by an ipsecN, or has no route, or a blackhole.
     #[must_use]
     pub fn lead_to_ipsec(&self, to: IpAddr) -> bool {
-        let (family, octets) = match to {
-            IpAddr::V4(v4) => (libc::AF_INET, v4.octets().to_vec()),
-            IpAddr::V6(v6) => (libc::AF_INET6, v6.octets().to_vec()),
+        let family = if to.is_ipv6() {
+            libc::AF_INET6
+        } else {
+            libc::AF_INET
         };
+        let octets = octets(to);
         let mut header = [0; HEADER];
         (header[0], header[1]) = (family as u8, octets.len() as u8 * 8);
         let mut messages = Messages::default();

@@ -6,12 +6,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
-use std::net::IpAddr;
 
 use ipsec_types::{Selector, Subnet};
 use nix::sys::socket::SockProtocol;
 
-use super::netlink::{ACK, Attributes, CREATE, Messages, Netlink};
+use super::netlink::{ACK, Attributes, CREATE, Messages, Netlink, octets};
 
 /// The table's name.
 const NAME: &str = "klips";
@@ -90,13 +89,6 @@ fn shape(net: &Subnet) -> Shape {
 
 fn set_name((v6, prefix): Shape) -> String {
     format!("far{}_{prefix}", if v6 { 6 } else { 4 })
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
 }
 
 /// The expressions of a rule.
@@ -243,7 +235,7 @@ impl Table {
             });
             table.usual_rules(&mut messages, chain);
         }
-        // One more rule says by its answer that all are there.
+        // The answer to one more message says that all before it were taken.
         messages.put(NEW_TABLE, CREATE | ACK, &GENERAL, named);
         end(&mut messages);
         table.netlink.ask(&messages)?;

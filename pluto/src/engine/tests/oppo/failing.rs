@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// What becomes of a packet to a destination without a tunnel, by policy.
-fn after_failure(failure: Failure, spoil: impl Fn(&mut Pair)) -> (Pair, Vec<Outbound>) {
+/// Two opportunists, of whom west has the connection "policy" alone, routed.
+fn with_policy(failure: Failure) -> Pair {
     let mut pair = opportunists(Security::Secure);
     for name in ["me-to-anyone", "net-to-anyone"] {
         pair.west.ask(Request::Delete { name: name.into() });
@@ -12,6 +12,12 @@ fn after_failure(failure: Failure, spoil: impl Fn(&mut Pair)) -> (Pair, Vec<Outb
     conn.policy.failure = failure;
     pair.west.add(conn);
     pair.west.route("policy");
+    pair
+}
+
+/// What becomes of a packet to a destination without a tunnel, by policy.
+fn after_failure(failure: Failure, spoil: impl Fn(&mut Pair)) -> (Pair, Vec<Outbound>) {
+    let mut pair = with_policy(failure);
     pair.west.released.clear();
     spoil(&mut pair);
     pair.west.send(WEST, EAST);
@@ -221,14 +227,7 @@ fn a_wrong_key_is_a_verdict() {
 
 /// How soon west asks a gateway again that has gone silent; that it was `known` is what is tried.
 fn silent_for(failure: Failure, known: bool) -> (Pair, u64) {
-    let mut pair = opportunists(Security::Secure);
-    for name in ["me-to-anyone", "net-to-anyone"] {
-        pair.west.ask(Request::Delete { name: name.into() });
-    }
-    let mut conn = to_anyone("policy", WEST, None);
-    conn.policy.failure = failure;
-    pair.west.add(conn);
-    pair.west.route("policy");
+    let mut pair = with_policy(failure);
     if known {
         pair.west.send(WEST, EAST);
         pair.settle();
