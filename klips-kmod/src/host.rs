@@ -14,10 +14,9 @@ use klips::{Context, DeviceId, Klips};
 use crate::home::{self, KernelHome, Said};
 use crate::pfkey::{SocketId, Sockets};
 use crate::proc::Births;
-use crate::sys::clear::Watch;
 use crate::sys::device::Devices;
 use crate::sys::gate::Gate;
-use crate::sys::icmp::Listener;
+use crate::sys::hooks::Hooks;
 use crate::sys::net::Net;
 use crate::sys::proc;
 use crate::sys::provision::Stash;
@@ -51,8 +50,8 @@ pub(crate) struct Host {
     pub(crate) births: Births,
     /// Its `/proc/sys/net/ipsec`.
     switches: Switches,
-    icmp: Listener,
-    clear: Watch,
+    icmp: Hooks,
+    clear: Hooks,
     tables: Gate<Klips<KernelHome>>,
     trapped: Queue,
     trap: Work,
@@ -90,8 +89,8 @@ impl Host {
             routes: Routes::new().map_err(|_| ENOMEM)?,
             births: Births::new(),
             switches: Switches::new(),
-            icmp: Listener::new(),
-            clear: Watch::new(),
+            icmp: crate::sys::icmp::hooks(),
+            clear: crate::sys::clear::hooks(),
             tables: Gate::new(Klips::new).map_err(|_| ENOMEM)?,
             trapped: Queue::new(),
             trap: Work::new(Self::do_trapped),

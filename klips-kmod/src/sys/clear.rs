@@ -4,8 +4,8 @@
 
 use core::ffi::c_uint;
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::hooks::Hooks;
 use super::net::Net;
 use super::{c, device};
 use crate::host::Host;
@@ -54,34 +54,16 @@ pub(crate) fn goes_by_ipsec(net: &Net, from: IpAddr, to: IpAddr) -> bool {
     }
 }
 
-/// Whether a namespace is watched.
-pub(crate) struct Watch(AtomicBool);
+/// # Safety
+/// The namespace is alive.
+unsafe fn watch(net: *mut c::net) -> i32 {
+    // SAFETY: by this function's condition; whoever is asked finds the host by itself or not at
+    // all.
+    unsafe { c::klips_h_clear_watch(net, Some(arrived)) }
+}
 
-impl Watch {
-    /// Not yet.
-    pub(crate) fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    /// Watches the host's namespace from now on, until [`Self::stop`]. May sleep.
-    pub(crate) fn start(&self, host: &Host) -> Result<(), i32> {
-        // SAFETY: the namespace is alive, and whoever is asked finds the host by itself or not at
-        // all.
-        match unsafe { c::klips_h_clear_watch(host.net.as_ptr(), Some(arrived)) } {
-            0 => {
-                self.0.store(true, Ordering::Release);
-                Ok(())
-            }
-            error => Err(error),
-        }
-    }
-
-    /// Ends it; nobody is asked anything afterwards. May sleep.
-    pub(crate) fn stop(&self, host: &Host) {
-        if self.0.swap(false, Ordering::AcqRel) {
-            // SAFETY: the namespace is alive, and the hooks are registered there, for they are
-            // taken back once.
-            unsafe { c::klips_h_clear_stop(host.net.as_ptr()) }
-        }
-    }
+/// The hooks by which packets that arrive in the clear are asked about in a namespace.
+pub(crate) fn hooks() -> Hooks {
+    // SAFETY: the helper's own pair, and `arrived` finds the host by itself or not at all.
+    unsafe { Hooks::new(watch, c::klips_h_clear_stop) }
 }

@@ -3,9 +3,9 @@
 //! ICMP errors about ESP in UDP, of which no handler of a protocol hears.
 
 use core::ffi::c_uint;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::c;
+use super::hooks::Hooks;
 use crate::host::Host;
 use crate::icmp::TooBig;
 
@@ -40,34 +40,15 @@ unsafe extern "C" fn heard(skb: *mut c::sk_buff, hook: c_uint) {
     }
 }
 
-/// Whether a namespace is listened in.
-pub(crate) struct Listener(AtomicBool);
+/// # Safety
+/// The namespace is alive.
+unsafe fn listen(net: *mut c::net) -> i32 {
+    // SAFETY: by this function's condition; whoever is told finds the host by itself or not at all.
+    unsafe { c::klips_h_icmp_listen(net, Some(heard)) }
+}
 
-impl Listener {
-    /// Not yet.
-    pub(crate) fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    /// Begins to listen in the host's namespace, until [`Self::stop`]. May sleep.
-    pub(crate) fn start(&self, host: &Host) -> Result<(), i32> {
-        // SAFETY: the namespace is alive, and whoever is told finds the host by itself or not at
-        // all.
-        match unsafe { c::klips_h_icmp_listen(host.net.as_ptr(), Some(heard)) } {
-            0 => {
-                self.0.store(true, Ordering::Release);
-                Ok(())
-            }
-            error => Err(error),
-        }
-    }
-
-    /// Ends it; nobody is told anything afterwards. May sleep.
-    pub(crate) fn stop(&self, host: &Host) {
-        if self.0.swap(false, Ordering::AcqRel) {
-            // SAFETY: the namespace is alive, and the hooks are registered there, for they are
-            // taken back once.
-            unsafe { c::klips_h_icmp_stop(host.net.as_ptr()) }
-        }
-    }
+/// The hooks by which ICMP messages are heard of in a namespace.
+pub(crate) fn hooks() -> Hooks {
+    // SAFETY: the helper's own pair, and `heard` finds the host by itself or not at all.
+    unsafe { Hooks::new(listen, c::klips_h_icmp_stop) }
 }

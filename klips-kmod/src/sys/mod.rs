@@ -52,6 +52,7 @@ pub(crate) mod crypto;
 pub(crate) mod device;
 pub(crate) mod errno;
 pub(crate) mod gate;
+pub(crate) mod hooks;
 pub(crate) mod icmp;
 pub(crate) mod ioctl;
 pub(crate) mod lock;
