@@ -65,7 +65,7 @@ const UNIT: u64 = 60_000;
 
 /// What one cause may still write.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+pub(crate) struct Bucket {
     /// When this was last asked, in milliseconds; the bucket is full before.
     since: Option<u64>,
     /// What is left, in lines times [`UNIT`].
@@ -74,7 +74,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn take(&mut self, now: u64, (burst, per_minute, _): (u32, u32, &str)) -> bool {
+    /// Whether there is one left of so many at once and so many a minute; then it is taken.
+    pub(crate) fn take(&mut self, now: Time, burst: u32, per_minute: u32) -> bool {
+        let now = u64::try_from(now.since_zero().as_millis()).unwrap_or(u64::MAX);
         let full = u64::from(burst) * UNIT;
         let more = |since| now.saturating_sub(since).saturating_mul(per_minute.into());
         let left = self
@@ -121,8 +123,8 @@ impl Limiter {
 
     /// Whether one more line may be written.
     pub(crate) fn may_be_told(&mut self, cause: Cause) -> bool {
-        let now = u64::try_from(self.now.since_zero().as_millis()).unwrap_or(u64::MAX);
-        self.buckets[cause as usize].take(now, cause.row())
+        let (burst, per_minute, _) = cause.row();
+        self.buckets[cause as usize].take(self.now, burst, per_minute)
     }
 
     /// How many lines were left out since this was asked last, as lines for the log.

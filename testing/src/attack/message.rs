@@ -37,6 +37,7 @@ impl Forger {
             my_id: Identity::Fqdn("mallory".into()),
             credentials: Credentials::default(),
             initial_contact: false,
+            brief: false,
             nat: NatOffer {
                 enabled: false,
                 force: false,

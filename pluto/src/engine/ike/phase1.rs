@@ -43,6 +43,10 @@ impl Engine {
             return Err("cannot initiate connection without knowing peer IP address".to_owned());
         };
         let mut policy = ike_policy(conn);
+        let brief = self.brief_for(now, conn);
+        let first_wait = self.patience_with(now, conn_id, 0).flatten();
+        let is_brief = brief.is_some();
+        policy.algorithms = brief.unwrap_or(policy.algorithms);
         let credentials = Credentials {
             psk: conn
                 .policy
@@ -80,6 +84,7 @@ impl Engine {
             credentials,
             initial_contact: !known_peer,
             nat,
+            brief: is_brief,
         };
         let (waiting, message) = main_mode::initiate(request, Cookie(cookie));
         let id = self.ike.states.next_id();
@@ -113,7 +118,8 @@ impl Engine {
             remote,
             bytes: message,
         });
-        self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+        let wait = first_wait.unwrap_or(FIRST_DELAY);
+        self.schedule(now, id, Due::Retransmit, wait);
         Ok(id)
     }
 
@@ -226,8 +232,12 @@ impl Engine {
             return;
         };
         state.exchange = Exchange::Main(next);
+        let peer = state.remote.ip();
         self.advance(now, id, name, Some(message));
         self.schedule(now, id, Due::Retransmit, FIRST_DELAY);
+        if name == Name::MainI2 {
+            self.oppo_gateway_answered(now, peer);
+        }
     }
 
     /// A state reaches `name`, and `message` is sent. Tells those who watch.

@@ -1,5 +1,5 @@
 //! Refusals: a peer that says no to an exchange. Where it has proved to have said so the exchange is over at once, and
-//! `keyingtries=` decides whether another is begun, later each time. Where anybody may have said it, people hear
+//! `keyingtries=` decides whether another is begun, later each time; by opportunism none is. Where anybody may have said it, people hear
 //! of it and the exchange goes on.
 
 use core::net::IpAddr;

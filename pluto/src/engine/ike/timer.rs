@@ -7,7 +7,7 @@ use whack::Rc;
 
 use super::IkeTimer;
 use super::table::{Due, Exchange, Name, Pending};
-use crate::engine::connection::{ConnId, Kind, StateId};
+use crate::engine::connection::{ConnId, Kind, Routing, StateId};
 use crate::engine::event::{Action, JobId, JobResult};
 use crate::engine::{About, Engine, Time, Timer};
 
@@ -19,7 +19,7 @@ const MAX_RETRANSMISSIONS: u32 = 6;
 const UNANSWERED: u32 = 2;
 /// Of the first message, where keying is to be tried for ever: a quarter of an hour, all further waits being the longest.
 const MAX_RETRANSMISSIONS_INITIAL: u32 = 30;
-/// Of the first message to a gateway that DNS names, for whose answer somebody's packet waits: a quarter of a minute.
+/// Of what goes to a gateway that DNS names, for whose answer somebody's packet waits: a quarter of a minute.
 const MAX_RETRANSMISSIONS_OPPORTUNISTIC: u32 = 4;
 
 impl Engine {
@@ -176,6 +176,13 @@ impl Engine {
                 return;
             }
         }
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let stranger = match state.name {
+            Name::MainI1 => self.patience_with(now, state.conn, state.retransmits + 1),
+            _ => None,
+        };
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
@@ -183,12 +190,15 @@ impl Engine {
         let for_ever = conn.is_some_and(|conn| conn.lifetimes.keying_tries == 0)
             && state.tries > 0
             && !opportunistic;
-        let patience = if state.name == Name::MainI1 && opportunistic {
+        let tunnel = conn.is_some_and(|conn| conn.routing() == Routing::Tunnel);
+        let patience = if opportunistic && state.name.initiator() && !tunnel {
             MAX_RETRANSMISSIONS_OPPORTUNISTIC
         } else {
             MAX_RETRANSMISSIONS
         };
-        let delay = if state.retransmits < patience {
+        let delay = if let Some(wait) = stranger {
+            wait
+        } else if state.retransmits < patience {
             Some(FIRST_DELAY * (2 << state.retransmits))
         } else if state.name == Name::MainI1
             && for_ever
@@ -272,6 +282,16 @@ impl Engine {
             name.text()
         );
         self.loglog(about, Rc::NoRetransmission, text);
+        if let Some(state) = self.ike.states.get(id)
+            && state.name == Name::MainI1
+            && state.complaint.is_none()
+        {
+            let waiting = state.pending.iter().map(|pending| pending.conn);
+            let mut conns: Vec<ConnId> = waiting.chain([state.conn]).collect();
+            conns.dedup();
+            conns.retain(|conn| self.is_opportunistic_instance(*conn));
+            self.oppo_gateway_silent(now, &conns);
+        }
         self.attempt_failed(now, id, None);
     }
 
@@ -282,13 +302,10 @@ impl Engine {
             return;
         };
         let (tries, conn) = (state.tries, self.conns.get(state.conn));
-        // A gateway that DNS names and that does not answer is given up at once: there may be another, or a shunt to go by.
-        let silent =
-            state.name == Name::MainI1 && conn.is_some_and(|conn| conn.policy.opportunistic);
-        let limit = if silent {
-            tries
-        } else {
-            conn.map_or(0, |conn| conn.lifetimes.keying_tries)
+        // A gateway that DNS names is asked once: there may be another, or a shunt to go by (RFC 4322 section 3.2.5).
+        let limit = match conn {
+            Some(conn) if conn.policy.opportunistic => tries,
+            conn => conn.map_or(0, |conn| conn.lifetimes.keying_tries),
         };
         if tries == 0 || tries == limit {
             self.failed(now, id);
@@ -507,6 +524,9 @@ impl Engine {
         }
         if !state.name.is_phase1() {
             self.delete_ipsec_sa(now, id);
+        }
+        if state.name == Name::MainI1 {
+            self.first_message_over(now, state.remote.ip());
         }
         self.state_gone(now, state.conn, id);
         if state.name.isakmp_established() {

@@ -110,7 +110,7 @@ impl Engine {
 
     /// The newest ISAKMP SA between the same gateways that may serve a connection. One being negotiated may only
     /// where we are the initiator, since then its identities are known.
-    pub(super) fn phase1_for(&self, conn: ConnId, established: bool) -> Option<StateId> {
+    pub(crate) fn phase1_for(&self, conn: ConnId, established: bool) -> Option<StateId> {
         let conn = self.conns.get(conn)?;
         let peer = conn.that.host?;
         let fits = |state: &State, base: &Connection| {
@@ -136,6 +136,19 @@ impl Engine {
                 .is_some_and(|conn| fits(state, conn))
         });
         ready.map(|state| state.id)
+    }
+
+    /// Whether a first message of opportunism to this address is under way.
+    pub(crate) fn first_message_open(&self, gateway: IpAddr) -> bool {
+        let mut states = self.ike.states.phase1_with(gateway);
+        states
+            .any(|s| s.name == super::table::Name::MainI1 && self.is_opportunistic_instance(s.conn))
+    }
+
+    /// Whether there is an ISAKMP SA with this address.
+    pub(crate) fn has_isakmp_sa(&self, peer: IpAddr) -> bool {
+        let mut states = self.ike.states.phase1_with(peer);
+        states.any(|state| state.isakmp().is_some())
     }
 
     /// Deletes all states of a connection, telling the peer. An ISAKMP SA that others use goes over to one of them.

@@ -22,7 +22,7 @@ const NO_ANSWER: Duration = Duration::from_secs(60);
 const NO_TUNNEL: Duration = Duration::from_secs(300);
 /// There was too much to do.
 pub(super) const CROWDED: Duration = Duration::from_secs(10);
-/// A gateway with which a negotiation has failed is not tried for another client meanwhile.
+/// A gateway that does not answer is not tried for another client meanwhile.
 const GATEWAY_FAILED: Duration = Duration::from_secs(120);
 /// Negotiation failed with a gateway that is known, while nothing passes. It boots, or a link is down: it will be back.
 const KNOWN_FAILED: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ pub(crate) struct Gateways {
 
 impl Gateways {
     /// Remembers a gateway for a while.
-    fn insert(&mut self, now: Time, gateway: IpAddr, life: Duration) {
+    pub(super) fn insert(&mut self, now: Time, gateway: IpAddr, life: Duration) {
         let until = now + life;
         if let Some(old) = self.until.insert(gateway, until) {
             self.order.remove(&(old, gateway));
@@ -62,7 +62,8 @@ impl Gateways {
         self.until.get(&gateway).is_some_and(|until| *until > now)
     }
 
-    fn remove(&mut self, gateway: IpAddr) {
+    /// Forgets a gateway.
+    pub(super) fn remove(&mut self, gateway: IpAddr) {
         if let Some(until) = self.until.remove(&gateway) {
             self.order.remove(&(until, gateway));
         }
@@ -119,21 +120,22 @@ impl Oppo {
         self.known.insert(now, gateway, KNOWN);
     }
 
-    /// A negotiation with a gateway has failed. Answers how long that counts for who wanted it: not for long where the gateway is known and
-    /// nothing passes meanwhile. What passes is not held again so soon, since it would wait for a gateway that may stay away.
-    pub(super) fn gateway_failed(
-        &mut self,
-        now: Time,
-        gateway: IpAddr,
-        shunt: MagicSpi,
-    ) -> Duration {
-        let soon = shunt != MagicSpi::Pass && self.known.contains(now, gateway);
-        let (life, gateway_life) = match soon {
-            true => (KNOWN_FAILED, KNOWN_FAILED / 2),
-            false => (NO_TUNNEL, GATEWAY_FAILED),
+    /// How long a failed negotiation counts for who wanted it: not for long where the gateway is known and nothing passes meanwhile.
+    /// What passes is not held again so soon, since it would wait for a gateway that may stay away.
+    pub(super) fn life_of_failure(&self, now: Time, gateway: IpAddr, shunt: MagicSpi) -> Duration {
+        match shunt != MagicSpi::Pass && self.known.contains(now, gateway) {
+            true => KNOWN_FAILED,
+            false => NO_TUNNEL,
+        }
+    }
+
+    /// A gateway does not answer: it is left alone for a while, not for long where it is known and nothing passes.
+    pub(super) fn gateway_silent(&mut self, now: Time, gateway: IpAddr, shunt: MagicSpi) {
+        let life = match self.life_of_failure(now, gateway, shunt) {
+            KNOWN_FAILED => KNOWN_FAILED / 2,
+            _ => GATEWAY_FAILED,
         };
-        self.failed.insert(now, gateway, gateway_life);
-        life
+        self.failed.insert(now, gateway, life);
     }
 
     /// Whether an address is one of a name server that we ask.

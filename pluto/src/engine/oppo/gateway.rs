@@ -10,6 +10,7 @@ use super::Pair;
 use super::delegation::Candidate;
 use super::failure::{self, life_of};
 use super::lookup::{Asker, Found, believed};
+use super::strangers::MAX_SILENT;
 use crate::engine::{Engine, Time};
 
 impl Engine {
@@ -20,7 +21,11 @@ impl Engine {
             };
             attempt.chosen = None;
             attempt.conn = None;
-            let Some(candidate) = attempt.waiting.pop_front() else {
+            let candidate = match attempt.silent >= MAX_SILENT {
+                true => None,
+                false => attempt.waiting.pop_front(),
+            };
+            let Some(candidate) = candidate else {
                 let (why, life) = attempt.why.clone();
                 return self.attempt_failed_for(now, pair, &why, life);
             };
@@ -69,7 +74,7 @@ impl Engine {
             return never(format!("gateway {place} is this host itself"));
         }
         if self.oppo.failed.contains(now, place) {
-            let why = format!("gateway {place} did not negotiate lately");
+            let why = format!("gateway {place} did not answer lately");
             return Err((why, failure::after_negotiation() / 5));
         }
         if candidate.keys.is_empty() {

@@ -42,6 +42,8 @@ pub(crate) struct Attempt {
     pub(super) chosen: Option<Candidate>,
     /// The instance that is being negotiated.
     pub(super) conn: Option<ConnId>,
+    /// Gateways that have not answered.
+    pub(super) silent: u32,
     /// What is to be said if nothing is left to try, and how long that counts.
     pub(super) why: (String, Duration),
 }
@@ -133,6 +135,7 @@ impl Engine {
             waiting: VecDeque::new(),
             chosen: None,
             conn: None,
+            silent: 0,
             why: (String::new(), Duration::ZERO),
         };
         self.oppo.attempts.insert(pair, attempt);
@@ -285,16 +288,13 @@ impl Engine {
             return self.attempt_failed_for(now, pair, &why, failure::after_records());
         };
         self.oppo.pins.insert(conn, pins);
-        let mut watcher = None;
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.conn = Some(conn);
-            watcher = attempt.clients.first().copied();
         }
         if held {
             self.enqueue(now, Some(theirs), Op::Hold(conn, flow));
         }
-        self.oppo.counts.initiated += 1;
-        self.ike_initiate(now, conn, watcher);
+        self.take_turn(now, conn);
     }
 
     /// A negotiation has failed for good. True if it was one of ours: then the next gateway is tried, or the failure shunt
@@ -305,11 +305,29 @@ impl Engine {
         }
         let found = self.conns.get(id).map(|conn| (conn.that.host, conn.policy));
         if let Some((Some(peer), policy)) = found {
-            let life = self.oppo.gateway_failed(now, peer, shunt_of(&policy));
+            let life = self.oppo.life_of_failure(now, peer, shunt_of(&policy));
             let why = format!("negotiation with gateway {peer} failed");
             self.instance_failed(now, id, why, life);
         }
         true
+    }
+
+    /// The gateway of these instances has not answered a first message, nor has anybody in its name: nobody else tries it for a while,
+    /// unless there is an ISAKMP SA with it.
+    pub(crate) fn oppo_gateway_silent(&mut self, now: Time, ids: &[ConnId]) {
+        for id in ids {
+            let Some(conn) = self.conns.get(*id) else {
+                continue;
+            };
+            let (Some(peer), Some(clients), policy) = (conn.that.host, conn.clients(), conn.policy)
+            else {
+                continue;
+            };
+            self.count_silent((clients.ours.addr(), clients.theirs.addr()));
+            if !self.has_isakmp_sa(peer) {
+                self.oppo.gateway_silent(now, peer, shunt_of(&policy));
+            }
+        }
     }
 
     /// A gateway has another key than DNS names for this destination. For others it may have the right one.
@@ -320,7 +338,7 @@ impl Engine {
         }
     }
 
-    fn instance_failed(&mut self, now: Time, id: ConnId, why: String, life: Duration) {
+    pub(super) fn instance_failed(&mut self, now: Time, id: ConnId, why: String, life: Duration) {
         let Some(conn) = self.conns.get(id) else {
             return;
         };

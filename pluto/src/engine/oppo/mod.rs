@@ -1,5 +1,5 @@
 //! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
-//! comes (`respond`), what DNS is asked (`lookup`), what stands where no tunnel does (`failure`), and when tunnels that nobody
+//! comes (`respond`), what is sent to gateways that never answered (`strangers`), what DNS is asked (`lookup`), what stands where no tunnel does (`failure`), and when tunnels that nobody
 //! uses go (`idle`); and who we are to them if nobody has said (`my_id`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
@@ -14,6 +14,7 @@ mod lookup;
 mod my_id;
 mod regroup;
 mod respond;
+mod strangers;
 
 use core::net::IpAddr;
 use std::collections::{HashMap, HashSet};
@@ -55,6 +56,7 @@ pub(crate) struct Oppo {
     failed: failure::Gateways,
     /// Gateways that had a tunnel with us, until when that counts.
     known: failure::Gateways,
+    strangers: strangers::Strangers,
     vettings: respond::Vettings,
     /// Main Modes for which DNS is being asked.
     peers: HashSet<StateId>,
@@ -106,6 +108,7 @@ impl Engine {
 
     /// A connection is deleted.
     pub(super) fn oppo_forget(&mut self, now: Time, conn: ConnId) {
+        self.leave_queue(conn);
         self.oppo.pins.remove(&conn);
         self.attempt_abandoned(now, conn);
     }

@@ -27,17 +27,15 @@ use crate::wire::{
 pub fn initiate(request: Initiate, cookie: Cookie) -> (I1, Vec<u8>) {
     let offer = request.policy.to_sa();
     let header = message::main_mode(cookie, Cookie::ZERO);
-    let datagram = MessageBuilder::new(&header)
-        .sa(&offer)
-        .vendor_id(VENDOR_ID)
-        .vendor_id(vendor::DPD);
-    let datagram = match request.nat.enabled {
-        true => NatMethod::announce_all(datagram),
-        false => datagram,
+    let datagram = MessageBuilder::new(&header).sa(&offer);
+    let datagram = match (request.nat.enabled, request.brief) {
+        (true, true) => datagram.vendor_id(NatMethod::Rfc3947.vendor_id()),
+        (true, false) => NatMethod::announce_all(datagram),
+        (false, _) => datagram,
     };
-    let datagram = match request.policy.fragmentation {
-        true => datagram.vendor_id(vendor::FRAGMENTATION),
-        false => datagram,
+    let datagram = match request.brief {
+        true => datagram,
+        false => introduce(datagram, &request),
     };
     let datagram = datagram.finish();
     (
@@ -48,6 +46,15 @@ pub fn initiate(request: Initiate, cookie: Cookie) -> (I1, Vec<u8>) {
         },
         datagram,
     )
+}
+
+/// Who we are and what we can do beside NAT traversal.
+fn introduce(message: MessageBuilder, request: &Initiate) -> MessageBuilder {
+    let message = message.vendor_id(VENDOR_ID).vendor_id(vendor::DPD);
+    match request.policy.fragmentation {
+        true => message.vendor_id(vendor::FRAGMENTATION),
+        false => message,
+    }
 }
 
 /// Sent MI1, expecting MR1.
@@ -159,9 +166,13 @@ impl Mr1 {
         let cookies = (self.before.cookie, responder);
         let header = message::main_mode(cookies.0, cookies.1);
         let message = MessageBuilder::new(&header).ke(pair.public()).nonce(&nonce);
-        let message = nat
-            .discover(message, chosen.hash, cookies, &self.before.request.nat)
-            .finish();
+        let request = &self.before.request;
+        let message = nat.discover(message, chosen.hash, cookies, &request.nat);
+        let message = match request.brief {
+            true => introduce(message, request),
+            false => message,
+        };
+        let message = message.finish();
         let next = I2 {
             request: self.before.request,
             cookies,

@@ -58,6 +58,9 @@ pub struct Initiate {
     pub initial_contact: bool,
     /// NAT traversal.
     pub nat: NatOffer,
+    /// Whether the first message is to be as short as it can be, since nobody knows who gets it: what need not be said in it is
+    /// said in the third.
+    pub brief: bool,
 }
 
 /// What the engine decides once the peer has named itself.

@@ -126,6 +126,7 @@ fn run(
         },
         initial_contact: true,
         nat: west.ends,
+        brief: false,
     };
     let (i1, mi1) = initiate(request, COOKIE);
     let half = HalfOpen::respond(&mi1, &policy, east.ends.enabled)?;
@@ -369,6 +370,7 @@ fn nothing_acceptable_is_no_proposal_chosen() {
         credentials: Credentials::default(),
         initial_contact: false,
         nat: ends("192.1.2.45:500", "192.1.2.23:500"),
+        brief: true,
     };
     let (_, mi1) = initiate(request, COOKIE);
     let error = HalfOpen::respond(&mi1, &wanted, true).unwrap_err();

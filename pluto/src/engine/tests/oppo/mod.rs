@@ -4,6 +4,8 @@ mod asking;
 mod failing;
 mod life;
 mod my_id;
+mod refusing;
+mod strangers;
 
 use std::sync::OnceLock;
 use std::time::Duration;
