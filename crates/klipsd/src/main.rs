@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use ipsec_daemon::memory;
 use klipsd::clear;
 use klipsd::daemon::{Args, log, run};
 use klipsd::sys::fork::{Readiness, Side, daemonise, detach_stdio};
 
 fn main() -> ExitCode {
+    memory::big_buffers_apart();
     let args = Args::parse();
     if args.open {
         return match clear::open() {

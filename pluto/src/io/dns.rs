@@ -13,7 +13,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{driver::Input, memory};
+use super::driver::Input;
 use crate::engine::{LookupId, room::take};
 
 /// How often it is looked whether resolv.conf names others.
@@ -68,7 +68,7 @@ impl Dns {
                 }
                 if look.is_multiple_of(TIDY) {
                     resolver.tidy();
-                    memory::give_back();
+                    ipsec_daemon::memory::give_back();
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }

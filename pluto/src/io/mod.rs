@@ -15,7 +15,6 @@ mod kernel;
 mod keylog;
 mod klips;
 mod log;
-mod memory;
 mod net;
 mod options;
 mod start;
@@ -31,7 +30,7 @@ pub fn main() -> ExitCode {
     {
         return updown::run_helper();
     }
-    memory::one_heap();
+    ipsec_daemon::memory::one_heap();
     let options = match options::parse() {
         Ok(options) => options,
         Err(status) => return status.into(),

@@ -14,7 +14,10 @@ const CMSG_ALIGN: usize = size_of::<usize>();
 
 /// Room for so many datagrams at once.
 pub struct RecvBatch {
-    buffers: Vec<Vec<u8>>,
+    /// One behind the other, in one allocation.
+    buffers: Vec<u8>,
+    /// Octets of each.
+    size: usize,
     headroom: usize,
     meta: Vec<Meta>,
 }
@@ -59,7 +62,8 @@ impl RecvBatch {
             control_length: 0,
         };
         Self {
-            buffers: (0..count).map(|_| vec![0; headroom + size]).collect(),
+            buffers: vec![0; count * (headroom + size)],
+            size: headroom + size,
             headroom,
             meta: vec![meta; count],
         }
@@ -68,7 +72,7 @@ impl RecvBatch {
     /// How many datagrams fit.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.buffers.len()
+        self.meta.len()
     }
 
     /// Receives what is there without waiting, and answers how many; 0 when nothing is.
@@ -79,7 +83,7 @@ impl RecvBatch {
         let headroom = self.headroom;
         let mut iovecs: Vec<libc::iovec> = self
             .buffers
-            .iter_mut()
+            .chunks_exact_mut(self.size)
             .map(|buffer| {
                 let room = &mut buffer[headroom..];
                 libc::iovec {
@@ -130,7 +134,7 @@ impl RecvBatch {
     /// Datagram `index` of the last [`Self::recv`]; `None` when it did not fit and was cut.
     pub fn get(&mut self, index: usize) -> Option<Received<'_>> {
         let meta = self.meta.get(index)?;
-        let buffer = self.buffers.get_mut(index)?;
+        let buffer = self.buffers.chunks_exact_mut(self.size).nth(index)?;
         if meta.truncated || self.headroom + meta.length > buffer.len() {
             return None;
         }

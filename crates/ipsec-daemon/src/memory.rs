@@ -8,6 +8,15 @@ pub fn one_heap() {
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
+/// Buffers of 64 KiB and more are pages of their own from now on: fresh ones are zero before anything touches them, and go back to the
+/// system when they are freed. By itself the allocator keeps them after the first time, and then writes zeros to all of a new one. To be
+/// called before any other thread starts.
+#[cfg(target_env = "gnu")]
+pub fn big_buffers_apart() {
+    // SAFETY: takes two numbers, and no other thread allocates yet.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10) };
+}
+
 /// Gives back what has become free; to be called now and then.
 #[cfg(target_env = "gnu")]
 pub fn give_back() {
@@ -18,6 +27,10 @@ pub fn give_back() {
 /// Other C libraries have no such thing.
 #[cfg(not(target_env = "gnu"))]
 pub fn one_heap() {}
+
+/// Other C libraries do so by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn big_buffers_apart() {}
 
 /// They do so by themselves, or can't be told.
 #[cfg(not(target_env = "gnu"))]
