@@ -14,7 +14,7 @@ const ECHO: u16 = 7;
 /// Seconds between two datagrams while something happens.
 const BUSY: u64 = 1;
 /// And while nothing does.
-const CALM: u64 = 5;
+const CALM: u64 = 20;
 /// Longest wait of a thread before it looks whether it is to end.
 const LOOK: Duration = Duration::from_secs(30);
 

@@ -102,6 +102,10 @@ pub struct Sizes {
     pluto: Vec<u64>,
     /// And klipsd, where it is the data path.
     klipsd: Vec<u64>,
+    /// Its threads.
+    threads: Vec<u64>,
+    /// Files that it has open.
+    klipsd_files: Vec<u64>,
 }
 
 impl<'a> World<'a> {
@@ -294,6 +298,8 @@ impl<'a> World<'a> {
             klipsd: count(
                 "p=$(pgrep -ox klipsd) && awk '/RssAnon/ {print $2}' /proc/$p/status || echo 0",
             ),
+            threads: count("p=$(pgrep -ox klipsd) && ls /proc/$p/task | wc -l || echo 0"),
+            klipsd_files: count("p=$(pgrep -ox klipsd) && ls /proc/$p/fd | wc -l || echo 0"),
         }
     }
 
@@ -389,8 +395,14 @@ impl Sizes {
             ("SAs", &self.sas, &before.sas, 8),
             ("open files", &self.files, &before.files, 4),
             ("kB of pluto", &self.pluto, &before.pluto, 4096),
-            // The allocator keeps what the threads of a device that has gone had; the next one takes it again.
-            ("kB of klipsd", &self.klipsd, &before.klipsd, 16384),
+            ("kB of klipsd", &self.klipsd, &before.klipsd, 4096),
+            ("threads of klipsd", &self.threads, &before.threads, 0),
+            (
+                "open files of klipsd",
+                &self.klipsd_files,
+                &before.klipsd_files,
+                0,
+            ),
         ];
         for (what, now, before, slack) in kinds {
             assert!(near(now, before, slack), "{what}: {before:?}, now {now:?}");
