@@ -440,7 +440,9 @@ impl Engine {
         let dictated = ours >= agreed || (policy.dont_rekey && state.name.is_phase1());
         let mut delay = if dictated { agreed } else { ours };
         let initiator = state.name.initiator();
-        let mut due = match (dictated && policy.dont_rekey, initiator) {
+        // Where both ends of opportunism have begun at once, each may have answered what is the newest to both.
+        let either = initiator || self.is_opportunistic_instance(state.conn);
+        let mut due = match (dictated && policy.dont_rekey, either) {
             (true, true) => Due::ReplaceIfUsed,
             (true, false) => Due::Expire,
             (false, _) => Due::Replace,

@@ -14,7 +14,7 @@ use super::Pair;
 use super::delegation::{Candidate, candidates, delegates};
 use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
-use crate::engine::connection::{Clients, ConnId, IKE_PORT, Kind, Routing, StateId};
+use crate::engine::connection::{Clients, ConnId, Connection, IKE_PORT, Kind, Routing, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::ike::authority::{KnownKey, Origin};
 use crate::engine::room::take;
@@ -268,21 +268,32 @@ impl Engine {
             Security::Insecure
         });
         let pins = keys.into_iter().map(|key| KnownKey { key, origin });
-        let pins = pins.collect();
+        let pins: Vec<KnownKey> = pins.collect();
         let (held, flow) = (attempt.held, attempt.flow);
         let (ours, theirs) = (Subnet::host(pair.0), Subnet::host(pair.1));
-        if self.conns.opportunistic_between(ours, theirs).is_some() {
-            let text = format!(
-                "%hold otherwise handled during DNS lookup for Opportunistic Initiation for {} to {}",
-                pair.0, pair.1
-            );
-            self.log(About::default(), &text);
-            return self.attempt_over(pair, Rc::Comment, &text);
-        }
         let gateway = SocketAddr::new(place, IKE_PORT);
-        let made = self
-            .conns
-            .oppo_instantiate(template, gateway, None, ours, theirs);
+        let known = self.conns.opportunistic_between(ours, theirs);
+        let made = match known.and_then(|id| self.conns.get(id)) {
+            Some(conn) if conn.routing() == Routing::Tunnel => {
+                let text = format!(
+                    "%hold otherwise handled during DNS lookup for Opportunistic Initiation for {} to {}",
+                    pair.0, pair.1
+                );
+                self.log(About::default(), &text);
+                return self.attempt_over(pair, Rc::Comment, &text);
+            }
+            // Its tunnel has gone, or the peer is making one.
+            Some(conn) if conn.that.host == Some(place) && self.shares_a_pin(conn.id(), &pins) => {
+                Some(conn.id())
+            }
+            known => {
+                if let Some(other) = known.map(Connection::id) {
+                    self.release_connection(now, other);
+                }
+                self.conns
+                    .oppo_instantiate(template, gateway, None, ours, theirs)
+            }
+        };
         let Some(conn) = made else {
             let why = format!("no suitable connection for opportunism with {place} as peer");
             return self.attempt_failed_for(now, pair, &why, failure::after_records());

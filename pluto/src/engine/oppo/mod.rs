@@ -106,6 +106,12 @@ impl Engine {
         self.oppo.pins.get(&conn).map(Vec::as_slice)
     }
 
+    /// Whether the peer of an instance may have one of these keys too.
+    fn shares_a_pin(&self, conn: ConnId, keys: &[KnownKey]) -> bool {
+        self.pinned(conn)
+            .is_some_and(|pins| pins.iter().any(|pin| keys.iter().any(|k| k.key == pin.key)))
+    }
+
     /// A connection is deleted.
     pub(super) fn oppo_forget(&mut self, now: Time, conn: ConnId) {
         self.leave_queue(conn);

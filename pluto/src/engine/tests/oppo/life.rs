@@ -222,3 +222,41 @@ fn unrouted_means_that_nothing_is_left() {
     pair.west.sleep(400);
     assert!(pair.west.eroutes().is_empty(), "{}", trace(&pair));
 }
+
+/// Both ends began at once, so that each has two pairs of SAs, and the newer one answered.
+#[test]
+fn used_tunnels_that_both_ends_began_are_made_anew_in_time() {
+    let mut pair = opportunists(Security::Secure);
+    pair.west.send(WEST, EAST);
+    pair.east.send(EAST, WEST);
+    pair.settle();
+    for _ in 0..900 {
+        pair.sleep(10);
+        pair.carries(EAST, WEST);
+    }
+}
+
+/// The tunnel has gone, and the ISAKMP SA with its connection is still there: the next packet has a tunnel again.
+#[test]
+fn a_packet_that_meets_a_connection_without_tunnel_has_one() {
+    let mut pair = opportunists(Security::Secure);
+    pair.west.send(WEST, EAST);
+    pair.settle();
+    pair.carries(EAST, WEST);
+    for (ours, theirs) in [(WEST, EAST), (EAST, WEST)] {
+        // #1 is the ISAKMP SA, at both ends.
+        for number in 2..10 {
+            pair.west.ask(Request::DeleteState { number });
+        }
+        pair.settle();
+        assert!(pair.west.sas().is_empty() && pair.east.sas().is_empty());
+        let gateway = if ours == WEST {
+            &mut pair.west
+        } else {
+            &mut pair.east
+        };
+        gateway.send(ours, theirs);
+        pair.settle();
+        pair.carries(EAST, WEST);
+    }
+}
