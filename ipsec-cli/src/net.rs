@@ -68,6 +68,17 @@ pub struct Address {
     pub local: IpAddr,
     /// `global`, `link`, `host`.
     pub scope: String,
+    #[serde(default)]
+    temporary: bool,
+    #[serde(default)]
+    deprecated: bool,
+}
+
+impl Address {
+    /// Whether it is made to be given up (RFC 8981), or is being given up.
+    pub fn is_passing(&self) -> bool {
+        self.temporary || self.deprecated
+    }
 }
 
 /// A device.
@@ -146,7 +157,9 @@ fn default_route_of(family: &str) -> Result<DefaultRoute, NetError> {
     let found = self::device(&device)?;
     let wanted_v6 = family == "-6";
     let addresses = found.as_ref().map(Device::addresses).unwrap_or_default();
-    let address = addresses.iter().find(|a| a.local.is_ipv6() == wanted_v6);
+    let mut ours = addresses.iter().filter(|a| a.local.is_ipv6() == wanted_v6);
+    let lasting = ours.clone().find(|a| !a.is_passing());
+    let address = lasting.or_else(|| ours.next());
     let address = address
         .ok_or_else(|| NetError::NoAddress(device.clone()))?
         .local;

@@ -221,6 +221,10 @@ fn follow_addresses(device: &str, wanted: &[&net::Address]) -> Result<(), String
         if address.local.is_ipv6() {
             args.push("nodad");
         }
+        // What is sent by ipsecN comes from an address that lasts, which may have records in DNS, unless a program chooses another.
+        if address.is_passing() {
+            args.extend(["preferred_lft", "0"]);
+        }
         run(&args)?;
     }
     for old in old {

@@ -1,12 +1,13 @@
 //! Instances: what a template becomes for one peer.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use ipsec_types::Subnet;
 
 use super::orient::{Addresses, orient};
-use super::{Clients, ConnId, Connections, Dpd, Id, Kind, Live, Routing};
+use super::{Clients, ConnId, Connection, Connections, Dpd, Id, Kind, Live, Routing};
+use crate::engine::event::Interface;
 
 /// How the peers of opportunistic instances are watched if their policy does not say: a gateway that has forgotten its tunnels does not
 /// say so, and nobody is there to take ours down.
@@ -86,14 +87,41 @@ impl Connections {
     /// Makes what a policy group is for one of its blocks: a template, or a connection that is never negotiated. None if it is no
     /// group, or of another address family.
     pub(crate) fn add_group_instance(&mut self, group: ConnId, block: Subnet) -> Option<ConnId> {
-        let mut conn = self
+        let conn = self
             .get(group)
             .filter(|conn| conn.kind == Kind::Group)?
             .clone();
         let v6 = conn.that.client?.addr().is_ipv6();
-        if v6 != block.addr().is_ipv6() {
-            return None;
+        (v6 == block.addr().is_ipv6()).then(|| self.insert_block(conn, group, block))
+    }
+
+    /// The same for a block of IPv6, of a group that is for both families: our end is this address, `away` if it has gone for the moment.
+    pub(crate) fn add_group_instance_at(
+        &mut self,
+        group: ConnId,
+        block: Subnet,
+        end: &Interface,
+        router: Option<IpAddr>,
+        away: bool,
+    ) -> Option<ConnId> {
+        let mut conn = self
+            .get(group)
+            .filter(|conn| conn.kind == Kind::Group)?
+            .clone();
+        let this = &mut conn.this;
+        if this.id.is_none() || this.host.is_some_and(|host| this.id == Id::from(host)) {
+            this.id = Id::from(end.addr);
         }
+        (this.host, this.nexthop, this.source_ip) =
+            (Some(end.addr), router.or(Some(end.addr)), None);
+        this.client = Some(Subnet::host(end.addr));
+        conn.that.nexthop = Some(end.addr);
+        conn.interface = Some(end.clone());
+        (conn.waiting, conn.away) = (false, away);
+        Some(self.insert_block(conn, group, block))
+    }
+
+    fn insert_block(&mut self, mut conn: Connection, group: ConnId, block: Subnet) -> ConnId {
         conn.name = format!("{}#{block}", conn.name);
         conn.that.client = Some(block);
         conn.that.has_client = true;
@@ -103,7 +131,7 @@ impl Connections {
         conn.template = Some(group);
         conn.routing = Routing::Unrouted;
         conn.live = Live::default();
-        Some(self.insert(conn))
+        self.insert(conn)
     }
 
     /// The packets that a connection is for will be others. Those that it was for stay closed: an instance of it, which drops them, takes its

@@ -11,6 +11,7 @@ mod settle;
 mod show;
 mod wait;
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, HashMap};
 
 use super::connection::{ConnId, Found};
@@ -45,6 +46,16 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
+    /// The device of the last default route of a family.
+    pub(super) fn default_device(&self, ipv6: bool) -> Option<&str> {
+        self.routes.of(ipv6).map(|route| route.device.as_str())
+    }
+
+    /// The router of the last default route of a family.
+    pub(super) fn router(&self, ipv6: bool) -> Option<IpAddr> {
+        self.routes.of(ipv6).and_then(|route| route.next_hop)
+    }
+
     /// The names that a connection needs.
     fn names_of(&self, id: ConnId) -> Vec<String> {
         let request = self.followed.get(&id).map(|followed| &followed.request);

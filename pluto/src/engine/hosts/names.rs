@@ -188,6 +188,8 @@ impl Engine {
         for id in all {
             self.find_again(now, id);
         }
+        // Blocks of IPv6 are for the addresses of its device.
+        self.apply_groups(now);
         self.ask_missing_names();
     }
 }

@@ -1,13 +1,16 @@
 //! Policy groups: a connection of kind group becomes one template, or one shunt, for each block of its file. When the files are
 //! read again only what has changed is touched: tunnels and shunts whose block is as before stay.
+//!
+//! A group whose own end is `%defaultroute` is for both families: for a block of IPv6 there is one template or shunt for each IPv6 address
+//! of this host, temporary ones too, since programs choose among them (RFC 8981 section 3.1). While this host has none the last ones stay.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipsec_types::Subnet;
-use whack::Rc;
+use whack::{Live, Rc};
 
-use crate::engine::connection::{ConnId, Kind};
-use crate::engine::event::{Action, ClientId, GroupFile};
+use crate::engine::connection::{ConnId, Connection, Kind};
+use crate::engine::event::{Action, ClientId, GroupFile, Interface};
 use crate::engine::{About, Engine, Time};
 
 use super::regroup::{Change, Changes};
@@ -83,7 +86,7 @@ impl Engine {
     /// What is to be made and what is to go, so that what stands agrees with the files; what is made is there, and not yet routed.
     /// Beside that, what can't be.
     fn draw_up_change(&mut self, clients: Vec<ClientId>) -> (Change, Vec<String>) {
-        let (wanted, mut problems) = self.wanted_targets();
+        let (wanted, problems) = self.wanted_targets();
         let old = &self.oppo.groups.targets;
         let stale: Vec<(Target, ConnId)> = old
             .iter()
@@ -99,49 +102,100 @@ impl Engine {
             self.oppo.groups.targets.remove(&target);
             change.goes(target, conn);
         }
+        let ipv6 = self.ipv6_ends();
+        let router = self.hosts.router(true);
         for (target, group) in fresh {
-            match self.conns.add_group_instance(group, target.1) {
-                Some(conn) => {
-                    self.oppo.groups.targets.insert(target, (group, conn));
-                    change.comes(target, conn);
-                }
-                None => problems.push(format!(
-                    "block {} is of another address family than its group \"{}\"",
-                    target.1,
-                    self.conns.get(group).map_or("", |conn| conn.name.as_str())
-                )),
+            let end = ipv6.iter().find(|i| Subnet::host(i.addr) == target.0);
+            let added = match self.conns.get(group).filter(|group| is_of(group, target.1)) {
+                Some(_) => self.conns.add_group_instance(group, target.1),
+                None => end.and_then(|end| {
+                    let away = !self.interfaces.contains(end);
+                    self.conns
+                        .add_group_instance_at(group, target.1, end, router, away)
+                }),
+            };
+            if let Some(conn) = added {
+                self.oppo.groups.targets.insert(target, (group, conn));
+                change.comes(target, conn);
             }
         }
         (change, problems)
     }
 
+    /// What is to stand for which block of which group. Beside that, which blocks can't be.
     fn wanted_targets(&self) -> (BTreeMap<Target, ConnId>, Vec<String>) {
         let (mut wanted, mut problems) = (BTreeMap::<Target, ConnId>::new(), Vec::new());
+        let ipv6: Vec<Subnet> = self
+            .ipv6_ends()
+            .iter()
+            .map(|i| Subnet::host(i.addr))
+            .collect();
         for id in self.conns.groups() {
-            let Some(group) = self.conns.get(id).filter(|group| group.oriented()) else {
+            let Some(group) = self.conns.get(id) else {
                 continue;
             };
-            let (Some(source), Some(blocks)) =
-                (group.this.client, self.oppo.groups.files.get(&group.name))
-            else {
-                continue;
-            };
-            for block in blocks {
-                match wanted.get(&(source, *block)) {
-                    None => {
-                        wanted.insert((source, *block), id);
-                    }
-                    Some(first) => {
-                        let first = self.conns.get(*first).map_or("", |conn| conn.name.as_str());
+            for block in self
+                .oppo
+                .groups
+                .files
+                .get(&group.name)
+                .into_iter()
+                .flatten()
+            {
+                let own = group.this.client.filter(|_| group.oriented());
+                let sources = match (is_of(group, *block), is_for_both(group)) {
+                    (true, _) => own.as_slice(),
+                    (false, true) if block.addr().is_ipv6() => &ipv6,
+                    _ => {
                         problems.push(format!(
-                            "\"{}\": subnet \"{block}\", source {source}, already \"{first}\": write it in one group only",
+                            "block {block} is of another address family than its group \"{}\", which has an address or a subnet of its own: \
+                             a group with left=%defaultroute alone is for both",
                             group.name
                         ));
+                        continue;
+                    }
+                };
+                for source in sources {
+                    match wanted.get(&(*source, *block)) {
+                        None => {
+                            wanted.insert((*source, *block), id);
+                        }
+                        Some(first) => {
+                            let first =
+                                self.conns.get(*first).map_or("", |conn| conn.name.as_str());
+                            problems.push(format!(
+                                "\"{}\": subnet \"{block}\", source {source}, already \"{first}\": write it in one group only",
+                                group.name
+                            ));
+                        }
                     }
                 }
             }
         }
         (wanted, problems)
+    }
+
+    /// The IPv6 addresses of this host that blocks of IPv6 are for: those of the default route's device, or else of all that have ipsecN. Where
+    /// there is none at the moment, those for which something stands.
+    fn ipv6_ends(&self) -> Vec<Interface> {
+        let device = self.hosts.default_device(true);
+        let all = || self.interfaces.iter().filter(|i| i.addr.is_ipv6());
+        let mut ends: Vec<Interface> = all()
+            .filter(|i| device.is_some_and(|device| i.phys == device))
+            .cloned()
+            .collect();
+        if ends.is_empty() {
+            ends = all().cloned().collect();
+        }
+        if ends.is_empty() {
+            let standing = self.oppo.groups.targets.values();
+            let conns = standing.filter_map(|(_, conn)| self.conns.get(*conn));
+            let six = conns.filter_map(|conn| conn.interface.clone());
+            ends = six.filter(|i| i.addr.is_ipv6()).collect();
+            ends.sort_by_key(|i| i.addr);
+            ends.dedup();
+        }
+        ends
     }
 
     /// Routes all that a group stands for, or takes it away.
@@ -192,4 +246,15 @@ impl Engine {
             self.oppo.groups.targets.remove(&(ours, theirs));
         }
     }
+}
+
+/// Whether a block is of the family that a group itself is of.
+fn is_of(group: &Connection, block: Subnet) -> bool {
+    let family = |net: &Subnet| net.addr().is_ipv6();
+    group.that.client.as_ref().map(family) == Some(family(&block))
+}
+
+/// Whether a group is for this host, whatever its addresses are.
+fn is_for_both(group: &Connection) -> bool {
+    group.this.live == Some(Live::DefaultRoute) && !group.this.has_client
 }

@@ -507,7 +507,8 @@ fn is_block(conn: &Connection) -> bool {
 
 /// Whether the routes to a shared client are the same.
 fn routes_agree(a: &Connection, b: &Connection) -> bool {
-    a.interface == b.interface
+    let device = |conn: &Connection| conn.interface.as_ref().map(|i| i.virt.clone());
+    device(a) == device(b)
 }
 
 /// A block that has come to a group takes over from the group that it was in, and from a tunnel that was made under that.

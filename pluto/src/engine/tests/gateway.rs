@@ -526,9 +526,10 @@ fn kernel_clock(now: Time) -> u64 {
 
 /// A packet between two hosts.
 pub(in crate::engine) fn udp(src: &str, dst: &str) -> Vec<u8> {
-    let mut packet = vec![0; 40];
+    let header = if addr(src).is_ipv6() { 40 } else { 20 };
+    let mut packet = vec![0; header + 20];
     ip::emit(&mut packet, addr(src), addr(dst), 17, 0, 63, 1);
-    packet[20..28].copy_from_slice(&[0, 9, 0, 9, 0, 20, 0, 0]);
+    packet[header..header + 8].copy_from_slice(&[0, 9, 0, 9, 0, 20, 0, 0]);
     packet
 }
 

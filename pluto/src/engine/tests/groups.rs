@@ -176,7 +176,7 @@ fn a_block_is_in_one_group() {
         "\"block\": subnet \"10.0.0.0/8\", source 192.1.2.23/32, already \"clear\""
     ));
     assert!(told(
-        "block 2001:db8::/32 is of another address family than its group \"block\""
+        "block 2001:db8::/32 is of another address family than its group \"block\", which has an address"
     ));
 }
 
@@ -334,4 +334,144 @@ fn a_group_that_is_routed_takes_over_like_a_file_that_changes() {
             .any(|(id, status)| (*id, *status) == (client, 0))
     );
     assert_eq!(us.eroutes().len(), 2);
+}
+
+const SIX: &str = "2001:db8:1::23";
+const TEMPORARY: &str = "2001:db8:1::9f3a";
+
+fn default_routes(us: &mut Gateway, v4: bool, v6: bool) {
+    let route = |address: &str, router: &str| crate::engine::DefaultRoute {
+        device: "eth1".into(),
+        address: addr(address),
+        next_hop: Some(addr(router)),
+    };
+    us.give(crate::engine::Event::DefaultRoutes(
+        crate::engine::DefaultRoutes {
+            v4: v4.then(|| route(US, "192.1.2.254")),
+            v6: v6.then(|| route(SIX, "fe80::1")),
+        },
+    ));
+}
+
+/// Groups with `left=%defaultroute`, on a host with these addresses.
+fn groups_of_the_host(addresses: &[&str]) -> Gateway {
+    let mut us = Gateway::at(US);
+    let all: Vec<_> = addresses.iter().map(|a| ("ipsec0", "eth1", *a)).collect();
+    us.interfaces(&all);
+    let has = |v6: bool| addresses.iter().any(|a| addr(a).is_ipv6() == v6);
+    default_routes(&mut us, has(false), has(true));
+    for (name, shunt, failure, negotiated) in [
+        ("clear", Shunt::Pass, Failure::None, false),
+        ("private", Shunt::Trap, Failure::Drop, true),
+    ] {
+        let mut conn = group(name, shunt, failure, negotiated);
+        conn.left.host = Host::Live(whack::Live::DefaultRoute);
+        conn.left.live_nexthop = Some(whack::Live::DefaultRoute);
+        conn.left.nexthop = None;
+        us.add(conn);
+        us.route(name);
+    }
+    us
+}
+
+#[test]
+fn h11_blocks_of_ipv6_are_for_each_ipv6_address_of_the_host() {
+    let mut us = groups_of_the_host(&[US, SIX, TEMPORARY]);
+    let files_of_both: [(&str, &[&str]); 2] = [
+        ("private", &["0.0.0.0/0", "::/0"]),
+        ("clear", &["2001:db8:53::53/128"]),
+    ];
+    files(&mut us, &files_of_both);
+    let problems: Vec<_> = us.log.iter().filter(|l| l.contains("block ")).collect();
+    assert_eq!(problems, Vec::<&String>::new());
+    let expected = |addresses: &[&str]| {
+        let mut all = vec!["192.1.2.23/32 -> 0.0.0.0/0 => %trap".to_owned()];
+        for six in addresses {
+            all.push(format!("{six}/128 -> ::/0 => %trap"));
+            all.push(format!("{six}/128 -> 2001:db8:53::53/128 => %pass"));
+        }
+        all.sort();
+        all
+    };
+    let sorted = |us: &Gateway| {
+        let mut all = us.eroutes();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(&us), expected(&[SIX, TEMPORARY]));
+    assert!(us.status_text().contains(
+        "\"private#::/0\": 2001:db8:1::23---fe80::1...%opportunistic; prospective erouted"
+    ));
+    // What DNS has no key for is dropped, whichever address a program took.
+    for source in [SIX, TEMPORARY] {
+        us.send(source, "2001:db8:9::9");
+        assert!(
+            matches!(us.send(source, "2001:db8:9::9"), Outbound::Drop(_)),
+            "{source}"
+        );
+    }
+    // Another temporary address takes the place of one: its route never goes.
+    us.verbs.clear();
+    let next = "2001:db8:1::7777";
+    let all = [
+        ("ipsec0", "eth1", US),
+        ("ipsec0", "eth1", SIX),
+        ("ipsec0", "eth1", next),
+    ];
+    us.interfaces(&all);
+    let own: Vec<String> = sorted(&us)
+        .into_iter()
+        .filter(|e| !e.contains("%drop"))
+        .collect();
+    assert_eq!(own, expected(&[SIX, next]));
+    assert!(
+        !us.verbs.iter().any(|v| v.starts_with("unroute")),
+        "{:?}",
+        us.verbs
+    );
+    // All IPv6 goes, and the closed state stays.
+    us.interfaces(&[("ipsec0", "eth1", US)]);
+    default_routes(&mut us, true, false);
+    assert!(
+        !us.verbs.iter().any(|v| v.starts_with("unroute")),
+        "{:?}",
+        us.verbs
+    );
+    let traps = us
+        .eroutes()
+        .iter()
+        .filter(|e| e.ends_with("-> ::/0 => %trap"))
+        .count();
+    assert!(traps > 0);
+    // Another network.
+    let moved = "2001:db8:2::23";
+    us.interfaces(&[("ipsec0", "eth1", US), ("ipsec0", "eth1", moved)]);
+    let own: Vec<String> = sorted(&us)
+        .into_iter()
+        .filter(|e| !e.contains("%drop"))
+        .collect();
+    assert_eq!(own, expected(&[moved]));
+    assert!(
+        !us.verbs.iter().any(|v| v.starts_with("unroute")),
+        "{:?}",
+        us.verbs
+    );
+}
+
+/// Nothing of IPv4 is needed for it, and it may come later.
+#[test]
+fn h11_a_host_with_ipv6_alone_and_one_that_gets_it_later() {
+    let mut us = groups_of_the_host(&[SIX]);
+    files(&mut us, &[("private", &["0.0.0.0/0", "::/0"])]);
+    assert_eq!(us.eroutes(), ["2001:db8:1::23/128 -> ::/0 => %trap"]);
+    us.interfaces(&[("ipsec0", "eth1", SIX), ("ipsec0", "eth1", US)]);
+    default_routes(&mut us, true, true);
+    assert_eq!(us.eroutes().len(), 2, "{:?}", us.eroutes());
+
+    let mut us = groups_of_the_host(&[US]);
+    files(&mut us, &[("private", &["0.0.0.0/0", "::/0"])]);
+    assert_eq!(us.eroutes(), ["192.1.2.23/32 -> 0.0.0.0/0 => %trap"]);
+    us.interfaces(&[("ipsec0", "eth1", US), ("ipsec0", "eth1", SIX)]);
+    default_routes(&mut us, true, true);
+    assert_eq!(us.eroutes().len(), 2, "{:?}", us.eroutes());
 }

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{LinkAttribute, LinkFlags, LinkMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
@@ -48,6 +48,8 @@ pub struct RawInterface {
     pub addr: IpAddr,
     /// Whether the device is up: only then can a socket be opened on the address.
     pub up: bool,
+    /// Whether it is made to be given up, as a temporary address of IPv6, or is being given up.
+    pub passing: bool,
 }
 
 impl RawInterface {
@@ -95,6 +97,7 @@ async fn dump(handle: &Handle) -> Result<Vec<RawInterface>, rtnetlink::Error> {
                 name: name.clone(),
                 addr,
                 up: *up,
+                passing: is_passing(&address),
             });
         }
     }
@@ -118,6 +121,12 @@ fn usable(message: &AddressMessage) -> Option<IpAddr> {
     let link_local = ip.is_ipv6() && message.header.scope == AddressScope::Link;
     let out = link_local || ip.is_unspecified() || message.header.flags.intersects(unready);
     (!out).then_some(ip)
+}
+
+/// IFA_F_SECONDARY of an IPv6 address is IFA_F_TEMPORARY.
+fn is_passing(message: &AddressMessage) -> bool {
+    let flags = AddressHeaderFlags::Secondary | AddressHeaderFlags::Deprecated;
+    message.header.family == AddressFamily::Inet6 && message.header.flags.intersects(flags)
 }
 
 /// Pairs physical devices with the ipsecN devices attached to them, and says what is amiss. With no
@@ -311,6 +320,7 @@ mod tests {
             name: name.into(),
             addr: addr.parse().unwrap(),
             up: true,
+            passing: false,
         }
     }
 

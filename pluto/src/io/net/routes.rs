@@ -126,9 +126,10 @@ fn choose(mut routes: Vec<Raw>, addresses: &[RawInterface], ipv6: bool) -> Optio
     }
     let ours = addresses
         .iter()
-        .filter(|i| i.name == first.device && i.addr.is_ipv6() == ipv6)
-        .map(|i| i.addr);
-    let address = first.source.or_else(|| ours.into_iter().next())?;
+        .filter(|i| i.name == first.device && i.addr.is_ipv6() == ipv6);
+    // One that lasts, if there is one: it is what peers and DNS know.
+    let ours = ours.min_by_key(|i| i.passing).map(|i| i.addr);
+    let address = first.source.or(ours)?;
     Some(DefaultRoute {
         device: first.device,
         address,
@@ -154,6 +155,7 @@ mod tests {
             name: name.into(),
             addr: addr.parse().unwrap(),
             up: true,
+            passing: false,
         }
     }
 
@@ -176,6 +178,15 @@ mod tests {
         let rivals = vec![raw("wlan0", 0, "10.0.0.1"), raw("eth0", 0, "192.0.2.254")];
         assert_eq!(choose(rivals, &addresses, false), None);
         assert_eq!(choose(vec![raw("ppp0", 0, "")], &addresses, false), None);
+        let v6 = [
+            RawInterface {
+                passing: true,
+                ..has("eth0", "2001:db8::9f3a")
+            },
+            has("eth0", "2001:db8::1"),
+        ];
+        let lasting = choose(vec![raw("eth0", 1024, "fe80::1")], &v6, true).unwrap();
+        assert_eq!(lasting.address.to_string(), "2001:db8::1");
         let direct = choose(vec![raw("wlan0", 0, "")], &addresses, false).unwrap();
         assert_eq!(direct.next_hop, None);
     }
