@@ -357,6 +357,20 @@ fn flows() {
         host.request(|b| request::del_flow(b, IDS, &nets)),
         errno::ENOENT
     );
+    // Of one eroute KLIPS tells where it leads and how many packets it was found for.
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let replies = host.ask(request::get_flow(&mut buffer, IDS, &mail).expect("built"));
+    let [(Audience::Sender, reply)] = &replies[..] else {
+        panic!("{replies:?}")
+    };
+    let reply = Message::reply(reply).expect("well formed");
+    assert_eq!((reply.errno(), reply.selector()), (0, Some(mail)));
+    assert_eq!(reply.said(), Some(SaId::magic(MagicSpi::Reject)));
+    assert_eq!(reply.lifetime_current().map(|l| l.packets), Some(0));
+    assert_eq!(
+        host.request(|b| request::get_flow(b, IDS, &nets)),
+        errno::ENOENT
+    );
     host.ok(|b| request::clear_flows(b, IDS));
     assert!(host.klips.eroutes().is_empty());
 }

@@ -324,6 +324,20 @@ pub fn del_flow<'b>(buf: &'b mut [u8], ids: Ids, flow: &Selector) -> Result<&'b 
         .finish()
 }
 
+/// GET with a flow: tell about an eroute, where it leads and how many packets it was found for. The type of SA is
+/// [`SaType::Int`], and there is no SA.
+///
+/// # Errors
+/// [`ErrorKind::NoRoom`].
+pub fn get_flow<'b>(buf: &'b mut [u8], ids: Ids, flow: &Selector) -> Result<&'b [u8], Error> {
+    let nowhere = unspecified(flow.dst.addr());
+    start(buf, ids, MsgType::Get, SaType::Int)
+        .sa(&Sa::of_spi(Spi(0), SaFlags::NONE))
+        .addresses(nowhere, nowhere)
+        .flow(flow)
+        .finish()
+}
+
 /// DELFLOW with [`SaFlags::CLEARFLOW`]: delete all eroutes.
 ///
 /// # Errors

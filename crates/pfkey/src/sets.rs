@@ -46,7 +46,7 @@ pub(crate) const fn permitted(msg: MsgType, direction: Direction) -> Set {
             SA | LIMITS | CURRENT | ADDRESSES | PROXY | IDENTITIES | NAT_T | FLOW_AND_PROTOCOL
         }
         MsgType::Delete => SA | ADDRESSES,
-        MsgType::Get => SA | ADDRESSES,
+        MsgType::Get => SA | ADDRESSES | FLOW_AND_PROTOCOL,
         MsgType::Acquire => ADDRESSES | PROXY | IDENTITIES | E::Proposal.bit() | FLOW_AND_PROTOCOL,
         MsgType::Register | MsgType::Flush | MsgType::Dump => 0,
         MsgType::Expire => 0,

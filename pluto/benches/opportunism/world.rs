@@ -246,7 +246,14 @@ impl World {
                 }
                 What::Dns { node, id, query } => {
                     let result = self.dns(&query);
-                    self.give(node, Event::LookupDone { id, result });
+                    self.give(
+                        node,
+                        Event::LookupDone {
+                            id,
+                            result,
+                            heard: true,
+                        },
+                    );
                 }
                 What::Wake { node } => {
                     let due = self

@@ -240,6 +240,8 @@ pub enum Event {
         id: LookupId,
         /// The answer, with what DNSSEC says of it.
         result: Result<Answer, LookupError>,
+        /// A name server has said something since the question was asked, about this or another one.
+        heard: bool,
     },
     /// The name servers that questions go to, as they are now.
     NameServers(Vec<IpAddr>),

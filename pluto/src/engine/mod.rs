@@ -210,7 +210,12 @@ impl Engine {
                 self.guess_my_id(now);
             }
             Event::Groups(files) => self.groups_read(now, files),
-            Event::LookupDone { id, result } => self.lookup_done(now, id, result),
+            Event::LookupDone { id, result, heard } => {
+                if heard {
+                    self.resolver_says(now);
+                }
+                self.lookup_done(now, id, result);
+            }
             Event::NameServers(servers) => {
                 self.name_servers(now, servers);
                 self.guess_my_id(now);
@@ -256,6 +261,8 @@ impl Engine {
                 Timer::ShuntScan => self.scan_shunts(now),
                 Timer::KernelSilent(seq) => self.kernel_silent(now, seq),
                 Timer::Lookup(id) => self.lookup_silent(now, id),
+                Timer::Attempt(pair) => self.attempt_timer(now, pair),
+                Timer::Resolver => self.resolver_timer(now),
                 Timer::MyId => self.guess_my_id(now),
                 Timer::Pursue(conn) => self.pursue(now, conn),
                 Timer::HostName(name) => self.ask_name(&name),

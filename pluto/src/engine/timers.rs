@@ -1,6 +1,7 @@
 //! The engine's ordered queue of timers. One entry a timer: setting a timer that is
 //! already set moves it. What a timer means is decided in `mod.rs`.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, HashMap};
 
 use super::connection::{ConnId, StateId};
@@ -22,6 +23,10 @@ pub enum Timer {
     KernelSilent(u32),
     /// The driver never answered this question to DNS.
     Lookup(LookupId),
+    /// A destination has been looked up or negotiated for a while: our client and the peer's.
+    Attempt((IpAddr, IpAddr)),
+    /// Ask whether a dead resolver is back.
+    Resolver,
     /// Ask DNS once more who we are.
     MyId,
     /// Try again to do what is wanted of a connection.

@@ -84,15 +84,18 @@ impl Dns {
                 let inputs = self.inputs.clone();
                 tokio::spawn(async move {
                     let failed = Err(LookupError::NoServer { name, why });
-                    let _ = inputs.send(Input::LookupDone(id, failed)).await;
+                    let _ = inputs.send(Input::LookupDone(id, failed, false)).await;
                 });
                 return;
             }
         };
         let inputs = self.inputs.clone();
         let task = runtime.spawn(async move {
+            let before = resolver.heard();
             let result = resolver.lookup(query).await;
-            let _ = inputs.send(Input::LookupDone(id, result)).await;
+            let late = matches!(result, Err(LookupError::Timeout { .. }));
+            let heard = !late && resolver.heard() != before;
+            let _ = inputs.send(Input::LookupDone(id, result, heard)).await;
         });
         self.running.insert(id, task.abort_handle());
     }

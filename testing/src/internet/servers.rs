@@ -79,6 +79,13 @@ impl Internet<'_> {
         self.stop("unbound");
     }
 
+    /// The resolver hears and says nothing, or goes on.
+    pub fn silence_resolver(&self, silent: bool) {
+        let signal = if silent { "STOP" } else { "CONT" };
+        let kill = format!("kill -{signal} $(cat {DIR}/unbound.pid)");
+        self.nic.run(&kill).ok();
+    }
+
     fn stop(&self, program: &str) {
         let pid = format!("{DIR}/{program}.pid");
         self.nic

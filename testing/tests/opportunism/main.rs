@@ -1,8 +1,10 @@
 //! Gateways whose administrators never met, with real DNS between them: the set-ups of the documentation, and what disturbs them.
-//! What policy groups do is in `policies`, many destinations are in `scan`, servers that lie in `dns_lies`.
+//! What policy groups do is in `policies`, many destinations are in `scan`, servers that lie in `dns_lies`,
+//! verdicts that stay while they are looked up again in `lasting`.
 
 mod dns_lies;
 mod ipv6;
+mod lasting;
 mod oetest;
 mod policies;
 mod restart;

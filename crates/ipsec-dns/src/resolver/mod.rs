@@ -25,6 +25,7 @@ use hickory_net::proto::rr::RecordType;
 use share::Shares;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use upstream::Upstream;
@@ -53,6 +54,7 @@ struct Inner {
     running: Mutex<HashMap<Query, Joined>>,
     shares: Shares,
     burst: Burst,
+    heard: Arc<AtomicU64>,
 }
 
 impl Resolver {
@@ -68,6 +70,7 @@ impl Resolver {
                 running: Mutex::default(),
                 shares: Shares::new(&config.limits),
                 burst: Burst::default(),
+                heard: Arc::default(),
                 limits: config.limits,
             }),
         })
@@ -80,6 +83,11 @@ impl Resolver {
             .source
             .addresses()
             .contains(&address.to_canonical())
+    }
+
+    /// How many responses of any kind have come from name servers.
+    pub fn heard(&self) -> u64 {
+        self.inner.heard.load(Ordering::Relaxed)
     }
 
     /// The name servers that are asked.
@@ -239,7 +247,7 @@ impl Inner {
             why,
         };
         let servers = self.source.servers().map_err(nobody)?;
-        let upstream = Upstream::new(&servers, &self.limits);
+        let upstream = Upstream::new(&servers, &self.limits, Arc::clone(&self.heard));
         let new = DnssecDnsHandle::with_trust_anchor(upstream, Arc::clone(&self.anchors))
             .validation_cache_size(CHECKED)
             .nsec3_iteration_limits(Some(150), Some(500));

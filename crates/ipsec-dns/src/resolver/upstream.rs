@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -80,18 +80,21 @@ pub(super) struct Upstream {
     servers: Arc<[SocketAddr]>,
     /// The server that answered last.
     good: Arc<AtomicUsize>,
+    /// Responses that have come.
+    heard: Arc<AtomicU64>,
     patience: Duration,
     cache: ResponseCache,
 }
 
 impl Upstream {
-    pub(super) fn new(servers: &[SocketAddr], limits: &Limits) -> Self {
+    pub(super) fn new(servers: &[SocketAddr], limits: &Limits, heard: Arc<AtomicU64>) -> Self {
         let mut options = ResolverOpts::default();
         options.positive_max_ttl = Some(Duration::from_secs(24 * 3600));
         options.negative_max_ttl = Some(Duration::from_secs(3600));
         Self {
             servers: servers.into(),
             good: Arc::default(),
+            heard,
             patience: limits.patience,
             cache: ResponseCache::new(CACHED, TtlConfig::from_opts(&options)),
         }
@@ -171,6 +174,7 @@ impl Upstream {
             .with_timeout(Some(self.patience))
             .build();
         let response = udp.send_message(request.clone()).first_answer().await?;
+        self.heard.fetch_add(1, Ordering::Relaxed);
         if !response.truncation {
             return Ok(response);
         }

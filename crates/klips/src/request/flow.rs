@@ -1,9 +1,9 @@
 //! X_ADDFLOW and X_DELFLOW: eroutes, and the policies of incoming SAs.
 
 use ipsec_types::{MagicSpi, SaId, SaProto, Selector};
-use pfkey::{Message, SaFlags, errno};
+use pfkey::{Builder, ExtType, Lifetime, MAX_MESSAGE_LEN, Message, SaFlags, errno};
 
-use super::{Errno, echo, sa, tables};
+use super::{Errno, echo, sa, say, tables};
 use crate::eroute::{AddError, Eroute};
 use crate::home::{Context, Eroutes, Home};
 use crate::klips::Klips;
@@ -103,6 +103,30 @@ fn set_policy<H: Home>(klips: &mut Klips<H>, id: &SaId, selector: Selector) -> R
     sa.policy = Some(selector);
     sa.flags |= SaFlags::INFLOW.0;
     sa.inbound = true;
+    Ok(())
+}
+
+/// GET of an eroute: where it leads, and how many packets it was found for.
+pub(super) fn get<H: Home>(
+    klips: &Klips<H>,
+    cx: &mut Context<'_, H>,
+    message: &Message<'_>,
+) -> Result<(), Errno> {
+    let selector = message.selector().ok_or(INVALID)?;
+    let eroute = klips.eroutes.get(&selector).ok_or(Errno(errno::ENOENT))?;
+    let to = eroute.target.dst;
+    let current = Lifetime {
+        // As it counts, modulo 2^32.
+        packets: eroute.packets() as u32,
+        ..Lifetime::NONE
+    };
+    let mut buffer = [0; MAX_MESSAGE_LEN];
+    let reply = Builder::with_header(&mut buffer, *message.header())
+        .sa(&pfkey::Sa::of_spi(eroute.target.spi, SaFlags::NONE))
+        .lifetime(ExtType::LifetimeCurrent, &current)
+        .addresses(ipsec_types::unspecified(to), to)
+        .flow(&selector);
+    say(cx, Audience::Sender, reply.finish()?);
     Ok(())
 }
 

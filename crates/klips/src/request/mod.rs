@@ -65,6 +65,7 @@ fn dispatch<H: Home>(
         MsgType::Add => sa::add(klips, cx, message),
         MsgType::Update => sa::update(klips, cx, message),
         MsgType::Delete => sa::delete(klips, cx, message),
+        MsgType::Get if message.satype() == SaType::Int => flow::get(klips, cx, message),
         MsgType::Get => sa::get(klips, cx, message),
         MsgType::Dump => tables::dump(klips, cx, socket, message),
         MsgType::Flush => tables::flush(klips, cx, socket, message),

@@ -22,7 +22,7 @@ use super::connection::StateId;
 use super::event::Action;
 use super::log::About;
 use super::room::take;
-use super::route::{LaneKey, Op};
+use super::route::{Flow, LaneKey, Op};
 use super::time::Time;
 use super::timers::Timer;
 
@@ -50,6 +50,8 @@ enum Asker {
     Traffic(StateId),
     /// How much the SA of a state in one direction has carried.
     Use(StateId, Half),
+    /// How many packets have met a shunt.
+    Shunt(Flow),
 }
 
 #[derive(Debug)]
@@ -329,6 +331,15 @@ impl Engine {
         }
     }
 
+    /// Asks how many packets have met a shunt; the answer goes to `shunt_use_told`. False: there is nobody to ask.
+    pub(crate) fn ask_shunt_use(&mut self, now: Time, flow: Flow) -> bool {
+        let there = self.kernel.up && !self.config.no_klips;
+        there
+            && self
+                .send_request(now, Asker::Shunt(flow), &Request::GetFlow(flow))
+                .is_ok()
+    }
+
     fn lane_of_state(&self, state: StateId) -> LaneKey {
         self.kernel.record(state).map(|record| record.path.flow.dst)
     }
@@ -450,6 +461,7 @@ impl Engine {
             Asker::Lane(lane) => self.step_done(now, lane, result),
             Asker::Traffic(state) => self.dpd_traffic(now, state, None),
             Asker::Use(..) => {}
+            Asker::Shunt(flow) => self.shunt_use_told(now, flow, None),
             Asker::Registration(satype) => {
                 if satype.proto() == Some(SaProto::Comp) {
                     self.kernel.abilities.ipcomp = result.is_ok();

@@ -54,7 +54,11 @@ impl Engine {
         };
         let registered = matches!(pending.asker, Asker::Registration(SaType::Esp));
         let result = match message.errno() {
-            0 if matches!(pending.asker, Asker::Traffic(_) | Asker::Use(..)) => {
+            0 if matches!(
+                pending.asker,
+                Asker::Traffic(_) | Asker::Use(..) | Asker::Shunt(_)
+            ) =>
+            {
                 return self.traffic_answered(now, seq, message);
             }
             0 => Ok(()),
@@ -87,6 +91,7 @@ impl Engine {
             Some(Asker::Use(state, half)) => {
                 self.use_told(now, state, half, packets.unwrap_or_default());
             }
+            Some(Asker::Shunt(flow)) => self.shunt_use_told(now, flow, packets),
             _ => {}
         }
     }

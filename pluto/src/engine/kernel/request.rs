@@ -45,6 +45,8 @@ pub(crate) enum Request {
     AddFlowClearToo(Selector, SaId),
     /// Remove an eroute.
     DelFlow(Selector),
+    /// Tell about an eroute.
+    GetFlow(Selector),
     /// The peer of an outbound SA in UDP is at the second place now, no more at the first.
     Remap(SaId, SocketAddr, SocketAddr),
 }
@@ -92,6 +94,7 @@ impl Request {
                 message::add_flow(buf, ids, flow, *said, flags)
             }
             Self::DelFlow(flow) => message::del_flow(buf, ids, flow),
+            Self::GetFlow(flow) => message::get_flow(buf, ids, flow),
             Self::Remap(said, old, new) => message::nat_t_new_mapping(buf, ids, said, *old, *new),
         }?;
         Ok(bytes.to_vec())
@@ -115,6 +118,7 @@ impl fmt::Display for Request {
                 )
             }
             Self::DelFlow(flow) => write!(f, "delete eroute {flow}"),
+            Self::GetFlow(flow) => write!(f, "tell about eroute {flow}"),
             Self::Remap(said, old, new) => write!(f, "send {said} to {new} instead of {old}"),
         }
     }

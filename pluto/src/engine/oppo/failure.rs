@@ -93,6 +93,11 @@ pub(super) const fn after_negotiation() -> Duration {
     NO_TUNNEL
 }
 
+/// How long it counts that DNS says nothing.
+pub(super) const fn after_silence() -> Duration {
+    NO_ANSWER
+}
+
 /// How long records that are of no use count.
 pub(super) const fn after_records() -> Duration {
     NO_RECORD.1

@@ -14,11 +14,13 @@ use super::Pair;
 use super::delegation::{Candidate, candidates, delegates};
 use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
+use super::patience::Patience;
 use crate::engine::connection::{Clients, ConnId, Connection, IKE_PORT, Kind, Routing, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::ike::authority::{KnownKey, Origin};
 use crate::engine::room::take;
 use crate::engine::route::{Flow, Op};
+use crate::engine::timers::Timer;
 use crate::engine::{About, Engine, Time};
 
 /// Destinations that are being looked up or negotiated at most; more get what the policy says of failures, for some seconds.
@@ -33,6 +35,10 @@ pub(crate) struct Attempt {
     pub(super) flow: Flow,
     /// A packet waits in the kernel, or passes meanwhile.
     pub(super) held: bool,
+    /// A verdict stands in the kernel, and is looked up again.
+    pub(super) stands: bool,
+    pub(super) begun: Time,
+    pub(super) patience: Patience,
     pub(super) clients: Vec<ClientId>,
     /// We may speak for our client.
     pub(super) ours: bool,
@@ -67,9 +73,9 @@ impl Engine {
         };
         self.oppo.counts.destinations += 1;
         let shunt = shunt_of(&conn.policy);
-        if self.oppo.attempts.len() >= MAX_ATTEMPTS {
+        if !self.make_room(now) {
             let why = "too many destinations are being looked up";
-            self.set_bare(now, flow, shunt, why, Some(failure::CROWDED));
+            self.set_verdict(now, flow, shunt, why, failure::CROWDED);
             return;
         }
         let domain = matches!(packet.their_protoport.proto, 6 | 17)
@@ -116,7 +122,7 @@ impl Engine {
         }
     }
 
-    fn begin_attempt(
+    pub(super) fn begin_attempt(
         &mut self,
         now: Time,
         template: ConnId,
@@ -129,6 +135,9 @@ impl Engine {
             template,
             flow,
             held,
+            stands: self.has_bare(&flow),
+            begun: now,
+            patience: Patience::Fresh,
             clients: client.into_iter().collect(),
             ours: false,
             open: 0,
@@ -147,6 +156,7 @@ impl Engine {
             return;
         };
         let me = conn.this.id.clone();
+        self.begin_patience(now, pair);
         if !self.waits_for_my_id(&me, pair) {
             self.ask_for_ours(now, pair);
         }
@@ -167,6 +177,11 @@ impl Engine {
             }
         };
         self.ask_for(now, pair, query, Asker::Ours(pair));
+    }
+
+    /// Whether another destination may be looked up.
+    pub(super) fn make_room(&mut self, _now: Time) -> bool {
+        self.oppo.attempts.len() < MAX_ATTEMPTS
     }
 
     pub(super) fn ask_for(&mut self, now: Time, pair: Pair, query: Query, asker: Asker) {
@@ -376,7 +391,7 @@ impl Engine {
                     .map(|conn| conn.policy);
                 if let Some(policy) = policy {
                     let flow = flow_between(pair);
-                    self.set_bare(now, flow, shunt_of(&policy), &why, Some(life));
+                    self.set_verdict(now, flow, shunt_of(&policy), &why, life);
                 }
             }
             _ => {}
@@ -445,6 +460,7 @@ impl Engine {
         let Some(attempt) = take(&mut self.oppo.attempts, &pair) else {
             return;
         };
+        self.timers.cancel(&Timer::Attempt(pair));
         if attempt.open > 0 {
             self.forget_lookups(&[
                 Asker::Ours(pair),
@@ -465,6 +481,8 @@ impl Engine {
             return;
         };
         let (held, flow) = (attempt.held, attempt.flow);
+        // One of a name server's is not a verdict, and goes by itself.
+        let stands = attempt.stands && self.has_bare(&flow);
         let policy = self.conns.get(attempt.template);
         let policy = policy.filter(|conn| conn.kind != Kind::GoingAway);
         let policy = policy.map(|conn| conn.policy);
@@ -474,8 +492,8 @@ impl Engine {
         );
         self.debug(About::default(), DebugClass::Oppo, || text.clone());
         match policy {
-            Some(policy) if held => {
-                self.set_bare(now, flow, shunt_of(&policy), why, Some(life));
+            Some(policy) if held || stands => {
+                self.set_verdict(now, flow, shunt_of(&policy), why, life);
             }
             None if held => self.drop_bare_hold(now, flow, "no connection"),
             _ => {}

@@ -41,6 +41,8 @@ pub(super) enum Asker {
     MyAddress(IpAddr),
     /// `%myid`: the key under the host's name.
     MyName,
+    /// Whether the resolver lives.
+    Probe,
     /// A connection that is loaded: a key for this identity.
     Load(Id, Option<ClientId>, bool),
 }
@@ -164,6 +166,7 @@ impl Engine {
                 Asker::VetTheirs(id) => self.vet_answered(now, id, false, &found),
                 Asker::MyAddress(addr) => self.my_address_answered(now, addr, &found),
                 Asker::MyName => self.my_name_answered(now, &found),
+                Asker::Probe => {}
                 Asker::Load(id, client, add) => self.key_loaded(&id, client, add, &found),
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipsec_dns::{Answer, LookupError, Query, Security};
+use ipsec_dns::{Answer, LookupError, Name as DnsName, Query, Security};
 use ipsec_types::{Spi, Subnet};
 use klips::device::Name;
 use klips::packet::{HEADROOM, TAILROOM, ip};
@@ -66,6 +66,10 @@ pub(in crate::engine) struct Gateway {
     pub(in crate::engine) dns: HashMap<Query, Result<Answer, LookupError>>,
     /// DNS does not answer yet.
     pub(in crate::engine) dns_waits: bool,
+    /// Questions that DNS never answers.
+    pub(in crate::engine) silent: Vec<Query>,
+    /// Questions that a dead resolver has got, and when they end.
+    pub(in crate::engine) late: Vec<(Time, LookupId, DnsName)>,
     /// Questions that were put to DNS.
     pub(in crate::engine) asked: Vec<(LookupId, Query)>,
     /// Names that the system's resolver was asked for.
@@ -128,6 +132,8 @@ impl Gateway {
             groups: BTreeMap::new(),
             dns: HashMap::new(),
             dns_waits: false,
+            silent: Vec::new(),
+            late: Vec::new(),
             asked: Vec::new(),
             names_asked: Vec::new(),
             clients: 0,
@@ -242,7 +248,7 @@ impl Gateway {
             }
             Action::Lookup { id, query } => {
                 self.asked.push((id, query.clone()));
-                if !self.dns_waits {
+                if !self.dns_waits && !self.silent.contains(&query) {
                     return vec![self.dns_answer(id, &query)];
                 }
             }
@@ -265,7 +271,8 @@ impl Gateway {
             })
         };
         let result = self.dns.get(query).cloned().unwrap_or_else(none);
-        Event::LookupDone { id, result }
+        let heard = !matches!(result, Err(LookupError::Timeout { .. }));
+        Event::LookupDone { id, result, heard }
     }
 
     /// The oldest computation that was held is done.

@@ -216,9 +216,9 @@ impl Driver {
                     self.refresh_secrets();
                 }
             }
-            Input::LookupDone(id, result) => {
+            Input::LookupDone(id, result, heard) => {
                 self.dns.finished(id);
-                self.handle(Event::LookupDone { id, result }).await;
+                self.handle(Event::LookupDone { id, result, heard }).await;
             }
             Input::HostFound(id, result) => {
                 self.hosts.finished();

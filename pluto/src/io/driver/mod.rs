@@ -85,7 +85,7 @@ pub enum Input {
     /// Secrets that were read again by themselves; none if that failed inside.
     SecretsRefreshed(Option<Box<Loaded>>),
     /// DNS has answered, or will not.
-    LookupDone(LookupId, Result<Answer, LookupError>),
+    LookupDone(LookupId, Result<Answer, LookupError>, bool),
     /// The name servers of resolv.conf.
     NameServers(Vec<IpAddr>),
     /// The system's resolver has answered.

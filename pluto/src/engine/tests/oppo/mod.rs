@@ -2,6 +2,7 @@
 
 mod asking;
 mod failing;
+mod lasting;
 mod life;
 mod my_id;
 mod refusing;
