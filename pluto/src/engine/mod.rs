@@ -207,6 +207,7 @@ impl Engine {
             Event::UpdownDone { id, output, status } => self.updown_done(now, id, &output, &status),
             Event::Secrets { secrets, problems } => {
                 self.secrets_read(*secrets, &problems);
+                self.forget_own_answers();
                 self.guess_my_id(now);
             }
             Event::Groups(files) => self.groups_read(now, files),

@@ -21,6 +21,10 @@ impl Engine {
             };
             attempt.chosen = None;
             attempt.conn = None;
+            self.line_up(pair);
+            let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
+                return;
+            };
             let candidate = match attempt.silent >= MAX_SILENT {
                 true => None,
                 false => attempt.waiting.pop_front(),

@@ -15,6 +15,7 @@ use super::delegation::{Candidate, candidates, delegates};
 use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
 use super::patience::Patience;
+use super::room;
 use crate::engine::connection::{Clients, ConnId, Connection, IKE_PORT, Kind, Routing, StateId};
 use crate::engine::event::ClientId;
 use crate::engine::ike::authority::{KnownKey, Origin};
@@ -23,8 +24,6 @@ use crate::engine::route::{Flow, Op};
 use crate::engine::timers::Timer;
 use crate::engine::{About, Engine, Time};
 
-/// Destinations that are being looked up or negotiated at most; more get what the policy says of failures, for some seconds.
-const MAX_ATTEMPTS: usize = 2048;
 /// How long packets to a name server pass while its key is looked up.
 const URGENT: Duration = Duration::from_secs(60);
 
@@ -38,6 +37,9 @@ pub(crate) struct Attempt {
     /// A verdict stands in the kernel, and is looked up again.
     pub(super) stands: bool,
     pub(super) begun: Time,
+    /// We have begun to talk to this destination, as far as a packet shows that.
+    pub(super) begins: bool,
+    pub(super) serial: u64,
     pub(super) patience: Patience,
     pub(super) clients: Vec<ClientId>,
     /// We may speak for our client.
@@ -66,14 +68,15 @@ impl Engine {
         let pair = (packet.ours.addr(), packet.theirs.addr());
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.held = true;
-            return;
+            return self.line_up(pair);
         }
         let Some(conn) = self.conns.get(template) else {
             return;
         };
         self.oppo.counts.destinations += 1;
         let shunt = shunt_of(&conn.policy);
-        if !self.make_room(now) {
+        let begins = room::begins(packet);
+        if !self.make_room(now, begins) {
             let why = "too many destinations are being looked up";
             self.set_verdict(now, flow, shunt, why, failure::CROWDED);
             return;
@@ -85,7 +88,7 @@ impl Engine {
             let why = "a name server, not held while its key is looked up";
             self.set_bare(now, flow, shunt, why, Some(URGENT));
         }
-        self.begin_attempt(now, template, pair, flow, true, None);
+        self.begin_attempt(now, template, pair, (flow, true, begins), None);
     }
 
     /// `whack --oppohere --oppothere`.
@@ -111,7 +114,7 @@ impl Engine {
                     attempt.clients.push(client);
                 } else {
                     let flow = flow_between(pair);
-                    self.begin_attempt(now, id, pair, flow, false, Some(client));
+                    self.begin_attempt(now, id, pair, (flow, false, true), Some(client));
                 }
             }
             _ => self.loglog(
@@ -127,8 +130,7 @@ impl Engine {
         now: Time,
         template: ConnId,
         pair: Pair,
-        flow: Flow,
-        held: bool,
+        (flow, held, begins): (Flow, bool, bool),
         client: Option<ClientId>,
     ) {
         let attempt = Attempt {
@@ -137,6 +139,8 @@ impl Engine {
             held,
             stands: self.has_bare(&flow),
             begun: now,
+            begins,
+            serial: self.oppo.line.next(),
             patience: Patience::Fresh,
             clients: client.into_iter().collect(),
             ours: false,
@@ -156,6 +160,8 @@ impl Engine {
             return;
         };
         let me = conn.this.id.clone();
+        self.line_up(pair);
+        self.make_hold(now);
         self.begin_patience(now, pair);
         if !self.waits_for_my_id(&me, pair) {
             self.ask_for_ours(now, pair);
@@ -169,19 +175,50 @@ impl Engine {
         let Some(conn) = attempt.and_then(|attempt| self.conns.get(attempt.template)) else {
             return;
         };
-        let query = match self.ourselves(conn) {
-            Ok((gateway, _)) if conn.this.host == Some(pair.0) => Query::Keys(gateway),
-            Ok(_) => Query::Delegation(pair.0),
-            Err(why) => {
-                return self.attempt_failed_for(now, pair, &why, failure::after_negotiation());
-            }
-        };
-        self.ask_for(now, pair, query, Asker::Ours(pair));
+        match self.query_for_ours(conn, pair) {
+            Ok(query) => self.ask_ours(now, pair, query),
+            Err(why) => self.attempt_failed_for(now, pair, &why, failure::after_negotiation()),
+        }
     }
 
-    /// Whether another destination may be looked up.
-    pub(super) fn make_room(&mut self, _now: Time) -> bool {
-        self.oppo.attempts.len() < MAX_ATTEMPTS
+    fn query_for_ours(&self, conn: &Connection, pair: Pair) -> Result<Query, String> {
+        let (gateway, _) = self.ourselves(conn)?;
+        Ok(match conn.this.host == Some(pair.0) {
+            true => Query::Keys(gateway),
+            false => Query::Delegation(pair.0),
+        })
+    }
+
+    /// What DNS said a moment ago of ourselves it need not say again.
+    fn ask_ours(&mut self, now: Time, pair: Pair, query: Query) {
+        match self.oppo.lookups.recall(now, &query, false) {
+            Some(answer) => {
+                if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                    attempt.open += 1;
+                }
+                self.ours_answered(now, pair, &query, &Ok(answer), false);
+            }
+            None => self.ask_for(now, pair, query, Asker::Ours(pair)),
+        }
+    }
+
+    /// DNS is late: what it last said of ourselves will do (RFC 8767 section 5).
+    pub(super) fn recall_ours(&mut self, now: Time, pair: Pair) {
+        let attempt = self
+            .oppo
+            .attempts
+            .get(&pair)
+            .filter(|attempt| !attempt.ours);
+        let conn = attempt.and_then(|attempt| self.conns.get(attempt.template));
+        let Some(Ok(query)) = conn.map(|conn| self.query_for_ours(conn, pair)) else {
+            return;
+        };
+        if let Some(answer) = self.oppo.lookups.recall(now, &query, true) {
+            if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                attempt.open += 1;
+            }
+            self.ours_answered(now, pair, &query, &Ok(answer), false);
+        }
     }
 
     pub(super) fn ask_for(&mut self, now: Time, pair: Pair, query: Query, asker: Asker) {
@@ -198,11 +235,21 @@ impl Engine {
     }
 
     /// DNS has told whether we may speak for our client.
-    pub(super) fn ours_answered(&mut self, now: Time, pair: Pair, found: &Found) {
+    pub(super) fn ours_answered(
+        &mut self,
+        now: Time,
+        pair: Pair,
+        query: &Query,
+        found: &Found,
+        anew: bool,
+    ) {
         self.answered_for(pair);
         let Some(attempt) = self.oppo.attempts.get(&pair) else {
             return;
         };
+        if attempt.ours {
+            return;
+        }
         let Some(conn) = self.conns.get(attempt.template) else {
             return self.attempt_failed_for(now, pair, "the policy has gone", Duration::ZERO);
         };
@@ -214,11 +261,15 @@ impl Engine {
                 Err(why) => Err((why, failure::after_records())),
             },
         };
+        if anew
+            && checked.is_ok()
+            && let Ok(answer) = found
+        {
+            self.oppo.lookups.remember(now, query.clone(), answer);
+        }
         match checked {
             Err((why, life)) => self.attempt_failed_for(now, pair, &why, life),
-            Ok((false, gateway)) => {
-                self.ask_for(now, pair, Query::Keys(gateway), Asker::Ours(pair))
-            }
+            Ok((false, gateway)) => self.ask_ours(now, pair, Query::Keys(gateway)),
             Ok((true, _)) => {
                 if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
                     attempt.ours = true;
@@ -317,6 +368,7 @@ impl Engine {
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.conn = Some(conn);
         }
+        self.line_up(pair);
         if held {
             self.enqueue(now, Some(theirs), Op::Hold(conn, flow));
         }
@@ -461,6 +513,7 @@ impl Engine {
             return;
         };
         self.timers.cancel(&Timer::Attempt(pair));
+        self.leave_line((attempt.begins, attempt.serial, pair));
         if attempt.open > 0 {
             self.forget_lookups(&[
                 Asker::Ours(pair),

@@ -17,6 +17,11 @@ use crate::engine::{Engine, Id, Time};
 /// Longer than the resolver takes at worst.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Answers about ourselves that are remembered.
+const MAX_OURS: usize = 256;
+/// How long one stands in for a failure after its time (RFC 8767 section 5).
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
 /// What DNS has answered.
 pub(crate) type Found = Result<Answer, LookupError>;
 
@@ -53,9 +58,17 @@ struct Waiting {
     askers: Vec<Asker>,
 }
 
-/// The questions that are open.
+/// A good answer about ourselves.
+#[derive(Debug)]
+struct Known {
+    answer: Answer,
+    fresh_until: Time,
+}
+
+/// The questions that are open, and what DNS said of us when it last said something.
 #[derive(Debug, Default)]
 pub(crate) struct Lookups {
+    ours: HashMap<Query, Known>,
     last: u64,
     by_query: HashMap<Query, LookupId>,
     open: HashMap<LookupId, Waiting>,
@@ -63,7 +76,34 @@ pub(crate) struct Lookups {
     by_asker: HashMap<Asker, HashSet<LookupId>>,
 }
 
+/// Whether DNS has failed to answer, and an answer that it once gave may stand in (RFC 8767).
+fn is_failure(error: &LookupError) -> bool {
+    !matches!(error, LookupError::NoRecord { .. })
+}
+
 impl Lookups {
+    /// Remembers a good answer about ourselves.
+    pub(super) fn remember(&mut self, now: Time, query: Query, answer: &Answer) {
+        if self.ours.len() >= MAX_OURS && !self.ours.contains_key(&query) {
+            let first = self.ours.iter().min_by_key(|(_, known)| known.fresh_until);
+            if let Some(first) = first.map(|(query, _)| query.clone()) {
+                self.ours.remove(&first);
+            }
+        }
+        let known = Known {
+            fresh_until: now + answer.ttl,
+            answer: answer.clone(),
+        };
+        self.ours.insert(query, known);
+    }
+
+    /// The last good answer to a question about ourselves, within its time or a day after it.
+    pub(super) fn recall(&self, now: Time, query: &Query, stale: bool) -> Option<Answer> {
+        let known = self.ours.get(query)?;
+        let until = known.fresh_until + if stale { STALE } else { Duration::ZERO };
+        (now < until).then(|| known.answer.clone())
+    }
+
     fn take(&mut self, id: LookupId) -> Option<Waiting> {
         let waiting = take(&mut self.open, &id)?;
         take(&mut self.by_query, &waiting.query);
@@ -145,6 +185,15 @@ impl Engine {
         let Some(waiting) = self.oppo.lookups.take(id) else {
             return;
         };
+        let lookups = &mut self.oppo.lookups;
+        let last_good = match &found {
+            Err(error) if is_failure(error) => lookups.recall(now, &waiting.query, true),
+            Err(_) => {
+                lookups.ours.remove(&waiting.query);
+                None
+            }
+            Ok(_) => None,
+        };
         if let Err(error @ LookupError::Bogus { .. }) = &found {
             self.loglog(
                 crate::engine::About::default(),
@@ -152,9 +201,11 @@ impl Engine {
                 error.to_string(),
             );
         }
+        let anew = last_good.is_none();
+        let found = last_good.map_or(found, Ok);
         for asker in waiting.askers {
             match asker {
-                Asker::Ours(pair) => self.ours_answered(now, pair, &found),
+                Asker::Ours(pair) => self.ours_answered(now, pair, &waiting.query, &found, anew),
                 Asker::Theirs(pair) => self.theirs_answered(now, pair, &found),
                 Asker::GatewayKey(pair) => self.gateway_key_answered(now, pair, &found),
                 Asker::GatewayAddress(pair) => self.gateway_address_answered(now, pair, &found),
@@ -170,6 +221,11 @@ impl Engine {
                 Asker::Load(id, client, add) => self.key_loaded(&id, client, add, &found),
             }
         }
+    }
+
+    /// Our keys have changed: what DNS said of us may be about others.
+    pub(crate) fn forget_own_answers(&mut self) {
+        self.oppo.lookups.ours.clear();
     }
 
     /// The name servers that our own questions go to.

@@ -1,5 +1,5 @@
 //! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
-//! comes (`respond`), what is sent to gateways that never answered (`strangers`), what DNS is asked (`lookup`) and how long packets wait for it (`patience`), what stands where no tunnel does (`failure`), and when tunnels that nobody
+//! comes (`respond`), what is sent to gateways that never answered (`strangers`), what DNS is asked (`lookup`) and how long packets wait for it (`patience`), who makes room when there is too much to do (`room`), what stands where no tunnel does (`failure`), and when tunnels that nobody
 //! uses go (`idle`); and who we are to them if nobody has said (`my_id`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
@@ -15,6 +15,7 @@ mod my_id;
 mod patience;
 mod regroup;
 mod respond;
+mod room;
 mod strangers;
 
 use core::net::IpAddr;
@@ -57,6 +58,7 @@ pub(crate) struct Oppo {
     failed: failure::Gateways,
     /// Gateways that had a tunnel with us, until when that counts.
     known: failure::Gateways,
+    line: room::Line,
     strangers: strangers::Strangers,
     resolver: patience::ResolverLife,
     vettings: respond::Vettings,

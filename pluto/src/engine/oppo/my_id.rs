@@ -161,6 +161,11 @@ impl Engine {
         let name = self.config.host_name.clone().filter(|_| guess.named);
         let name = name.map_or(Id::None, |name| Id::from(KnownId::Fqdn(name)));
         let found = guess.address.map_or(name.clone(), Id::from);
+        // What DNS last said stands while it says nothing.
+        if found.is_none() && guess.unanswered && !guess.found.is_none() {
+            self.timers.set(now + NO_ANSWER, Timer::MyId);
+            return self.my_id_settled(now);
+        }
         let old = core::mem::replace(&mut guess.found, found.clone());
         // An address is that of each connection's own end.
         self.my_id = guess.address.map_or(name, |_| Id::None);
@@ -177,7 +182,7 @@ impl Engine {
     /// Whether a destination must wait until it is known who we are.
     pub(super) fn waits_for_my_id(&mut self, id: &Id, pair: Pair) -> bool {
         let guess = &mut self.oppo.my_id;
-        let waits = *id == Id::MyId && !guess.open.is_empty();
+        let waits = *id == Id::MyId && !guess.open.is_empty() && guess.found.is_none();
         if waits && !guess.waiting.contains(&pair) {
             guess.waiting.push(pair);
         }

@@ -102,6 +102,9 @@ impl Engine {
                 if asks_dns && silent {
                     self.probe_resolver(now);
                 }
+                if asks_dns {
+                    self.recall_ours(now, pair);
+                }
             }
             Patience::Probed => {
                 attempt.patience = Patience::DnsOver;
@@ -145,7 +148,7 @@ impl Engine {
     }
 
     /// What is held for an attempt gets the verdict on failures; the attempt goes on.
-    fn wait_no_longer(&mut self, now: Time, pair: Pair, why: &str) {
+    pub(super) fn wait_no_longer(&mut self, now: Time, pair: Pair, why: &str) {
         let Some(attempt) = self.oppo.attempts.get_mut(&pair).filter(|a| a.held) else {
             return;
         };
@@ -156,6 +159,7 @@ impl Engine {
         attempt.stands = true;
         let flow = attempt.flow;
         let shunt = shunt_of(&conn.policy);
+        self.line_up(pair);
         self.set_verdict(now, flow, shunt, why, failure::after_silence());
     }
 
@@ -178,9 +182,9 @@ impl Engine {
         };
         let pair = (flow.src.addr(), flow.dst.addr());
         self.extend_verdict(now, flow, failure::after_silence());
-        if self.oppo.attempts.contains_key(&pair) || !self.make_room(now) {
+        if self.oppo.attempts.contains_key(&pair) || !self.make_room(now, true) {
             return;
         }
-        self.begin_attempt(now, template, pair, flow, false, None);
+        self.begin_attempt(now, template, pair, (flow, false, true), None);
     }
 }

@@ -445,6 +445,17 @@ impl Gateway {
         verdict
     }
 
+    /// A packet of ICMP is routed to ipsec0, as what this host answers to a ping.
+    pub(in crate::engine) fn answer_ping(&mut self, src: &str, dst: &str) -> Outbound {
+        let mut packet = udp(src, dst);
+        ip::patch(&mut packet, 9, 1);
+        let verdict = self.outbound(&packet);
+        for event in self.heard() {
+            self.give(event);
+        }
+        verdict
+    }
+
     /// What `/proc/net/ipsec_eroute` would show, without the counters.
     pub(in crate::engine) fn eroutes(&self) -> Vec<String> {
         self.proc(ProcFile::Eroute)

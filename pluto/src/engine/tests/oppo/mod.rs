@@ -1,6 +1,7 @@
 //! Opportunism between two gateways that know nothing of each other but what DNS says, with the real KLIPS core on both.
 
 mod asking;
+mod crowded;
 mod failing;
 mod lasting;
 mod life;
