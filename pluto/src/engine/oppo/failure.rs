@@ -18,6 +18,8 @@ use crate::engine::{Engine, Time};
 const NO_RECORD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(900));
 /// DNS says nothing, or nothing that counts.
 const NO_ANSWER: Duration = Duration::from_secs(60);
+/// The same while nothing passes: what is used is looked up again soon, at no flow's cost.
+const NO_ANSWER_CLOSED: Duration = Duration::from_secs(15);
 /// Negotiation failed.
 const NO_TUNNEL: Duration = Duration::from_secs(300);
 /// There was too much to do.
@@ -79,12 +81,12 @@ pub(super) fn shunt_of(policy: &Policy) -> MagicSpi {
     }
 }
 
-/// How long an answer that is none counts.
-pub(super) fn life_of(error: &LookupError) -> Duration {
+/// How long an answer that is none counts, where `shunt` stands meanwhile.
+pub(super) fn life_of(error: &LookupError, shunt: MagicSpi) -> Duration {
     match error {
         LookupError::NoRecord { ttl, .. } => (*ttl).clamp(NO_RECORD.0, NO_RECORD.1),
         error if error.is_final() => NO_RECORD.1,
-        _ => NO_ANSWER,
+        _ => after_silence(shunt),
     }
 }
 
@@ -93,9 +95,12 @@ pub(super) const fn after_negotiation() -> Duration {
     NO_TUNNEL
 }
 
-/// How long it counts that DNS says nothing.
-pub(super) const fn after_silence() -> Duration {
-    NO_ANSWER
+/// How long it counts that DNS says nothing, where `shunt` stands meanwhile.
+pub(super) const fn after_silence(shunt: MagicSpi) -> Duration {
+    match shunt {
+        MagicSpi::Pass => NO_ANSWER,
+        _ => NO_ANSWER_CLOSED,
+    }
 }
 
 /// How long records that are of no use count.

@@ -125,6 +125,7 @@ impl Engine {
         learn: impl FnOnce(&mut Candidate, &Answer) -> Result<(), String>,
     ) {
         self.answered_for(pair);
+        let shunt = self.shunt_for(pair);
         let Some(attempt) = self.oppo.attempts.get_mut(&pair) else {
             return;
         };
@@ -132,7 +133,7 @@ impl Engine {
             return;
         };
         let problem = match found {
-            Err(error) => Some((error.to_string(), life_of(error))),
+            Err(error) => Some((error.to_string(), life_of(error, shunt))),
             Ok(answer) => {
                 let learned = learn(candidate, answer).err();
                 learned.map(|why| (why, failure::after_records()))

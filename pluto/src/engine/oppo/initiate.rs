@@ -255,7 +255,10 @@ impl Engine {
         };
         let checked = match (self.ourselves(conn), found) {
             (Err(why), _) => Err((why, failure::after_negotiation())),
-            (_, Err(error)) => Err((format!("for ourselves: {error}"), life_of(error))),
+            (_, Err(error)) => {
+                let life = life_of(error, shunt_of(&conn.policy));
+                Err((format!("for ourselves: {error}"), life))
+            }
             (Ok((gateway, key)), Ok(answer)) => match delegates(pair.0, answer, &gateway, &key) {
                 Ok(proved) => Ok((proved, gateway)),
                 Err(why) => Err((why, failure::after_records())),
@@ -284,7 +287,7 @@ impl Engine {
         self.answered_for(pair);
         let dnssec = self.wants_dnssec(pair);
         let problem = match found {
-            Err(error) => Some((error.to_string(), life_of(error))),
+            Err(error) => Some((error.to_string(), life_of(error, self.shunt_for(pair)))),
             Ok(answer) => {
                 let believed = believed(answer, dnssec).err();
                 believed.map(|why| (why, failure::after_records()))
@@ -303,6 +306,13 @@ impl Engine {
         );
         attempt.why = (why, failure::after_records());
         self.next_gateway(now, pair);
+    }
+
+    /// What the policy of an attempt puts in place of a tunnel.
+    pub(super) fn shunt_for(&self, pair: Pair) -> MagicSpi {
+        let attempt = self.oppo.attempts.get(&pair);
+        let conn = attempt.and_then(|attempt| self.conns.get(attempt.template));
+        conn.map_or(MagicSpi::Drop, |conn| shunt_of(&conn.policy))
     }
 
     pub(super) fn wants_dnssec(&self, pair: Pair) -> bool {

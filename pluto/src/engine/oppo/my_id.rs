@@ -20,7 +20,7 @@ use crate::engine::{About, Engine, Id, Time};
 const MAX_ADDRESSES: usize = 8;
 /// Until DNS is asked again, where it had nothing, and where it did not answer.
 const NOTHING: Duration = Duration::from_secs(900);
-const NO_ANSWER: Duration = Duration::from_secs(60);
+const NO_ANSWER: Duration = Duration::from_secs(15);
 
 /// How far guessing has come.
 #[derive(Debug, Default)]

@@ -160,7 +160,7 @@ impl Engine {
         let flow = attempt.flow;
         let shunt = shunt_of(&conn.policy);
         self.line_up(pair);
-        self.set_verdict(now, flow, shunt, why, failure::after_silence());
+        self.set_verdict(now, flow, shunt, why, failure::after_silence(shunt));
     }
 
     /// Packets meet a verdict whose time is over: it stays until DNS has been asked again (RFC 4322 section 3.2.7).
@@ -177,11 +177,11 @@ impl Engine {
         };
         let policy = self.conns.policy_for(&clients);
         let policy = policy.filter(|p| p.policy.opportunistic && p.kind == Kind::Template);
-        let Some(template) = policy.map(crate::engine::Connection::id) else {
+        let Some((template, shunt)) = policy.map(|p| (p.id(), shunt_of(&p.policy))) else {
             return self.drop_bare(now, flow);
         };
         let pair = (flow.src.addr(), flow.dst.addr());
-        self.extend_verdict(now, flow, failure::after_silence());
+        self.extend_verdict(now, flow, failure::after_silence(shunt));
         if self.oppo.attempts.contains_key(&pair) || !self.make_room(now, true) {
             return;
         }

@@ -271,3 +271,41 @@ fn a_known_gateway_is_asked_again_soon_while_nothing_passes() {
         );
     }
 }
+
+/// DNS fails for a while. Where nothing passes meanwhile, what is used has its tunnel soon after the records' return.
+#[test]
+fn a_failure_of_dns_is_over_soon_while_nothing_passes() {
+    for (failure, expected) in [
+        (Failure::Drop, 0..=20),
+        (Failure::Reject, 0..=20),
+        (Failure::Pass, 40..=60),
+    ] {
+        let about = Query::Delegation(addr(EAST));
+        let mut pair = with_policy(failure);
+        let right = pair.west.dns[&about].clone();
+        let failed = LookupError::ServerFailure {
+            name: about.name(),
+            why: "Server Failure".into(),
+        };
+        pair.west.dns.insert(about.clone(), Err(failed));
+        let until = |pair: &mut Pair, seconds: u32| {
+            for waited in 0..seconds {
+                if has(&pair.west, "192.1.2.45/32 -> 192.1.2.23/32 => tun") {
+                    return waited;
+                }
+                pair.west.send(WEST, EAST);
+                pair.settle();
+                pair.sleep(1);
+            }
+            seconds
+        };
+        assert_eq!(until(&mut pair, 65), 65);
+        pair.west.dns.insert(about, right);
+        let waited = until(&mut pair, 400);
+        assert!(
+            expected.contains(&waited),
+            "{failure:?} {waited} {}",
+            trace(&pair)
+        );
+    }
+}

@@ -110,6 +110,23 @@ fn what_dns_does_not_have_is_asked_for_again() {
 }
 
 #[test]
+fn dns_that_fails_is_asked_again_soon() {
+    let mut pair = unknown_west();
+    let query = Query::Keys(Speaker::parse(NAME).unwrap());
+    let failed = LookupError::ServerFailure {
+        name: query.name(),
+        why: "Server Failure".into(),
+    };
+    Dns(&mut pair).set(query, Err(failed));
+    begin(&mut pair);
+    pair.sleep(50);
+    west_is(&mut pair, "(none)");
+    Dns(&mut pair).key(NAME, keys()[1].public(), Security::Secure);
+    pair.sleep(16);
+    west_is(&mut pair, NAME);
+}
+
+#[test]
 fn what_was_said_is_not_asked() {
     let mut pair = unknown_west();
     Dns(&mut pair).key(NAME, keys()[1].public(), Security::Secure);
