@@ -163,13 +163,15 @@ impl<'a> Segment<'a> {
 
     fn try_netem(&self, parameters: &str) -> bool {
         let change = if parameters.is_empty() {
-            "del dev $port root".to_owned()
+            // A device that came meanwhile has none.
+            "if tc qdisc show dev $port | grep -q netem; then tc qdisc del dev $port root; fi"
+                .to_owned()
         } else {
-            format!("replace dev $port root netem {parameters}")
+            format!("tc qdisc replace dev $port root netem {parameters}")
         };
         let script = format!(
             "ip -o link show master {} | sed 's/^[0-9]*: //; s/[@:].*//' | while read -r port; do \
-               tc qdisc {change} || exit 1; \
+               {{ {change}; }} || exit 1; \
              done",
             self.bridge
         );
