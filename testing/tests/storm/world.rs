@@ -237,7 +237,7 @@ impl<'a> World<'a> {
         let end = traffic.now() + 1000 * seconds;
         while traffic.now() < end {
             std::thread::sleep(Duration::from_secs(10));
-            let silent = traffic.silent_since(traffic.now() - 1000 * most);
+            let silent = traffic.silent_since(traffic.now().saturating_sub(1000 * most));
             assert!(
                 silent.is_empty(),
                 "there was a way from {}, and none for {most} s, in the calm after {story}\n{}",
