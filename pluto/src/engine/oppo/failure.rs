@@ -81,6 +81,17 @@ pub(super) fn shunt_of(policy: &Policy) -> MagicSpi {
     }
 }
 
+/// What stands where DNS has said this of a destination. Records that are wrong, or whose signatures are, deny what other failures let
+/// pass (RFC 4322 section 3.2.4): else whoever spoils an answer has the packets in the clear.
+pub(super) fn shunt_after(error: &LookupError, policy: MagicSpi) -> MagicSpi {
+    match (error, policy) {
+        (LookupError::Bogus { .. } | LookupError::Malformed { .. }, MagicSpi::Pass) => {
+            MagicSpi::Drop
+        }
+        _ => policy,
+    }
+}
+
 /// How long an answer that is none counts, where `shunt` stands meanwhile.
 pub(super) fn life_of(error: &LookupError, shunt: MagicSpi) -> Duration {
     match error {

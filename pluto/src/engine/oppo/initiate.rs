@@ -52,6 +52,8 @@ pub(crate) struct Attempt {
     pub(super) conn: Option<ConnId>,
     /// Gateways that have not answered.
     pub(super) silent: u32,
+    /// What DNS has said of the destination allows no more than this.
+    pub(super) verdict: Option<MagicSpi>,
     /// What is to be said if nothing is left to try, and how long that counts.
     pub(super) why: (String, Duration),
 }
@@ -149,6 +151,7 @@ impl Engine {
             chosen: None,
             conn: None,
             silent: 0,
+            verdict: None,
             why: (String::new(), Duration::ZERO),
         };
         self.oppo.attempts.insert(pair, attempt);
@@ -287,7 +290,13 @@ impl Engine {
         self.answered_for(pair);
         let dnssec = self.wants_dnssec(pair);
         let problem = match found {
-            Err(error) => Some((error.to_string(), life_of(error, self.shunt_for(pair)))),
+            Err(error) => {
+                let shunt = failure::shunt_after(error, self.shunt_for(pair));
+                if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
+                    attempt.verdict = Some(shunt);
+                }
+                Some((error.to_string(), life_of(error, shunt)))
+            }
             Ok(answer) => {
                 let believed = believed(answer, dnssec).err();
                 believed.map(|why| (why, failure::after_records()))
@@ -543,7 +552,7 @@ impl Engine {
         let Some(attempt) = self.oppo.attempts.get(&pair) else {
             return;
         };
-        let (held, flow) = (attempt.held, attempt.flow);
+        let (held, flow, verdict) = (attempt.held, attempt.flow, attempt.verdict);
         // One of a name server's is not a verdict, and goes by itself.
         let stands = attempt.stands && self.has_bare(&flow);
         let policy = self.conns.get(attempt.template);
@@ -556,7 +565,8 @@ impl Engine {
         self.debug(About::default(), DebugClass::Oppo, || text.clone());
         match policy {
             Some(policy) if held || stands => {
-                self.set_verdict(now, flow, shunt_of(&policy), why, life);
+                let shunt = verdict.unwrap_or(shunt_of(&policy));
+                self.set_verdict(now, flow, shunt, why, life);
             }
             None if held => self.drop_bare_hold(now, flow, "no connection"),
             _ => {}

@@ -194,7 +194,7 @@ impl Engine {
             }
             Ok(_) => None,
         };
-        if let Err(error @ LookupError::Bogus { .. }) = &found {
+        if let Err(error @ (LookupError::Bogus { .. } | LookupError::Malformed { .. })) = &found {
             self.loglog(
                 crate::engine::About::default(),
                 whack::Rc::LogSerious,

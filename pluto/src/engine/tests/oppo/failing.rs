@@ -39,6 +39,11 @@ fn without_a_tunnel_the_policy_decides() {
             .dns
             .insert(theirs(), Err(LookupError::Bogus { name, why }));
     };
+    let malformed = |pair: &mut Pair| {
+        let (name, what) = (theirs().name(), "no key".to_owned());
+        let error = LookupError::Malformed { name, what };
+        pair.west.dns.insert(theirs(), Err(error));
+    };
     let dead = |pair: &mut Pair| {
         pair.west.dns_waits = true;
     };
@@ -48,17 +53,21 @@ fn without_a_tunnel_the_policy_decides() {
     };
     let silent = |pair: &mut Pair| pair.cut = true;
     type Spoil<'a> = &'a dyn Fn(&mut Pair);
-    let cases: [(&str, Spoil<'_>); 5] = [
+    let cases: [(&str, Spoil<'_>); 6] = [
         ("no record", &no_record),
         ("bogus", &bogus),
+        ("malformed", &malformed),
         ("DNS dead", &dead),
         ("wrong key", &wrong_key),
         ("no IKE", &silent),
     ];
     for (what, spoil) in cases {
         let (_, released) = after_failure(Failure::Pass, spoil);
+        // RFC 4322 section 3.2.4: what is spoiled is denied.
+        let passes = !matches!(what, "bogus" | "malformed");
         assert!(
-            !released.is_empty() && released.iter().all(|v| matches!(v, Outbound::Pass { .. })),
+            released.is_empty() != passes
+                && released.iter().all(|v| matches!(v, Outbound::Pass { .. })),
             "{what}: {released:?}"
         );
         for failure in [Failure::Drop, Failure::Reject] {
