@@ -33,10 +33,12 @@ pub(crate) enum Cause {
     Network,
     /// Messages of a peer that has proved to have sent them, and that say nothing of use.
     Peer,
+    /// Records in DNS that are wrong; anybody has a zone.
+    Dns,
 }
 
 impl Cause {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::FirstMessage,
         Self::Exchange,
         Self::Ours,
@@ -44,6 +46,7 @@ impl Cause {
         Self::Unproved,
         Self::Network,
         Self::Peer,
+        Self::Dns,
     ];
 
     /// Lines that may come at once, lines a minute after that, and the name for the count of those left out.
@@ -55,6 +58,7 @@ impl Cause {
             Self::Stray => (50, 10, "messages that belong to no exchange"),
             Self::Unproved => (100, 10, "messages that do not prove to be the peer's"),
             Self::Network => (50, 10, "errors that the network reports"),
+            Self::Dns => (50, 10, "records in DNS that are wrong"),
             Self::Peer => (100, 30, "messages of peers that say nothing of use"),
         }
     }

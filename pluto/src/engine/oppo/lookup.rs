@@ -6,13 +6,15 @@ use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 
 use ipsec_dns::{Answer, LookupError, Query, Security};
+use whack::Rc;
 
 use super::Pair;
 use crate::engine::connection::StateId;
 use crate::engine::event::{Action, ClientId, LookupId};
+use crate::engine::limiter::Cause;
 use crate::engine::room::take;
 use crate::engine::timers::Timer;
-use crate::engine::{Engine, Id, Time};
+use crate::engine::{About, Engine, Id, Time};
 
 /// Longer than the resolver takes at worst.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -195,11 +197,9 @@ impl Engine {
             Ok(_) => None,
         };
         if let Err(error @ (LookupError::Bogus { .. } | LookupError::Malformed { .. })) = &found {
-            self.loglog(
-                crate::engine::About::default(),
-                whack::Rc::LogSerious,
-                error.to_string(),
-            );
+            let before = self.limiter.blame(Some(Cause::Dns));
+            self.loglog(About::default(), Rc::LogSerious, error.to_string());
+            self.limiter.blame(before);
         }
         let anew = last_good.is_none();
         let found = last_good.map_or(found, Ok);

@@ -318,3 +318,21 @@ fn a_failure_of_dns_is_over_soon_while_nothing_passes() {
         );
     }
 }
+
+/// Whoever has a zone can have as many wrong records as he likes.
+#[test]
+fn wrong_records_write_few_lines() {
+    let mut pair = with_policy(Failure::Pass);
+    for n in 0..1000u32 {
+        let to = std::net::Ipv4Addr::from(0x0a80_0000 + n);
+        let query = Query::Delegation(to.into());
+        let (name, what) = (query.name(), "no key".to_owned());
+        pair.west
+            .dns
+            .insert(query, Err(LookupError::Malformed { name, what }));
+        pair.west.send(WEST, &to.to_string());
+        pair.settle();
+    }
+    let lines = pair.west.log.len();
+    assert!((50..100).contains(&lines), "{lines} {}", trace(&pair));
+}
