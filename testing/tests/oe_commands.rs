@@ -129,6 +129,40 @@ fn records_that_are_missing_are_told_and_found_once_added() {
 }
 
 #[test]
+fn h12_groups_alone_are_looked_up_too() {
+    let testbed = Testbed::new();
+    let net = Internet::new(&testbed);
+    let west = &net.west.gateway;
+    net.make_key(&net.west);
+    west.conf(&format!(
+        "version 2.0\n\nconfig setup\n\tinterfaces=%defaultroute\n\tdnssec-rootkey-file={ANCHOR}\n"
+    ));
+    west.run("mkdir -p /etc/ipsec.d/policies").ok();
+    west.write("/etc/ipsec.d/policies/private-or-clear", "0.0.0.0/0\n");
+    west.run("ipsec setup start").ok();
+    let said = west.run(VERIFY).exits(1);
+    assert_eq!(reverse(&said, OWN), ["[FAILED]", "[N/A]"]);
+    for line in [
+        "Looking for a name server that answers",
+        "Looking whether DNSSEC is validated here",
+    ] {
+        assert_eq!(finding(&said, line), "[OK]", "{said}");
+    }
+    publish(&net, &lines_for(&said, OWN));
+    let said = west.run(VERIFY).ok();
+    assert_eq!(reverse(&said, OWN), ["[OK]", "[OK]"]);
+    net.stop_resolver();
+    let said = west.run(VERIFY).exits(1);
+    assert_eq!(
+        finding(&said, "Looking for a name server that answers"),
+        "[FAILED]"
+    );
+    // Without a group nobody is asked.
+    west.write("/etc/ipsec.d/policies/private-or-clear", "");
+    west.run(VERIFY).never_says("DNS checks");
+}
+
+#[test]
 fn records_that_are_wrong_are_told() {
     let testbed = Testbed::new();
     let net = Internet::new(&testbed);

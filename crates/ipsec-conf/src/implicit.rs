@@ -1,5 +1,5 @@
 //! The connections that every file of version 2 has without writing them: the policy groups and `packetdefault`. A section of
-//! the same name in the file takes the place of such a connection.
+//! the same name in the file takes the place of such a connection. `packetdefault6` is the same for IPv6, and goes with it.
 
 use crate::document::Loader;
 use crate::keyword::SectionKind;
@@ -14,6 +14,8 @@ pub const GROUPS: [&str; 5] = [
 ];
 /// What packets get that no group is for, of hosts behind this gateway too.
 pub const PACKET_DEFAULT: &str = "packetdefault";
+/// The same for IPv6.
+pub const PACKET_DEFAULT_6: &str = "packetdefault6";
 
 const OURS: &str = "\tleft=%defaultroute\n\tleftid=%myid\n\tleftrsasigkey=%dnsondemand\n\trightrsasigkey=%dnsondemand\n\tauto=route\n";
 const NEGOTIATED: &str =
@@ -39,6 +41,10 @@ fn body(name: &str) -> String {
             "\ttype=tunnel\n\tright=%opportunisticgroup\n\tfailureshunt=passthrough\n",
             true,
         ),
+        PACKET_DEFAULT_6 => (
+            "\ttype=tunnel\n\tleftsubnet=::/0\n\tright=%opportunistic\n\tfailureshunt=passthrough\n",
+            true,
+        ),
         _ => (
             "\ttype=tunnel\n\tleftsubnet=0.0.0.0/0\n\tright=%opportunistic\n\tfailureshunt=passthrough\n",
             true,
@@ -53,15 +59,19 @@ pub(crate) fn supply(loader: &mut Loader) {
     if loader.document.version.is_none() {
         return;
     }
-    let missing = |name: &&str| {
-        !loader
+    let is_there = |name: &str| {
+        loader
             .document
             .index
-            .contains_key(&(SectionKind::Conn, (*name).to_owned()))
+            .contains_key(&(SectionKind::Conn, name.to_owned()))
+    };
+    let missing = |name: &&str| {
+        let v6_not_wanted = *name == PACKET_DEFAULT_6 && is_there(PACKET_DEFAULT);
+        !is_there(name) && !v6_not_wanted
     };
     let text: String = GROUPS
         .iter()
-        .chain([&PACKET_DEFAULT])
+        .chain([&PACKET_DEFAULT, &PACKET_DEFAULT_6])
         .copied()
         .filter(missing)
         .map(body)

@@ -102,7 +102,7 @@ pub struct Setup {
     pub myid: Option<String>,
     /// DNSSEC's trust anchor.
     pub dnssec_rootkey_file: Option<String>,
-    /// `oe=`: whether all of the implicit connections are loaded, or none; if not said, the policy groups whose file has a block.
+    /// `oe=`: whether the implicit connections are loaded; if not said, they are where the file of a policy group has a block.
     pub oe: Option<bool>,
 }
 

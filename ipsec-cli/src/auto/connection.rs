@@ -334,6 +334,7 @@ mod tests {
                 "block",
                 "clear-or-private",
                 "packetdefault",
+                "packetdefault6",
                 "private",
                 "private-or-clear"
             ]
@@ -377,6 +378,13 @@ mod tests {
             (rest.right.host.clone(), rest.left.client),
             (whack::Host::Opportunistic, Some(Subnet::ALL_V4))
         );
+        let six = built("packetdefault6");
+        assert_eq!(six.left.client, Some(Subnet::ALL_V6));
+        assert_eq!(six.right.client, Some(Subnet::ALL_V6));
+        assert!(six.tunnel_ipv6);
+        let own = "version 2.0\nconn packetdefault\n\tauto=ignore\n";
+        let own = Config::parse("f", own);
+        assert!(!own.implicit_names().any(|name| name.starts_with("packet")));
         assert!(
             Config::parse("f", "conn a\n")
                 .implicit_names()

@@ -4,8 +4,8 @@ use super::{Context, start};
 use crate::auto::{connection, send};
 use crate::paths::Paths;
 use crate::{diagnose, manual, port_owner};
-use ipsec_conf::implicit::GROUPS;
-use ipsec_conf::{Auto, Conn, PolicyGroup, Selection, Setup, clashes};
+use ipsec_conf::implicit::{GROUPS, PACKET_DEFAULT_6};
+use ipsec_conf::{Auto, Config, Conn, PolicyGroup, Selection, Setup, clashes};
 use whack::{Rc, Request};
 
 /// Loads them. A connection that fails is told and left out; the others go on. `devices_wait`: that pluto has no interface yet is known.
@@ -72,11 +72,12 @@ fn listen(context: &Context, devices_wait: bool) -> bool {
     let mut fine = true;
     let status = send(&Request::Listen, |code, text| {
         let line = format!("{code:03} {}", port_owner::named(text));
-        let expected = devices_wait && text.contains("no public interfaces found");
+        let expected =
+            devices_wait && text.contains("no public interfaces found") || waits_for_ipv6(text);
         let trouble = !matches!(code, 0 | 2 | 4) && !expected;
         // A warning about the secrets, such as who may read them, is no failure.
         fine &= !trouble || text.contains("warning: ");
-        if trouble || code == Rc::Comment.code() {
+        if trouble || code == Rc::Comment.code() && !expected {
             context.messages.say(&line);
         } else {
             context.messages.log(&line);
@@ -87,6 +88,11 @@ fn listen(context: &Context, devices_wait: bool) -> bool {
         return false;
     }
     fine
+}
+
+/// A host without IPv6 has nothing to wait for.
+fn waits_for_ipv6(text: &str) -> bool {
+    text.contains(PACKET_DEFAULT_6) && text.contains("waiting for ")
 }
 
 /// The manually keyed connections that are up while IPsec runs: `manualstart=` and `auto=manual`.
@@ -127,21 +133,39 @@ pub fn stop_manual(context: &Context) {
     }
 }
 
-/// The implicit connections that are loaded: all, none, or those policy groups whose file has a block.
+/// Whether the implicit connections are loaded: as `oe=` says, or else where a policy group is used. All of them then: what the group
+/// is not for comes by the route to its blocks too, and would meet no policy.
+pub fn implicit_wanted(config: &Config, setup: &Setup) -> bool {
+    setup
+        .oe
+        .unwrap_or_else(|| used_groups(config).next().is_some())
+}
+
+/// The groups of version 2 that have a block, and are not done away with.
+pub fn used_groups(config: &Config) -> impl Iterator<Item = &'static str> {
+    let autos = config.autos();
+    let implicit: Vec<&str> = config.implicit_names().collect();
+    let wanted: Vec<&'static str> = GROUPS
+        .into_iter()
+        .filter(|name| {
+            implicit.contains(name)
+                || autos
+                    .iter()
+                    .any(|(other, auto)| other == name && *auto != Auto::Ignore)
+        })
+        .collect();
+    wanted.into_iter().filter(|name| {
+        std::fs::read_to_string(Paths::get().policies().join(name))
+            .is_ok_and(|text| !PolicyGroup::parse(name, &text).blocks.is_empty())
+    })
+}
+
 fn implicit<'a>(context: &'a Context, setup: &Setup) -> Vec<(&'a str, Auto)> {
-    let wanted = |name: &str| match setup.oe {
-        Some(oe) => oe,
-        None => {
-            GROUPS.contains(&name)
-                && std::fs::read_to_string(Paths::get().policies().join(name))
-                    .is_ok_and(|text| !PolicyGroup::parse(name, &text).blocks.is_empty())
-        }
-    };
+    if !implicit_wanted(&context.config, setup) {
+        return Vec::new();
+    }
     let names = context.config.implicit_names();
-    names
-        .filter(|name| wanted(name))
-        .map(|name| (name, Auto::Route))
-        .collect()
+    names.map(|name| (name, Auto::Route)).collect()
 }
 
 /// Names and what to do with them: by `auto=`, or by `plutoload=` and `plutostart=` of 1.x.
@@ -225,7 +249,8 @@ fn ask(context: &Context, request: &Request) -> Outcome {
     match status {
         Ok(0) => Outcome::Done,
         Ok(status) if waits.contains(&u16::from(status)) => {
-            context.waits.set(true);
+            let ipv6 = matches!(request, Request::Route { name } if name == PACKET_DEFAULT_6);
+            context.waits.set(context.waits.get() || !ipv6);
             Outcome::Waits
         }
         Ok(100..) if in_progress => Outcome::Done,

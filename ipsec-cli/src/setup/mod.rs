@@ -21,6 +21,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use conns::{implicit_wanted, used_groups};
 pub use interfaces::WAITS;
 
 const ME: &str = "ipsec setup";

@@ -45,10 +45,8 @@ impl Wanted {
             ends: Vec::new(),
         };
         let mut any = false;
-        for conn in config
-            .conn_names()
-            .filter_map(|name| config.conn(name).value)
-        {
+        let names = config.conn_names().chain(implicit(config));
+        for conn in names.filter_map(|name| config.conn(name).value) {
             let opportunistic =
                 |host: &Host| matches!(host, Host::Opportunistic | Host::OpportunisticGroup);
             let ours = match (
@@ -88,6 +86,13 @@ impl Wanted {
     }
 }
 
+/// The connections of version 2 that are loaded without being written.
+fn implicit(config: &Config) -> impl Iterator<Item = &str> {
+    let setup = config.setup().value;
+    let loaded = setup.is_some_and(|setup| crate::setup::implicit_wanted(config, &setup));
+    config.implicit_names().filter(move |_| loaded)
+}
+
 /// The checks of this host. All questions are asked at once: a resolver that is silent is waited for once.
 pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
     let paths = Paths::get();
@@ -109,18 +114,25 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
         names.push((name, false));
     }
     let public = public_addresses();
-    let (forward, reverse) = dns.ask(|r| {
+    let (probed, (forward, reverse)) = dns.ask(|r| {
+        let probe = r.lookup(Query::Keys(Gateway::Name(signed_zone())));
         let forward = names
             .iter()
             .map(|(name, needed)| forward(r, name, Some(&key), *needed));
         let reverse = public
             .iter()
             .map(|address| reverse(r, *address, Some(&key), wanted.needs(*address)));
-        join(join_all(forward), join_all(reverse))
+        join(probe, join(join_all(forward), join_all(reverse)))
     });
+    let servers: Vec<String> = dns
+        .ask(|r| std::future::ready(r.name_servers()))
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let by_name = wanted.by_either && forward.iter().any(|check| check.finding.is_ok());
     let by_address = wanted.by_address || wanted.by_either && !by_name;
-    let mut all = forward;
+    let mut all = resolver(&probed, &servers.join(", "));
+    all.extend(forward);
     all.push(Check {
         title: "Does the machine have at least one non-private address?".into(),
         finding: match public.is_empty() {
@@ -134,6 +146,59 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
         ..check
     }));
     all
+}
+
+/// The zone of all reverse maps of IPv4, which is signed.
+fn signed_zone() -> Name {
+    let above = Name::reverse(IpAddr::from([127, 0, 0, 1]));
+    let mut name = above;
+    while let Some(parent) = name.parent() {
+        if !parent.as_str().contains('.') {
+            break;
+        }
+        name = parent;
+    }
+    name
+}
+
+/// Whether the name servers answer, and whether what they answer can be proved here.
+fn resolver(probed: &Result<Answer, LookupError>, servers: &str) -> Vec<Check> {
+    let security = match probed {
+        Ok(answer) => Ok(answer.security),
+        Err(LookupError::NoRecord { security, .. }) => Ok(*security),
+        Err(error) => Err(error),
+    };
+    let answers = match security {
+        Ok(_) | Err(LookupError::Bogus { .. } | LookupError::Malformed { .. }) => {
+            Ok(Some(servers.to_owned()))
+        }
+        Err(error) => Err(format!(
+            "{error}\ncorrect the nameserver lines of /etc/resolv.conf ({servers}), or start the resolver: without it no key is found"
+        )),
+    };
+    let proved = match security {
+        Ok(Security::Secure) => Ok(None),
+        Ok(Security::Insecure) => Err(
+            "in-addr.arpa is signed, and its signatures do not come through: the resolver must pass DNSSEC on, and dnssec-rootkey-file= must name the root's keys\nkeys out of DNS keep out who listens only, and dnssec=yes finds none".to_owned(),
+        ),
+        Err(error @ LookupError::Bogus { .. }) => Err(format!(
+            "{error}\nlook at the clock of this host (date), and at dnssec-rootkey-file="
+        )),
+        Err(_) => Err("not tried: no name server answers".to_owned()),
+    };
+    let wrong = matches!(probed, Err(LookupError::Bogus { .. }));
+    vec![
+        Check {
+            title: "Looking for a name server that answers".into(),
+            finding: answers,
+            needed: true,
+        },
+        Check {
+            title: "Looking whether DNSSEC is validated here".into(),
+            finding: proved,
+            needed: wrong,
+        },
+    ]
 }
 
 /// `--host`: the name, and the addresses that it has.

@@ -1,6 +1,7 @@
 //! `ipsec verify`: goes through what IPsec needs on this host, and says what to do about what is missing.
 
 mod dns;
+mod groups;
 
 use crate::net;
 use crate::paths::{Paths, version_code};
@@ -163,6 +164,7 @@ fn checks() -> Vec<(String, Finding)> {
             forwarding(),
         ));
     }
+    all.extend(groups::check(&ipsec_conf::Config::load(&paths.conf())));
     all.push(("Checking the reverse path filter".into(), rp_filter()));
     all.push((
         "Checking that a firewall lets IKE and ESP in".into(),

@@ -12,6 +12,8 @@ testing::on_both_data_paths!(
     a_policy_file_changes_under_traffic,
     a_block_moves_under_traffic,
     a_group_is_replaced_under_traffic,
+    h9_a_block_alone_cuts_nothing_off,
+    h7_private_for_everybody_stays_closed_when_an_address_changes,
 );
 
 const GROUPS: [&str; 5] = [
@@ -195,8 +197,7 @@ fn a_policy_file_changes_under_traffic() {
     no_ping_in_the_clear(&capture.stop(), &net);
     // Now in the clear.
     west.write("/etc/ipsec.d/policies/clear", "192.0.2.1\n");
-    west.run("ipsec auto --add clear; ipsec auto --route clear")
-        .ok();
+    west.run("ipsec auto --rereadgroups").ok();
     assert_eq!(
         seen(&net, west, "192.0.2.1", 5),
         (true, true),
@@ -268,4 +269,100 @@ fn a_group_is_replaced_under_traffic() {
     let captured = capture.stop();
     assert!(captured.packets("esp").len() > 10);
     no_ping_in_the_clear(&captured, &net);
+}
+
+/// A block alone in one file, without `oe=`: other addresses of the host, and hosts behind it, go by the same route.
+fn h9_a_block_alone_cuts_nothing_off() {
+    let testbed = Testbed::new();
+    let net = published(&testbed);
+    let (west, sunset) = (&net.west.gateway, &net.west.inside);
+    write_policies(
+        &net,
+        &[("private-or-clear", "192.0.4.0/24\n192.0.2.0/24\n")],
+    );
+    start(&net.west, &format!("{SETUP}\n"));
+    net.watch.end("private-or-clear lets pass what has no key");
+    for (from, options) in [(west, ""), (west, "-I 192.0.1.254"), (sunset, "")] {
+        let said = from.run(&format!("ping -n -c 1 -W 10 {options} 192.0.4.1"));
+        assert_eq!(said.status, 0, "{said}\n{}", trace(&net));
+    }
+    let title = "Checking that all packets meet a policy beside the groups";
+    let finding = |word: &str| {
+        let said = west.run("ipsec verify --nocolour");
+        let line = said.lines().find(|line| line.starts_with(title));
+        assert!(line.is_some_and(|line| line.ends_with(word)), "{said}");
+    };
+    finding("[OK]");
+    // Who has a key speaks for those behind it.
+    start(&net.east, &full(&net.east));
+    west.run("sleep 1; ipsec auto --rereadgroups").ok();
+    assert!(ping(sunset, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+    west.run("ipsec eroute")
+        .ok()
+        .says("192.0.1.1/32")
+        .says("=> tun0x");
+    west.run("ipsec auto --delete packetdefault").ok();
+    finding("[FAILED]");
+    // What a group closes is closed for them too.
+    west.run("ipsec auto --add packetdefault; ipsec auto --route packetdefault")
+        .ok();
+    for group in ["private", "block"] {
+        write_policies(&net, &[(group, "192.0.4.0/24\n")]);
+        west.run("ipsec auto --rereadgroups").ok();
+        for (from, options) in [(west, ""), (west, "-I 192.0.1.254"), (sunset, "")] {
+            let capture = net.public.capture("icmp and host 192.0.4.1");
+            from.run(&format!("ping -n -c 2 -W 4 {options} 192.0.4.1"))
+                .exits(1);
+            no_ping_in_the_clear(&capture.stop(), &net);
+        }
+    }
+}
+
+fn h7_private_for_everybody_stays_closed_when_an_address_changes() {
+    let testbed = Testbed::new();
+    let net = published(&testbed);
+    let west = &net.west.gateway;
+    // The other address that west will have is known to DNS as well.
+    let new = "192.1.2.46";
+    let owner = net.owner_of(new);
+    let said = west.run("ipsec showhostkey --key").ok().stdout;
+    let key = said.split_once("\tIN\tKEY\t").expect("a record").1.trim();
+    net.publish(&format!("{owner} IN TXT {}\n", delegation(&net.west, new)));
+    net.publish(&format!("{owner} IN KEY {key}\n"));
+    net.commit();
+    write_policies(&net, &[("private", "0.0.0.0/0\n")]);
+    start(&net.west, &format!("{SETUP}\n"));
+    start(&net.east, &full(&net.east));
+    assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+    let capture = net.public.capture("icmp");
+    let pings: Vec<_> = ["192.0.2.1", "192.0.4.1"]
+        .map(|to| {
+            west.spawn(&format!(
+                "while :; do ping -n -q -c 3 -i 0.1 -W 1 {to}; done"
+            ))
+        })
+        .into();
+    let route = "ip route replace default via 192.1.2.254";
+    let tunnel_from = |address: &str| {
+        west.wait_for(
+            &format!("ipsec eroute | grep -q '{address}/32 .* 192.0.2.1/32 .*tun0x'"),
+            Duration::from_secs(60),
+        );
+        assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+    };
+    // The old address goes before the new one comes, as with DHCP in another network.
+    west.run(&format!(
+        "ip addr del 192.1.2.45/24 dev eth1; sleep 1; ip addr add {new}/24 dev eth1; {route}"
+    ))
+    .ok();
+    tunnel_from(new);
+    // And the other way round.
+    west.run(&format!(
+        "echo 1 >/proc/sys/net/ipv4/conf/all/promote_secondaries
+         ip addr add 192.1.2.45/24 dev eth1; sleep 1; ip addr del {new}/24 dev eth1; {route}"
+    ))
+    .ok();
+    tunnel_from("192.1.2.45");
+    drop(pings);
+    no_ping_in_the_clear(&capture.stop(), &net);
 }

@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ipsec_types::Subnet;
+use ipsec_types::{MagicSpi, Subnet};
 use whack::{Live, Rc};
 
-use crate::engine::connection::{ConnId, Connection, Kind};
+use crate::engine::connection::{ConnId, Connection, Kind, Shunt};
 use crate::engine::event::{Action, ClientId, GroupFile, Interface};
 use crate::engine::{About, Engine, Time};
 
+use super::Pair;
+use super::failure::shunt_of;
 use super::regroup::{Change, Changes};
 
 /// Our client and the block.
@@ -196,6 +198,34 @@ impl Engine {
             ends.dedup();
         }
         ends
+    }
+
+    /// The block, of a group that lets nothing pass in the clear, by which a packet goes that has met the trap of a policy for everybody: the
+    /// group is for this host's main address alone, but what it closes is closed for other addresses and hosts behind this one too. Else an
+    /// address that is new would open it.
+    pub(super) fn closed_block_for(&self, template: ConnId, pair: Pair) -> Option<ConnId> {
+        let trap = self.conns.get(template)?;
+        if trap.template.is_some() || !trap.this.client?.is_all() {
+            return None;
+        }
+        let targets = &self.oppo.groups.targets;
+        let groups = self.conns.groups().filter_map(|id| self.conns.get(id));
+        let mut sources: BTreeSet<Subnet> = groups.filter_map(|group| group.this.client).collect();
+        sources.extend(self.ipv6_ends().iter().map(|i| Subnet::host(i.addr)));
+        let bits = Subnet::host(pair.1).prefix();
+        let mut blocks = (0..=bits).rev().filter_map(|bits| {
+            let block = Subnet::new(pair.1, bits).ok()?;
+            let at = |source: &Subnet| targets.get(&(*source, block)).map(|(_, conn)| *conn);
+            sources.iter().find_map(at)
+        });
+        let block = self.conns.get(blocks.next()?)?;
+        let closed = match block.policy.never_negotiate() {
+            true => matches!(block.policy.shunt, Shunt::Drop | Shunt::Reject),
+            false => shunt_of(&block.policy) != MagicSpi::Pass && block.policy.shunt != Shunt::Pass,
+        };
+        // What is to stand for it may still be on its way.
+        let group = self.conns.get(block.template?)?;
+        (closed && group.policy.grouted).then(|| block.id())
     }
 
     /// Routes all that a group stands for, or takes it away.

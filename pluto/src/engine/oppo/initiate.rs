@@ -16,7 +16,9 @@ use super::failure::{self, flow_between, life_of, shunt_of};
 use super::lookup::{Asker, Found, believed};
 use super::patience::Patience;
 use super::room;
-use crate::engine::connection::{Clients, ConnId, Connection, IKE_PORT, Kind, Routing, StateId};
+use crate::engine::connection::{
+    Clients, ConnId, Connection, IKE_PORT, Kind, Routing, Shunt, StateId,
+};
 use crate::engine::event::ClientId;
 use crate::engine::ike::authority::{KnownKey, Origin};
 use crate::engine::room::take;
@@ -58,6 +60,15 @@ pub(crate) struct Attempt {
     pub(super) why: (String, Duration),
 }
 
+/// What a policy that is never negotiated does with packets.
+fn refusal_of(conn: &Connection) -> Option<MagicSpi> {
+    match (conn.policy.never_negotiate(), conn.policy.shunt) {
+        (true, Shunt::Drop) => Some(MagicSpi::Drop),
+        (true, Shunt::Reject) => Some(MagicSpi::Reject),
+        _ => None,
+    }
+}
+
 impl Engine {
     /// A packet for a template; KLIPS holds it in `flow`.
     pub(crate) fn oppo_acquire(
@@ -71,6 +82,12 @@ impl Engine {
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.held = true;
             return self.line_up(pair);
+        }
+        let template = self.closed_block_for(template, pair).unwrap_or(template);
+        if let Some(shunt) = self.conns.get(template).and_then(refusal_of) {
+            let why = "a policy group lets nothing go there";
+            self.set_bare(now, flow, shunt, why, Some(failure::after_negotiation()));
+            return;
         }
         let Some(conn) = self.conns.get(template) else {
             return;

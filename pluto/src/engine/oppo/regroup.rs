@@ -45,19 +45,17 @@ impl Change {
         self.goes.insert(target, conn);
     }
 
-    /// Whether what stands for these two hosts may be another policy than before.
-    fn touches(&self, sources: &BTreeSet<Subnet>, ours: Subnet, theirs: Subnet) -> bool {
-        sources
-            .iter()
-            .filter(|source| source.contains_subnet(&ours))
-            .any(|source| {
-                (0..=theirs.prefix()).any(|prefix| {
-                    Subnet::new(theirs.addr(), prefix).is_ok_and(|block| {
-                        let target = (*source, block);
-                        self.comes.contains_key(&target) || self.goes.contains_key(&target)
-                    })
+    /// Whether what stands for packets to a peer may be another policy than before. What a group closes is closed for other addresses of ours
+    /// too, so that it does not count where the packets are from.
+    fn touches(&self, sources: &BTreeSet<Subnet>, theirs: Subnet) -> bool {
+        sources.iter().any(|source| {
+            (0..=theirs.prefix()).any(|prefix| {
+                Subnet::new(theirs.addr(), prefix).is_ok_and(|block| {
+                    let target = (*source, block);
+                    self.comes.contains_key(&target) || self.goes.contains_key(&target)
                 })
             })
+        })
     }
 }
 
@@ -186,7 +184,7 @@ impl Engine {
                     else {
                         return false;
                     };
-                    change.touches(&sources, ours, theirs)
+                    change.touches(&sources, theirs)
                         && self.is_outdated((ours.addr(), theirs.addr()), template)
                 })
             })
@@ -202,7 +200,7 @@ impl Engine {
             .iter()
             .filter(|((ours, theirs), attempt)| {
                 let (ours, theirs) = (Subnet::host(*ours), Subnet::host(*theirs));
-                change.touches(&sources, ours, theirs)
+                change.touches(&sources, theirs)
                     && self.is_outdated((ours.addr(), theirs.addr()), attempt.template)
             })
             .map(|(pair, _)| *pair)
@@ -212,7 +210,7 @@ impl Engine {
             self.attempt_outdated(now, pair);
         }
         for flow in self.passing_shunts() {
-            if change.touches(&sources, flow.src, flow.dst) {
+            if change.touches(&sources, flow.dst) {
                 lanes.push(Some(flow.dst));
                 self.drop_bare(now, flow);
             }
