@@ -3,10 +3,9 @@
 //! An IKE SA keeps the [`Proof`] on which it stands. [`Engine::serves`] is the one place that decides whether an IKE SA with
 //! this proof may serve a connection: as responder and as initiator, for a Quick Mode, for a switch by identity in Main Mode,
 //! for re-use, for rekeying, and for opportunism. An IKE SA serves a connection only if that connection would have accepted
-//! exactly this proof.
+//! exactly this proof. For opportunism [`speaker::speaker`] decides besides whether the peer speaks for its client.
 //!
-//! Not here: which secrets and keys there are (`policy`, `peer_key`), and what DNS must confirm for an opportunistic client
-//! (`oppo::respond`).
+//! Not here: which secrets and keys there are (`policy`, `peer_key`), and who asks DNS (`oppo::vetting`).
 
 use core::fmt;
 
@@ -23,6 +22,7 @@ use crate::engine::connection::StateId;
 use crate::engine::limiter::shown;
 use crate::engine::{Connection, Engine, Id, KnownId};
 
+pub(crate) mod speaker;
 #[cfg(test)]
 mod tests;
 

@@ -45,6 +45,8 @@ use fragment::Fragments;
 use half_open::Answers;
 use table::{State, States};
 
+pub(crate) use table::Pending;
+
 /// The timers of the IKE part, fired as `Engine::ike_timer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IkeTimer {

@@ -10,7 +10,7 @@ use super::authority::{KnownKey, Origin};
 use crate::engine::connection::{ConnId, StateId};
 use crate::engine::limiter::shown;
 use crate::engine::oppo::{Claimant, Found, gateway_of};
-use crate::engine::{Engine, Id};
+use crate::engine::{Connection, Engine, Id, Time};
 
 /// Peers that have returned our cookie and whose keys are being looked up, at most.
 const MAX_OPEN: usize = 512;
@@ -46,17 +46,12 @@ impl Engine {
     /// The keys that the peer of a state may have; `found` is what DNS has answered, once it was asked.
     pub(super) fn keys_of_peer(
         &self,
-        id: StateId,
         conn: ConnId,
         peer: &Id,
         found: Option<&Found>,
     ) -> Result<Keys, Error> {
-        let initiator = self
-            .ike
-            .states
-            .get(id)
-            .is_some_and(|state| state.name.initiator());
-        if let Some(pins) = self.pinned(conn).filter(|_| initiator) {
+        // Whoever begins: what is pinned is for these keys.
+        if let Some(pins) = self.pinned(conn) {
             return Ok(Keys::Known(both(pins.iter().cloned())));
         }
         let listed = self.public_keys_of(peer);
@@ -106,12 +101,39 @@ impl Engine {
         Ok(Keys::Known(both(keys.map(|key| KnownKey { key, origin }))))
     }
 
+    /// The peer has proved a key. If what stands between its gateway and ours is pinned to that key the ISAKMP SA is for that, as one that we
+    /// have begun would be.
+    pub(super) fn come_home(&mut self, now: Time, id: StateId) {
+        let Some(state) = self.ike.states.get(id) else {
+            return;
+        };
+        let Some(proof) = state.proof.as_ref().filter(|_| !state.name.initiator()) else {
+            return;
+        };
+        let (local, remote) = (self.ike_side(state.local), state.remote);
+        let peer = Id::Known(proof.peer_id.clone());
+        let home = self
+            .conns
+            .named(local, remote, &peer)
+            .find(|conn| self.pinned(conn.id()).is_some() && self.serves(proof, conn).is_ok());
+        if let Some(home) = home.map(Connection::id) {
+            self.move_state(now, id, home);
+        }
+    }
+
+    /// Where the peer of a Main Mode is that it has begun, if that is for opportunism.
+    pub(crate) fn peer_of_opportunism(&self, state: StateId) -> Option<core::net::IpAddr> {
+        let state = self.ike.states.get(state)?;
+        let conn = self.conns.get(state.conn)?;
+        let remote = state.came.map_or(state.remote, |(_, remote)| remote);
+        (conn.policy.opportunistic && !state.name.initiator()).then_some(remote.ip())
+    }
+
     /// Who asks for tunnels over an ISAKMP SA.
-    pub(super) fn claimant(&self, under: StateId) -> Option<Claimant> {
+    pub(crate) fn claimant(&self, under: StateId) -> Option<Claimant> {
         let state = self.ike.states.get(under)?;
         Some(Claimant {
             under,
-            base: state.conn,
             remote: state.remote,
             local: self.ike_side(state.local),
             proof: state.proof.clone()?,

@@ -405,7 +405,7 @@ impl Engine {
             .ok_or_else(|| refused("no identity for our end".to_owned()))?;
         let mut keys = PeerKeys::default();
         if by_signature {
-            keys = match self.keys_of_peer(id, chosen, peer, found)? {
+            keys = match self.keys_of_peer(chosen, peer, found)? {
                 Keys::Known(keys) => keys,
                 Keys::AskDns(gateway) => return Ok((moved, Judged::AskDns(gateway))),
             };
@@ -461,7 +461,9 @@ impl Engine {
                 let text = || format!("{} {why}", other.tag());
                 unfit.borrow_mut().get_or_insert_with(text);
             }
-            other.oriented() && fits.is_ok()
+            // Which key the peer has is not known yet, so that it comes to nothing that is pinned.
+            let pinned = self.pinned(other.id()).is_some();
+            other.oriented() && fits.is_ok() && !pinned
         };
         let (local, remote) = state.came.unwrap_or((state.local, state.remote));
         let local = self.ike_side(local);
@@ -513,6 +515,10 @@ impl Engine {
             Name::MainI4
         } else {
             Name::MainR3
+        };
+        self.come_home(now, id);
+        let Some(state) = self.ike.states.get(id) else {
+            return;
         };
         let (conn, peer) = (state.conn, state.remote.ip());
         let weak = state.proof.as_ref().and_then(|proof| {

@@ -17,13 +17,12 @@ use super::table::{Due, Exchange, Name, Pending, State};
 use super::timer::FIRST_DELAY;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
 use crate::engine::limiter::shown;
-use crate::engine::oppo::{Claimant, Vetted};
+use crate::engine::oppo::{Confirmed, Vetted};
 use crate::engine::{Connection, Engine, Id, Installed, Time};
 
 impl Engine {
     /// Starts Quick Mode over the ISAKMP SA of `under`.
     pub(super) fn quick_initiate(&mut self, now: Time, under: StateId, quick: Pending) {
-        let client = quick.client;
         let conn = self.conns.get(quick.conn);
         let fits = conn.map_or(Ok(()), |conn| self.state_serves(under, conn));
         let base = self.ike.states.get(under).map(|state| state.conn);
@@ -36,17 +35,27 @@ impl Engine {
             self.initiate(now, quick);
             return;
         }
-        let begun = match fits {
-            Err(Some(why)) => Err(self.does_not_serve(under, quick.conn, &why)),
-            _ => self.try_quick_initiate(now, under, &quick),
-        };
-        if let Err(text) = begun {
-            let about = crate::engine::About::conn(quick.conn).watched_by(client);
-            self.loglog(about, Rc::LogSerious, text);
-            self.negotiation_failed(now, quick.conn);
-            if let Some(client) = client {
-                self.release_client(client);
-            }
+        if let Err(Some(why)) = fits {
+            let text = self.does_not_serve(under, quick.conn, &why);
+            self.quick_not_begun(now, &quick, text);
+        } else if let Some(quick) = self.may_begin(now, under, quick) {
+            self.quick_begin(now, under, &quick);
+        }
+    }
+
+    /// The same; nothing is left to be asked.
+    pub(crate) fn quick_begin(&mut self, now: Time, under: StateId, quick: &Pending) {
+        if let Err(text) = self.try_quick_initiate(now, under, quick) {
+            self.quick_not_begun(now, quick, text);
+        }
+    }
+
+    fn quick_not_begun(&mut self, now: Time, quick: &Pending, text: String) {
+        let about = crate::engine::About::conn(quick.conn).watched_by(quick.client);
+        self.loglog(about, Rc::LogSerious, text);
+        self.negotiation_failed(now, quick.conn);
+        if let Some(client) = quick.client {
+            self.release_client(client);
         }
     }
 
@@ -154,6 +163,10 @@ impl Engine {
             .ok_or_else(|| refused("client IDs are ranges that are no subnets".to_owned()))?;
         let unfit = RefCell::new(None);
         let fits = |conn: &Connection| {
+            // Those have their turn below.
+            if conn.policy.opportunistic {
+                return false;
+            }
             let fits = self.serves(&proof, conn);
             if let Err(why) = &fits {
                 let mut unfit = unfit.borrow_mut();
@@ -164,7 +177,7 @@ impl Engine {
                     *unfit = Some((conn.id(), why.clone()));
                 }
             }
-            conn.oriented() && !conn.policy.opportunistic && fits.is_ok()
+            conn.oriented() && fits.is_ok()
         };
         let found = self
             .conns
@@ -180,7 +193,7 @@ impl Engine {
         let claimant = self
             .claimant(under)
             .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
-        match self.vet(claimant.clone(), &clients).map_err(refused)? {
+        match self.vet(now, claimant, &clients).map_err(refused)? {
             Vetted::NotOurs => Err(refused(format!(
                 "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}{}",
                 clients.ours,
@@ -195,9 +208,8 @@ impl Engine {
                     format!(" ({tag} {why})")
                 })
             ))),
-            Vetted::Yes(template) => {
-                let conn = self.vetted_instance(now, &claimant, template, &clients);
-                let conn = conn.map_err(refused)?;
+            Vetted::Yes(confirmed) => {
+                let conn = self.vetted_instance(now, &confirmed).map_err(refused)?;
                 self.answer_opportunistic(now, under, offer, bytes, conn, &clients)
             }
             Vetted::Ask(vetting) => {
@@ -267,17 +279,18 @@ impl Engine {
     pub(crate) fn ike_vetted(
         &mut self,
         now: Time,
-        claimant: &Claimant,
-        template: ConnId,
-        clients: &Clients,
+        confirmed: &Confirmed,
         offer: Offer,
         bytes: &[u8],
     ) {
-        let under = claimant.under;
+        let under = confirmed.claimant.under;
         let offered = offer.spis();
-        let answered = match self.vetted_instance(now, claimant, template, clients) {
+        let answered = match self.vetted_instance(now, confirmed) {
             Err(text) => Err(Error::Refused(text)),
-            Ok(conn) => self.answer_opportunistic(now, under, offer, bytes, conn, clients),
+            Ok(conn) => {
+                let clients = &confirmed.clients;
+                self.answer_opportunistic(now, under, offer, bytes, conn, clients)
+            }
         };
         if let Err(error) = answered {
             self.loglog(self.about(under), Rc::LogSerious, error.to_string());

@@ -143,11 +143,11 @@ impl Due {
 
 /// A Quick Mode that waits for its ISAKMP SA.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
-    pub(super) conn: ConnId,
-    pub(super) client: Option<ClientId>,
-    pub(super) tries: u32,
-    pub(super) replaces: Option<StateId>,
+pub(crate) struct Pending {
+    pub(crate) conn: ConnId,
+    pub(crate) client: Option<ClientId>,
+    pub(crate) tries: u32,
+    pub(crate) replaces: Option<StateId>,
 }
 
 /// A state: one exchange and what came of it.

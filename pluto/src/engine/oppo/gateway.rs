@@ -11,6 +11,7 @@ use super::delegation::Candidate;
 use super::failure::{self, life_of};
 use super::lookup::{Asker, Found, believed};
 use super::strangers::MAX_SILENT;
+use crate::engine::ike::authority::speaker::Says;
 use crate::engine::{Engine, Time};
 
 impl Engine {
@@ -81,16 +82,11 @@ impl Engine {
             let why = format!("gateway {place} did not answer lately");
             return Err((why, failure::after_negotiation() / 5));
         }
-        if candidate.keys.is_empty() {
-            self.ask_for(
-                now,
-                pair,
-                Query::Keys(candidate.gateway),
-                Asker::GatewayKey(pair),
-            );
-            return Ok(());
+        match candidate.keys(now, self.wants_dnssec(pair)) {
+            Err(why) => return never(why.to_string()),
+            Ok(Says::Ask(query)) => self.ask_for(now, pair, query, Asker::GatewayKey(pair)),
+            Ok(Says::Speaks(_)) => self.negotiate(now, pair),
         }
-        self.negotiate(now, pair);
         Ok(())
     }
 
@@ -99,7 +95,7 @@ impl Engine {
         let dnssec = self.wants_dnssec(pair);
         self.chosen_answered(now, pair, found, |candidate, answer| {
             believed(answer, dnssec)?;
-            candidate.keys = answer.keys.clone();
+            candidate.learn_keys(&Ok(answer.clone()));
             Ok(())
         });
     }

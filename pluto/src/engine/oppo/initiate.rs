@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use ipsec_dns::{Query, Security};
+use ipsec_dns::Query;
 use ipsec_types::{MagicSpi, Subnet};
 use whack::{DebugClass, Rc};
 
@@ -20,7 +20,6 @@ use crate::engine::connection::{
     Clients, ConnId, Connection, IKE_PORT, Kind, Routing, Shunt, StateId,
 };
 use crate::engine::event::ClientId;
-use crate::engine::ike::authority::{KnownKey, Origin};
 use crate::engine::room::take;
 use crate::engine::route::{Flow, Op};
 use crate::engine::timers::Timer;
@@ -325,7 +324,7 @@ impl Engine {
         let (Some(attempt), Ok(answer)) = (self.oppo.attempts.get_mut(&pair), found) else {
             return;
         };
-        attempt.waiting = candidates(&answer.delegations);
+        attempt.waiting = candidates(pair.1, answer);
         let why = format!(
             "no record for {} names a gateway that can be reached",
             pair.1
@@ -359,18 +358,11 @@ impl Engine {
         let (true, None, Some(candidate)) = (attempt.ours, attempt.conn, &attempt.chosen) else {
             return;
         };
-        let (Some(place), false) = (candidate.place, candidate.keys.is_empty()) else {
+        let pins = candidate.pins(now, self.wants_dnssec(pair));
+        let (Some(place), Some(pins)) = (candidate.place, pins) else {
             return;
         };
-        let (template, keys) = (attempt.template, candidate.keys.clone());
-        // With dnssec=yes nothing else is believed, and without it nobody has looked.
-        let origin = Origin::Delegation(if self.wants_dnssec(pair) {
-            Security::Secure
-        } else {
-            Security::Insecure
-        });
-        let pins = keys.into_iter().map(|key| KnownKey { key, origin });
-        let pins: Vec<KnownKey> = pins.collect();
+        let template = attempt.template;
         let (held, flow) = (attempt.held, attempt.flow);
         let (ours, theirs) = (Subnet::host(pair.0), Subnet::host(pair.1));
         let gateway = SocketAddr::new(place, IKE_PORT);
@@ -385,7 +377,9 @@ impl Engine {
                 return self.attempt_over(pair, Rc::Comment, &text);
             }
             // Its tunnel has gone, or the peer is making one.
-            Some(conn) if conn.that.host == Some(place) && self.shares_a_pin(conn.id(), &pins) => {
+            Some(conn)
+                if conn.that.host == Some(place) && self.shares_a_pin(conn.id(), &pins.keys) =>
+            {
                 Some(conn.id())
             }
             known => {
@@ -400,7 +394,7 @@ impl Engine {
             let why = format!("no suitable connection for opportunism with {place} as peer");
             return self.attempt_failed_for(now, pair, &why, failure::after_records());
         };
-        self.oppo.pins.insert(conn, pins);
+        self.pin(conn, pins);
         if let Some(attempt) = self.oppo.attempts.get_mut(&pair) {
             attempt.conn = Some(conn);
         }
@@ -444,7 +438,7 @@ impl Engine {
         }
     }
 
-    /// A gateway has another key than DNS names for this destination. For others it may have the right one.
+    /// A gateway has another key than DNS names for this destination, or speaks for it no longer. For others it may be the right one.
     pub(crate) fn oppo_wrong_key(&mut self, now: Time, id: ConnId, error: &str) {
         if self.is_opportunistic_instance(id) {
             let life = failure::after_negotiation();

@@ -40,6 +40,8 @@ pub(super) enum Asker {
     GatewayAddress(Pair),
     /// A Main Mode: the key of the peer that has named itself.
     Peer(StateId),
+    /// A Main Mode: who speaks for the peer's own address.
+    Foretold(StateId),
     /// A Quick Mode: whether we may speak for our client.
     VetOurs(u64),
     /// A Quick Mode: whether the peer may speak for its own.
@@ -184,14 +186,14 @@ impl Engine {
     /// DNS has answered.
     pub(crate) fn lookup_done(&mut self, now: Time, id: LookupId, found: Found) {
         self.timers.cancel(&Timer::Lookup(id));
-        let Some(waiting) = self.oppo.lookups.take(id) else {
+        let Some(Waiting { query, askers }) = self.oppo.lookups.take(id) else {
             return;
         };
         let lookups = &mut self.oppo.lookups;
         let last_good = match &found {
-            Err(error) if is_failure(error) => lookups.recall(now, &waiting.query, true),
+            Err(error) if is_failure(error) => lookups.recall(now, &query, true),
             Err(_) => {
-                lookups.ours.remove(&waiting.query);
+                lookups.ours.remove(&query);
                 None
             }
             Ok(_) => None,
@@ -203,18 +205,20 @@ impl Engine {
         }
         let anew = last_good.is_none();
         let found = last_good.map_or(found, Ok);
-        for asker in waiting.askers {
+        for asker in askers {
             match asker {
-                Asker::Ours(pair) => self.ours_answered(now, pair, &waiting.query, &found, anew),
+                Asker::Ours(pair) => self.ours_answered(now, pair, &query, &found, anew),
                 Asker::Theirs(pair) => self.theirs_answered(now, pair, &found),
                 Asker::GatewayKey(pair) => self.gateway_key_answered(now, pair, &found),
                 Asker::GatewayAddress(pair) => self.gateway_address_answered(now, pair, &found),
                 Asker::Peer(state) => {
                     self.oppo.peers.remove(&state);
+                    self.foretold(now, state, &query, &found);
                     self.ike_peer_keys(now, state, &found);
                 }
-                Asker::VetOurs(id) => self.vet_answered(now, id, true, &found),
-                Asker::VetTheirs(id) => self.vet_answered(now, id, false, &found),
+                Asker::Foretold(state) => self.foretold(now, state, &query, &found),
+                Asker::VetOurs(id) => self.vet_answered(now, id, true, &query, &found),
+                Asker::VetTheirs(id) => self.vet_answered(now, id, false, &query, &found),
                 Asker::MyAddress(addr) => self.my_address_answered(now, addr, &found),
                 Asker::MyName => self.my_name_answered(now, &found),
                 Asker::Probe => {}

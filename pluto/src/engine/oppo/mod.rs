@@ -1,5 +1,6 @@
-//! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), belief in whoever
-//! comes (`respond`), what is sent to gateways that never answered (`strangers`), what DNS is asked (`lookup`) and how long packets wait for it (`patience`), who makes room when there is too much to do (`room`), what stands where no tunnel does (`failure`), and when tunnels that nobody
+//! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), the keys of whoever
+//! comes (`respond`), belief that a peer speaks for its client (`vetting`), what is sent to gateways that never answered (`strangers`), what DNS
+//! is asked (`lookup`) and how long packets wait for it (`patience`), who makes room when there is too much to do (`room`), what stands where no tunnel does (`failure`), and when tunnels that nobody
 //! uses go (`idle`); and who we are to them if nobody has said (`my_id`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
@@ -17,6 +18,7 @@ mod regroup;
 mod respond;
 mod room;
 mod strangers;
+mod vetting;
 
 use core::net::IpAddr;
 use std::collections::{HashMap, HashSet};
@@ -26,11 +28,12 @@ use ipsec_keys::{Id as KnownId, PublicKey};
 
 use super::connection::{ConnId, StateId};
 use super::ike::authority::KnownKey;
+use super::ike::authority::speaker::Pins;
 use super::{Connection, Engine, Time};
 
 pub(crate) use groups::Groups;
 pub(crate) use lookup::Found;
-pub(crate) use respond::{Claimant, Vetted};
+pub(crate) use vetting::{Claimant, Confirmed, Vetted};
 
 /// Our client and the peer's.
 pub(crate) type Pair = (IpAddr, IpAddr);
@@ -53,7 +56,7 @@ pub(crate) struct Oppo {
     lookups: lookup::Lookups,
     attempts: HashMap<Pair, initiate::Attempt>,
     /// Which keys the peer of an instance may have, as DNS said.
-    pins: HashMap<ConnId, Vec<KnownKey>>,
+    pins: HashMap<ConnId, Pins>,
     /// Gateways with which a negotiation has failed, until when.
     failed: failure::Gateways,
     /// Gateways that had a tunnel with us, until when that counts.
@@ -61,7 +64,9 @@ pub(crate) struct Oppo {
     line: room::Line,
     strangers: strangers::Strangers,
     resolver: patience::ResolverLife,
-    vettings: respond::Vettings,
+    vettings: vetting::Vettings,
+    /// What DNS says of peers in Main Mode, in case they speak for themselves.
+    foretold: HashMap<StateId, vetting::Foretold>,
     /// Main Modes for which DNS is being asked.
     peers: HashSet<StateId>,
     name_servers: Vec<IpAddr>,
@@ -107,7 +112,7 @@ impl Engine {
 
     /// Keys that the peer of an instance may have; none for other connections.
     pub(super) fn pinned(&self, conn: ConnId) -> Option<&[KnownKey]> {
-        self.oppo.pins.get(&conn).map(Vec::as_slice)
+        self.oppo.pins.get(&conn).map(|pins| &pins.keys[..])
     }
 
     /// Whether the peer of an instance may have one of these keys too.

@@ -8,6 +8,7 @@ mod life;
 mod my_id;
 mod refusing;
 mod strangers;
+mod taken_over;
 
 use std::sync::OnceLock;
 use std::time::Duration;
