@@ -193,6 +193,8 @@ impl Engine {
         let claimant = self
             .claimant(under)
             .ok_or_else(|| refused("no ISAKMP SA".to_owned()))?;
+        self.within_share(claimant.remote.ip(), &clients)
+            .map_err(refused)?;
         match self.vet(now, claimant, &clients).map_err(refused)? {
             Vetted::NotOurs => Err(refused(format!(
                 "cannot respond to IPsec SA request because no connection is known for {}==={}...{}==={}{}",
@@ -268,6 +270,7 @@ impl Engine {
         conn: ConnId,
         clients: &Clients,
     ) -> Result<(), Error> {
+        self.takes_share(conn);
         let answered = self.answer_offer(now, under, offer, bytes, conn, clients);
         if answered.is_err() {
             self.connection_discard(now, conn);

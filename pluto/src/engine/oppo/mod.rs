@@ -1,7 +1,8 @@
-//! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), the keys of whoever
-//! comes (`respond`), belief that a peer speaks for its client (`vetting`), what is sent to gateways that never answered (`strangers`), what DNS
-//! is asked (`lookup`) and how long packets wait for it (`patience`), who makes room when there is too much to do (`room`), what stands where no tunnel does (`failure`), and when tunnels that nobody
-//! uses go (`idle`); and who we are to them if nobody has said (`my_id`).
+//! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), the keys
+//! of whoever comes (`respond`), and belief that a peer speaks for its client (`vetting`); what DNS is asked (`lookup`) and how
+//! long packets wait for it (`patience`); what stands where no tunnel does (`failure`), and when tunnels that nobody uses go (`idle`);
+//! who we are to them if nobody has said (`my_id`). What strangers can cause is bounded: what is sent to gateways that never
+//! answered (`strangers`), who makes room when there is too much to do (`room`), and what one peer may have (`shares`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
 
@@ -17,6 +18,7 @@ mod patience;
 mod regroup;
 mod respond;
 mod room;
+mod shares;
 mod strangers;
 mod vetting;
 
@@ -62,6 +64,7 @@ pub(crate) struct Oppo {
     /// Gateways that had a tunnel with us, until when that counts.
     known: failure::Gateways,
     line: room::Line,
+    shares: shares::Shares,
     strangers: strangers::Strangers,
     resolver: patience::ResolverLife,
     vettings: vetting::Vettings,
@@ -124,6 +127,7 @@ impl Engine {
     /// A connection is deleted.
     pub(super) fn oppo_forget(&mut self, now: Time, conn: ConnId) {
         self.leave_queue(conn);
+        self.gives_share_back(conn);
         self.oppo.pins.remove(&conn);
         self.attempt_abandoned(now, conn);
     }

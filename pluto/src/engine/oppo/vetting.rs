@@ -14,6 +14,7 @@ use whack::Rc;
 use super::delegation::delegates;
 use super::gateway_of;
 use super::lookup::{Asker, Found};
+use super::shares::peer_of;
 use crate::engine::connection::{Clients, ConnId, Kind, StateId};
 use crate::engine::ike::Pending;
 use crate::engine::ike::authority::Proof;
@@ -432,6 +433,13 @@ impl Engine {
                 self.release_client(client);
             }
         }
+    }
+
+    /// Quick Modes of one peer that wait for DNS.
+    pub(super) fn vettings_of(&self, peer: core::net::IpAddr) -> usize {
+        let open = self.oppo.vettings.open.values();
+        let of_peer = open.filter(|vetting| peer_of(vetting.claimant.remote.ip()) == peer);
+        of_peer.count()
     }
 
     /// An instance for what has been vetted: the one that is there, if the peer's key is among its pins, or a new one in its place.

@@ -7,6 +7,7 @@ mod lasting;
 mod life;
 mod my_id;
 mod refusing;
+mod shares;
 mod strangers;
 mod taken_over;
 
