@@ -8,6 +8,7 @@ mod klips;
 mod manual;
 mod net;
 mod oetest;
+mod opportunism;
 mod options;
 mod paths;
 mod port_owner;
@@ -33,6 +34,7 @@ const COMMANDS: &[Entry] = &[
     ("manual", manual::run),
     ("newhostkey", keys::newhostkey::run),
     ("oetest", oetest::run),
+    ("opportunism", opportunism::run),
     ("pf_key", klips::pf_key::run),
     ("ranbits", keys::ranbits::run),
     ("rsasigkey", keys::rsasigkey::run),

@@ -37,6 +37,15 @@ pub(super) struct Wanted {
 impl Wanted {
     /// None where no opportunistic connection is in use.
     pub(super) fn of(config: &Config) -> Option<Self> {
+        Self::by(config, config.conn_names().chain(implicit(config)))
+    }
+
+    /// What the connections of version 2 want, whether they are in use or not.
+    pub(super) fn of_version_2(config: &Config) -> Option<Self> {
+        Self::by(config, config.implicit_names())
+    }
+
+    fn by<'a>(config: &'a Config, names: impl Iterator<Item = &'a str>) -> Option<Self> {
         let myid = config.setup().value.and_then(|setup| setup.myid);
         let mut wanted = Self {
             names: Vec::new(),
@@ -45,7 +54,6 @@ impl Wanted {
             ends: Vec::new(),
         };
         let mut any = false;
-        let names = config.conn_names().chain(implicit(config));
         for conn in names.filter_map(|name| config.conn(name).value) {
             let opportunistic =
                 |host: &Host| matches!(host, Host::Opportunistic | Host::OpportunisticGroup);
@@ -93,6 +101,31 @@ fn implicit(config: &Config) -> impl Iterator<Item = &str> {
     config.implicit_names().filter(move |_| loaded)
 }
 
+/// The records that checks have proposed and that are wanted: those that are needed, with others of the same name, and those of this host's name.
+pub(super) fn records(checks: &[Check]) -> Vec<String> {
+    let lines = |check: &Check| -> Vec<String> {
+        let text = check.finding.as_ref().err().map_or("", String::as_str);
+        let records = text.lines().filter(|line| line.contains("\tIN\t"));
+        records.map(str::to_owned).collect()
+    };
+    let owner = |line: &String| line.split('\t').next().unwrap_or_default().to_owned();
+    let wanted = |check: &&Check| check.needed || check.title.contains("forward key");
+    let owners: Vec<String> = checks
+        .iter()
+        .filter(wanted)
+        .flat_map(lines)
+        .map(|l| owner(&l))
+        .collect();
+    let mut all: Vec<String> = checks
+        .iter()
+        .flat_map(lines)
+        .filter(|line| owners.contains(&owner(line)))
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// The checks of this host. All questions are asked at once: a resolver that is silent is waited for once.
 pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
     let paths = Paths::get();
@@ -137,15 +170,33 @@ pub(super) fn checks(wanted: &Wanted) -> Vec<Check> {
         title: "Does the machine have at least one non-private address?".into(),
         finding: match public.is_empty() {
             false => Ok(None),
-            true => Err("only addresses for private use: nobody out there can reach this host, but it can initiate with leftid=@its.name".into()),
+            true => Err("only addresses for private use: nobody out there can reach this host, and behind a NAT it can make no tunnels either, only within the private net".into()),
         },
         needed: by_address,
     });
+    all.extend(nat());
     all.extend(reverse.into_iter().flatten().map(|check| Check {
         needed: check.needed && by_address,
         ..check
     }));
     all
+}
+
+/// What pluto knows of a NAT in front of this host.
+fn nat() -> Option<Check> {
+    let mut said = None;
+    let _ = crate::auto::send(&whack::Request::Status, |_, text| {
+        if let Some(text) = text.strip_prefix("opportunism: this host is behind a NAT") {
+            said = Some(format!(
+                "behind a NAT{text}\nits traffic goes as the policies say of what has no tunnel: in the clear, or nowhere"
+            ));
+        }
+    });
+    said.map(|why| Check {
+        title: "Looking for a NAT in front of this host".into(),
+        finding: Err(why),
+        needed: true,
+    })
 }
 
 /// The zone of all reverse maps of IPv4, which is signed.

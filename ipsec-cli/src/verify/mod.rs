@@ -61,6 +61,66 @@ pub fn run(args: Vec<String>) -> u8 {
     u8::from(failed > 0)
 }
 
+/// What `ipsec opportunism on` finds.
+pub struct Found {
+    /// Checks that failed.
+    pub failed: usize,
+    /// The lines that are to be added to zones.
+    pub records: String,
+}
+
+/// Shows what opportunism needs on this host and whether it is there.
+pub fn opportunism(config: &ipsec_conf::Config) -> Found {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let paths = Paths::get();
+    let key = crate::keys::showhostkey::default_key(&paths.secrets());
+    let key = key.map(|_| None).map_err(|why| {
+        format!(
+            "{why}\nmake one: ipsec newhostkey --output {}",
+            paths.secrets().display()
+        )
+    });
+    let mut failed = usize::from(!show("Looking for the key of this host", &key, colour));
+    failed += usize::from(!show("Looking at the clock", &clock(), colour));
+    if several_devices()
+        && let Err(why) = forwarding()
+    {
+        show_as("Looking for IP forwarding", "N/A", "33", Some(&why), colour);
+    }
+    let mut records = Vec::new();
+    if key.is_ok()
+        && let Some(wanted) = dns::Wanted::of_version_2(config)
+    {
+        let checks = dns::checks(&wanted);
+        failed += failures(&checks, colour);
+        records = dns::records(&checks);
+    }
+    let records = records.iter().map(|line| format!("{line}\n")).collect();
+    Found { failed, records }
+}
+
+/// DNSSEC signatures count from a date to a date.
+fn clock() -> Finding {
+    let installed = std::env::current_exe().and_then(std::fs::metadata);
+    let installed = installed.and_then(|file| file.modified());
+    let day = std::time::Duration::from_secs(86_400);
+    match installed {
+        Ok(installed) if std::time::SystemTime::now() + day < installed => Err(
+            "it is before the day on which these programs were installed: set it (date, or an NTP client)".into(),
+        ),
+        _ => Ok(None),
+    }
+}
+
+fn several_devices() -> bool {
+    net::devices().is_ok_and(|d| {
+        d.iter()
+            .filter(|d| d.ifname != "lo" && !d.ifname.starts_with("ipsec"))
+            .count()
+            > 1
+    })
+}
+
 /// `--host` and `--ip`: what DNS says of someone, who may be anyone.
 fn others(option: &str, value: &str, colour: bool) -> u8 {
     let checks = match option {
@@ -153,12 +213,7 @@ fn checks() -> Vec<(String, Finding)> {
             nat_port(),
         ));
     }
-    if net::devices().is_ok_and(|d| {
-        d.iter()
-            .filter(|d| d.ifname != "lo" && !d.ifname.starts_with("ipsec"))
-            .count()
-            > 1
-    }) {
+    if several_devices() {
         all.push((
             "Two or more interfaces found, checking IP forwarding".into(),
             forwarding(),

@@ -2,6 +2,7 @@
 //! What policy groups do is in `policies`, many destinations are in `scan`, servers that lie in `dns_lies`,
 //! verdicts that stay while they are looked up again in `lasting`.
 
+mod behind_nat;
 mod dns_lies;
 mod ipv6;
 mod lasting;

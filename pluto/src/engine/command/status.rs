@@ -21,6 +21,8 @@ impl Engine {
         lines.extend(self.nat_status());
         lines.extend(crate::engine::keylog::warning(&self.config));
         lines.push(self.my_id_status());
+        lines.extend(self.oppo_nat_status(now));
+        lines.extend(self.oppo_figures_status());
         lines.push(self.debug_status());
         lines.push(SPACER.to_owned());
         lines.extend(self.connections_status(now));

@@ -96,6 +96,30 @@ impl Engine {
         }
     }
 
+    /// Whether a Main Mode of ours was for opportunistic tunnels of this host itself, and has found a NAT in front of it. No gateway of a stranger
+    /// gives a tunnel to an address that means this host on this side of the NAT only, so it ends here, and whoever waits is told at once.
+    /// The peer is not known yet and may have invented the NAT: it decides for its own destinations only.
+    pub(super) fn gives_up_behind_nat(&mut self, now: Time, id: StateId) -> bool {
+        let Some(state) = self.ike.states.get(id).filter(|state| state.nat.us) else {
+            return false;
+        };
+        let for_this_host = |id: ConnId| {
+            self.conns.get(id).is_some_and(|conn| {
+                conn.kind == Kind::Instance
+                    && conn.policy.opportunistic
+                    && conn.this.client_is_host()
+            })
+        };
+        let gateway = state.remote.ip();
+        let mut waiting = state.pending.iter().map(|pending| pending.conn);
+        if !for_this_host(state.conn) || !waiting.all(for_this_host) {
+            return false;
+        }
+        let why = self.oppo_behind_nat(now, gateway);
+        self.give_gateway_up(now, id, &why);
+        true
+    }
+
     /// Whether a message for a state may come from here. With NAT traversal a peer may turn up elsewhere; whether it is the
     /// peer, its message proves.
     pub(super) fn may_come(&self, id: StateId, local: SocketAddr, remote: SocketAddr) -> bool {

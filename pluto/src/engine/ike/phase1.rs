@@ -195,6 +195,11 @@ impl Engine {
 
     /// The gateway that DNS names has proved to have another key than DNS names: whoever waits for it goes elsewhere.
     fn wrong_key(&mut self, now: Time, id: StateId, error: &Error) {
+        self.give_gateway_up(now, id, &error.to_string());
+    }
+
+    /// What waits for a Main Mode with a gateway that opportunism has found goes elsewhere.
+    pub(super) fn give_gateway_up(&mut self, now: Time, id: StateId, why: &str) {
         let Some(state) = self.ike.states.get_mut(id) else {
             return;
         };
@@ -207,7 +212,7 @@ impl Engine {
         }
         conns.dedup();
         for conn in conns {
-            self.oppo_wrong_key(now, conn, &error.to_string());
+            self.oppo_wrong_key(now, conn, why);
         }
         self.delete_state(now, id, false);
     }
@@ -227,6 +232,9 @@ impl Engine {
         }
         if matches!(next, Waiting::I3(_) | Waiting::R2(_)) {
             self.nat_found(id, next.nat(), matches!(next, Waiting::I3(_)));
+        }
+        if matches!(next, Waiting::I3(_)) && self.gives_up_behind_nat(now, id) {
+            return;
         }
         let Some(state) = self.ike.states.get_mut(id) else {
             return;

@@ -499,6 +499,9 @@ impl Engine {
             .and_then(crate::engine::Connection::clients);
         if let Some(clients) = clients {
             let pair = (clients.ours.addr(), clients.theirs.addr());
+            if let Some(attempt) = self.oppo.attempts.get(&pair) {
+                self.oppo.figures.over(now, attempt.begun, true);
+            }
             self.attempt_over(pair, Rc::Comment, "the tunnel is up");
         }
     }
@@ -564,6 +567,9 @@ impl Engine {
             return;
         };
         let (held, flow, verdict) = (attempt.held, attempt.flow, attempt.verdict);
+        if !attempt.stands {
+            self.oppo.figures.over(now, attempt.begun, false);
+        }
         // One of a name server's is not a verdict, and goes by itself.
         let stands = attempt.stands && self.has_bare(&flow);
         let policy = self.conns.get(attempt.template);

@@ -198,6 +198,13 @@ impl Engine {
             }
             Ok(_) => None,
         };
+        let unanswered = |error: &LookupError| {
+            !matches!(
+                error,
+                LookupError::NoRecord { .. } | LookupError::Bogus { .. }
+            )
+        };
+        self.oppo.figures.unanswered += u64::from(found.as_ref().is_err_and(unanswered));
         if let Err(error @ (LookupError::Bogus { .. } | LookupError::Malformed { .. })) = &found {
             let before = self.limiter.blame(Some(Cause::Dns));
             self.loglog(About::default(), Rc::LogSerious, error.to_string());

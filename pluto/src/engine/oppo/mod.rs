@@ -1,19 +1,21 @@
 //! Opportunism: policy groups and their files (`groups`, `regroup`), tunnels to whoever has a key in DNS (`initiate`), the keys
 //! of whoever comes (`respond`), and belief that a peer speaks for its client (`vetting`); what DNS is asked (`lookup`) and how
 //! long packets wait for it (`patience`); what stands where no tunnel does (`failure`), and when tunnels that nobody uses go (`idle`);
-//! who we are to them if nobody has said (`my_id`). What strangers can cause is bounded: what is sent to gateways that never
-//! answered (`strangers`), who makes room when there is too much to do (`room`), and what one peer may have (`shares`).
+//! who we are to them if nobody has said (`my_id`), and a NAT in front of us (`nat`). What strangers can cause is bounded: what is sent
+//! to gateways that never answered (`strangers`), who makes room when there is too much to do (`room`), and what one peer may have (`shares`).
 //!
 //! Not here: the exchanges (`ike`), routes and eroutes (`route`), and the resolver, which is the driver's.
 
 mod delegation;
 mod failure;
+mod figures;
 mod gateway;
 mod groups;
 mod idle;
 mod initiate;
 mod lookup;
 mod my_id;
+mod nat;
 mod patience;
 mod regroup;
 mod respond;
@@ -76,7 +78,9 @@ pub(crate) struct Oppo {
     guarded: Vec<super::route::Flow>,
     usage: idle::Usages,
     my_id: my_id::Guess,
+    nat: Option<nat::Seen>,
     pub(crate) counts: Counts,
+    figures: figures::Figures,
 }
 
 /// The gateway that an identity stands for in DNS; only addresses and names can be looked up.
