@@ -127,7 +127,7 @@ fn kind_of(why: &str) -> &str {
         ),
         ("behind a NAT", "this host is behind a NAT"),
         ("validation", "signatures in DNS are wrong"),
-        ("not signed", "unsigned, and dnssec=yes"),
+        ("dnssec=yes wants", "unsigned, and dnssec=yes"),
         ("record for", "no key in DNS"),
         ("no answer from DNS", "no answer from DNS"),
         ("name servers", "no answer from DNS"),
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn lines_of_pluto() {
-        let line = "192.1.2.45/32:0 -0-> 192.0.4.1/32:0 => %pass 0    no TXT X-IPsec-Server or IPSECKEY record for 1.4.0.192.in-addr.arpa in DNS (insecure) (since 2 s, for 58 s more)";
+        let line = "192.1.2.45/32:0 -0-> 192.0.4.1/32:0 => %pass 0    no TXT X-IPsec-Server or IPSECKEY record for 1.4.0.192.in-addr.arpa in DNS (not signed) (since 2 s, for 58 s more)";
         assert_eq!(reason(line), Some(("In the clear", "no key in DNS".into())));
         let guard = "192.1.2.45/32:0 -17-> 192.1.2.54/32:53 => %pass 0    a name server of ours (since 9 s)";
         assert_eq!(reason(guard), None);

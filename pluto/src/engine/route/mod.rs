@@ -263,6 +263,18 @@ impl Engine {
         }
     }
 
+    fn is_opportunistic(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id);
+        conn.is_some_and(|conn| conn.policy.opportunistic && conn.kind != Kind::Instance)
+    }
+
+    /// Where a policy of opportunism comes or goes, the guards of name servers do.
+    fn guard_if_opportunistic(&mut self, now: Time, id: ConnId) {
+        if self.is_opportunistic(id) {
+            self.guard_name_servers(now);
+        }
+    }
+
     /// Drops the states of a connection and its route; an instance is deleted.
     pub(crate) fn release_connection(&mut self, now: Time, id: ConnId) {
         match self.conns.get(id).map(|conn| conn.kind) {
@@ -448,10 +460,7 @@ impl Engine {
                     }
                 }
                 self.release_waiting(client);
-                let opportunistic = |conn: &Connection| conn.policy.opportunistic;
-                if self.conns.get(id).is_some_and(opportunistic) {
-                    self.guard_name_servers(now);
-                }
+                self.guard_if_opportunistic(now, id);
             }
             Op::Unroute(id, client) => {
                 if let Err(error) = result {
@@ -461,10 +470,15 @@ impl Engine {
                         error.to_string(),
                     );
                 }
+                self.guard_if_opportunistic(now, id);
                 self.release_waiting(client);
             }
             Op::Forget(id, client) => {
+                let opportunistic = self.is_opportunistic(id);
                 self.conns.remove(id);
+                if opportunistic {
+                    self.guard_name_servers(now);
+                }
                 self.release_waiting(client);
             }
             Op::Reorient(id) => {

@@ -260,3 +260,21 @@ fn a_packet_that_meets_a_connection_without_tunnel_has_one() {
         pair.carries(EAST, WEST);
     }
 }
+
+/// What lets the port of a name server pass goes with the last policy that would hold it.
+#[test]
+fn guards_of_name_servers_go_with_the_policies() {
+    for delete in [false, true] {
+        let mut pair = opportunists(Security::Secure);
+        pair.west.give(Event::NameServers(vec![addr("192.0.2.53")]));
+        let name = || "me-to-anyone".to_owned();
+        pair.west_has("192.1.2.45/32 -> 192.0.2.53/32:53 => %pass:17");
+        pair.west.ask(match delete {
+            false => Request::Unroute { name: name() },
+            true => Request::Delete { name: name() },
+        });
+        pair.settle();
+        let left = pair.west.eroutes();
+        assert!(left.iter().all(|e| !e.contains(":53")), "{left:?}");
+    }
+}
