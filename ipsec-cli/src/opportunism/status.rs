@@ -95,11 +95,8 @@ fn capital(text: &str) -> String {
 fn tunnel(text: &str) -> Option<&str> {
     let (name, rest) = text.strip_prefix('"')?.split_once('"')?;
     let of_group = name.contains('#') || name.starts_with("packetdefault");
-    let (topology, state) = rest
-        .split_once(": ")
-        .or_else(|| rest.split_once(' '))?
-        .1
-        .split_once("; ")?;
+    let (shown, state) = rest.split_once("; ")?;
+    let (_, topology) = shown.split_once(": ").or_else(|| shown.split_once(' '))?;
     (of_group && rest.starts_with('[') && state.starts_with("erouted; ")).then_some(topology)
 }
 
