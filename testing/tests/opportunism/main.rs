@@ -10,6 +10,7 @@ mod oetest;
 mod policies;
 mod restart;
 mod scan;
+mod taken_over;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ mod failing;
 mod lasting;
 mod life;
 mod my_id;
+mod on_the_path;
 mod refusing;
 mod shares;
 mod strangers;

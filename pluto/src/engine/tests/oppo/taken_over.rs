@@ -6,7 +6,7 @@ use super::*;
 const EVIL: &str = "@evil.example";
 
 /// East's address has become the attacker's: his gateway, with his key. He believes whatever helps.
-fn attacker() -> Gateway {
+pub(super) fn attacker() -> Gateway {
     let mut evil = Gateway::at(EAST);
     evil.engine.rng = Box::new(StdRng::seed_from_u64(666));
     own_key(&mut evil, &keys()[2]);
@@ -46,7 +46,7 @@ fn delegation(speaker: &str, key: Option<&PublicKey>) -> Delegation {
 }
 
 /// Two opportunists with signed records; the policies of west are these, and the attacker's key is in DNS.
-fn victims(dnssec: bool, failure: Failure) -> Pair {
+pub(super) fn victims(dnssec: bool, failure: Failure) -> Pair {
     let mut pair = opportunists(Security::Secure);
     for (name, client) in [
         ("me-to-anyone", None),
