@@ -31,7 +31,7 @@ pub fn run(args: Vec<String>) -> u8 {
                 "on" | "off" | "status" => words.get(1).copied().unwrap_or_default(),
                 other => other,
             };
-            eprint!("ipsec opportunism: `{wrong}' is not understood\n{USAGE}");
+            eprint!("ipsec opportunism: unexpected argument '{wrong}'\n{USAGE}");
             return 2;
         }
     };
