@@ -46,10 +46,10 @@ fn settled(host: &Host) -> u64 {
     least
 }
 
-/// Whether every one of these destinations has got a shunt, and none waits any more.
+/// Whether every one of these destinations has got a shunt, and none waits any more. Records that are wrong deny.
 fn decided(count: usize) -> String {
     format!(
-        "test $(ipsec eroute | grep -c '192.0.9.[0-9]*/32 .*=> %pass') -ge {count} && ! ipsec eroute | grep -q '192.0.9.*%hold'"
+        "test $(ipsec eroute | grep -cE '192.0.9.[0-9]*/32 .*=> %(pass|drop)') -ge {count} && ! ipsec eroute | grep -q '192.0.9.*%hold'"
     )
 }
 

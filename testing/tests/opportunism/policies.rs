@@ -348,7 +348,9 @@ fn h7_private_for_everybody_stays_closed_when_an_address_changes() {
             &format!("ipsec eroute | grep -q '{address}/32 .* 192.0.2.1/32 .*tun0x'"),
             Duration::from_secs(60),
         );
-        assert!(ping(west, "192.0.2.1", 10).is_some(), "{}", trace(&net));
+        // One packet may be lost with the old address.
+        let reached = (0..3).any(|_| ping(west, "192.0.2.1", 10).is_some());
+        assert!(reached, "{}", trace(&net));
     };
     // The old address goes before the new one comes, as with DHCP in another network.
     west.run(&format!(
