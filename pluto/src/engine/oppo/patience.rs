@@ -8,14 +8,13 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use ipsec_dns::Query;
-use ipsec_types::{Port, ProtoPort};
 use rand::Rng;
 
 use super::failure::{self, shunt_of};
 use super::lookup::Asker;
 use super::{Oppo, Pair};
-use crate::engine::connection::{Clients, Kind};
-use crate::engine::route::Flow;
+use crate::engine::connection::Kind;
+use crate::engine::route::{Flow, clients_of_flow};
 use crate::engine::timers::Timer;
 use crate::engine::{About, Engine, Time};
 
@@ -165,16 +164,7 @@ impl Engine {
 
     /// Packets meet a verdict whose time is over: it stays until DNS has been asked again (RFC 4322 section 3.2.7).
     pub(crate) fn oppo_ask_again(&mut self, now: Time, flow: Flow) {
-        let proto_port = |port| ProtoPort {
-            proto: flow.proto,
-            port: Port(port),
-        };
-        let clients = Clients {
-            ours: flow.src,
-            our_protoport: proto_port(flow.sport),
-            theirs: flow.dst,
-            their_protoport: proto_port(flow.dport),
-        };
+        let clients = clients_of_flow(&flow);
         let policy = self.conns.policy_for(&clients);
         let policy = policy.filter(|p| p.policy.opportunistic && p.kind == Kind::Template);
         let Some((template, shunt)) = policy.map(|p| (p.id(), shunt_of(&p.policy))) else {

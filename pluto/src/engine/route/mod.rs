@@ -16,7 +16,7 @@ use super::time::Time;
 use super::{Engine, Id};
 
 pub(crate) use lane::{Act, LaneKey, Lanes, Op, Step};
-pub(crate) use shunt::{Flow, Shunts, flow_of};
+pub(crate) use shunt::{Flow, Shunts, clients_of_flow, flow_of};
 pub(crate) use updown::Updowns;
 use updown::without_tunnel;
 

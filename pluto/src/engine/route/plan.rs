@@ -2,15 +2,15 @@
 
 use core::net::SocketAddr;
 
-use ipsec_types::{MagicSpi, Port, ProtoPort, SaId};
+use ipsec_types::{MagicSpi, SaId};
 
 use super::lane::{Act, Op, Step};
-use super::shunt::Flow;
+use super::shunt::{Flow, clients_of_flow};
 use super::updown::{Verb, without_tunnel};
 use super::{is_block, routes_agree};
 use crate::engine::Engine;
 use crate::engine::connection::{
-    Clients, ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId, Wanted,
+    ConnId, Connection, FailureShunt, Kind, Routing, Shunt, StateId, Wanted,
 };
 use crate::engine::kernel::{Half, InstallError, Installed, Request};
 
@@ -86,16 +86,7 @@ impl Engine {
 
     /// Takes an eroute away, or puts in its place what a connection other than `gone` has for the same packets.
     fn uncover(&self, flow: Flow, gone: Option<ConnId>) -> Request {
-        let proto_port = |port| ProtoPort {
-            proto: flow.proto,
-            port: Port(port),
-        };
-        let clients = Clients {
-            ours: flow.src,
-            our_protoport: proto_port(flow.sport),
-            theirs: flow.dst,
-            their_protoport: proto_port(flow.dport),
-        };
+        let clients = clients_of_flow(&flow);
         let stands = self.conns.standing_for(&clients, gone);
         let said = stands.and_then(|owner| self.eroute_of(owner).ok());
         said.map_or(Request::DelFlow(flow), |said| Request::AddFlow(flow, said))

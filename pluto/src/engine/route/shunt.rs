@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::collections::{BTreeSet, HashMap};
 
-use ipsec_types::{MagicSpi, Selector};
+use ipsec_types::{MagicSpi, Port, ProtoPort, Selector};
 
 use super::lane::Op;
 use crate::engine::Engine;
@@ -87,6 +87,20 @@ pub(crate) fn flow_of(clients: &Clients) -> Flow {
         proto: clients.our_protoport.proto,
         sport: clients.our_protoport.port.0,
         dport: clients.their_protoport.port.0,
+    }
+}
+
+/// The clients of this eroute.
+pub(crate) fn clients_of_flow(flow: &Flow) -> Clients {
+    let proto_port = |port| ProtoPort {
+        proto: flow.proto,
+        port: Port(port),
+    };
+    Clients {
+        ours: flow.src,
+        our_protoport: proto_port(flow.sport),
+        theirs: flow.dst,
+        their_protoport: proto_port(flow.dport),
     }
 }
 
